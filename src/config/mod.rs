@@ -1,0 +1,243 @@
+//! The configuration as the rest of the gateway sees it: checked, complete, free of strings that need parsing.
+//!
+//! `load` reads the layers (built-in defaults, files, environment, `--set`) into `raw`, `check` turns the raw shape
+//! into [`Config`] or into all the faults it found. A `Config` exists only if every name in it resolves.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bursar_actors::{EndpointId, KeyId, Secret, Strategy, TeamId};
+
+/// Everything the operator decided, or the default where nothing was said.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: Server,
+    pub storage: Storage,
+    /// By provider id, in the order of the ids.
+    pub providers: BTreeMap<String, Provider>,
+    pub balancing: Balancing,
+    pub models: Models,
+    pub teams: BTreeMap<TeamId, Team>,
+    pub client_keys: Vec<ClientKey>,
+    pub auth: Auth,
+    pub logs: Logs,
+    /// Where the settings came from, for the banner: file paths, `N from environment`, `N from the command line`.
+    pub sources: Vec<String>,
+    /// What the operator should know although it stops nothing.
+    pub warnings: Vec<String>,
+}
+
+/// `[server]`: the one port and its bounds.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// Worker threads; at least 1 (0 in the file means one per CPU core).
+    pub workers: usize,
+    /// Largest accepted request body in bytes; larger is a 413.
+    pub max_body: usize,
+    /// The whole request, all attempts.
+    pub request_timeout: Duration,
+    /// How long running requests may finish after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// Silence after which a waiting stream gets a comment line.
+    pub sse_keepalive: Duration,
+}
+
+/// `[storage]`: where the gateway keeps what must survive it.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    pub path: PathBuf,
+}
+
+/// Which wire format and defaults a provider has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderKind {
+    OpenAi,
+    OpenAiCompatible,
+    Demo,
+}
+
+/// `[providers.<id>]`: endpoints that share keys, timeouts and a wire format.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    pub id: String,
+    pub kind: ProviderKind,
+    /// At least one. Empty only for `demo`, whose address is known once it has started.
+    pub endpoints: Vec<ProviderEndpoint>,
+    pub keys: Vec<ProviderKey>,
+    pub region: Option<String>,
+    pub self_hosted: bool,
+    pub connect_timeout: Duration,
+    pub first_token_timeout: Duration,
+    pub idle_timeout: Duration,
+    /// Calls in flight per endpoint, all keys together.
+    pub max_concurrency: u32,
+    /// Extra request headers the operator wants sent, lower-case names.
+    pub headers: Vec<(String, String)>,
+    pub tags: Vec<String>,
+    /// Only for `kind = "demo"`.
+    pub demo: Option<DemoSettings>,
+}
+
+/// One base URL of a provider.
+#[derive(Debug, Clone)]
+pub struct ProviderEndpoint {
+    pub id: EndpointId,
+    /// Without a trailing slash, usually ending in `/v1`.
+    pub base_url: String,
+    /// Share of traffic among the provider's endpoints, at least 1.
+    pub weight: u32,
+    /// The endpoint's own region, or the provider's.
+    pub region: Option<String>,
+}
+
+/// One API key of a provider.
+#[derive(Debug, Clone)]
+pub struct ProviderKey {
+    pub id: KeyId,
+    pub value: Secret,
+    /// Share of traffic among healthy keys, at least 1.
+    pub weight: u32,
+    /// Requests per minute the provider allows this key, where known.
+    pub rpm: Option<u64>,
+    /// Tokens per minute the provider allows this key, where known.
+    pub tpm: Option<u64>,
+    /// Models this key may call; `*` alone means all.
+    pub models: Vec<String>,
+    /// Models this key may not call.
+    pub deny: Vec<String>,
+    /// Teams that may use this key; empty means all.
+    pub teams: Vec<TeamId>,
+}
+
+/// How the built-in demo provider behaves.
+#[derive(Debug, Clone)]
+pub struct DemoSettings {
+    pub seed: u64,
+    pub first_token: Duration,
+    pub per_token: Duration,
+    /// Share by which the two waits vary, 0 to 1.
+    pub jitter: f64,
+    /// Share of requests to fail, 0 to 1.
+    pub error_rate: f64,
+}
+
+/// `[balancing]`: how endpoints and keys are chosen, retried and rested.
+#[derive(Debug, Clone)]
+pub struct Balancing {
+    pub strategy: Strategy,
+    /// Share of a key's known rpm or tpm after which it gets no more requests, 0 < headroom ≤ 1.
+    pub headroom: f64,
+    pub retry: Retry,
+    pub breaker: Breaker,
+    pub rest: Rest,
+}
+
+/// `[balancing.retry]`.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Calls per request, across keys and endpoints, at least 1.
+    pub max_attempts: u32,
+    pub backoff_base: Duration,
+    pub backoff_max: Duration,
+    /// Retries as a share of requests ...
+    pub budget_share: f64,
+    /// ... plus this many a second.
+    pub budget_per_second: f64,
+}
+
+/// `[balancing.breaker]`, one per endpoint.
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    pub open_after: u32,
+    pub window: Duration,
+    pub min_requests: u32,
+    pub open_for: Duration,
+    pub open_for_max: Duration,
+}
+
+/// `[balancing.rest]`, per key.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    /// How long a key rests whose quota is spent, when the provider names no time.
+    pub quota_spent: Duration,
+}
+
+/// `[models]`: the names clients send.
+#[derive(Debug, Clone)]
+pub struct Models {
+    /// Whether `provider/model` works without an alias.
+    pub allow_direct: bool,
+    /// What a request without a model gets.
+    pub default: Option<String>,
+    pub aliases: BTreeMap<String, Alias>,
+}
+
+/// `[models.alias.<name>]`: one public name and what may serve it.
+#[derive(Debug, Clone)]
+pub struct Alias {
+    pub name: String,
+    pub description: Option<String>,
+    /// The alias's own strategy, or the one of `[balancing]`.
+    pub strategy: Strategy,
+    /// At least one; each names a provider that exists.
+    pub targets: Vec<Target>,
+    /// Aliases that exist, tried in order when every target failed. Free of cycles.
+    pub fallback: Vec<String>,
+}
+
+/// One provider and model that may serve an alias.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub provider: String,
+    pub model: String,
+    /// At least 1.
+    pub weight: u32,
+}
+
+/// `[teams.<id>]`.
+#[derive(Debug, Clone)]
+pub struct Team {
+    pub id: TeamId,
+    pub name: String,
+    /// Aliases or `provider/model` names the team may ask for; `*` alone means all.
+    pub models: Vec<String>,
+}
+
+/// `[[client_keys]]`: a key that applications present, kept as its hash only.
+#[derive(Debug, Clone)]
+pub struct ClientKey {
+    pub id: String,
+    pub team: TeamId,
+    /// BLAKE3 of the key.
+    pub hash: [u8; 32],
+    /// Narrower than the team's list, or empty for the team's.
+    pub models: Vec<String>,
+}
+
+/// `[auth]`.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// Whether a request without a valid client key is refused. False only on loopback.
+    pub require_key: bool,
+}
+
+/// `[telemetry.logs]`.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    pub format: LogFormat,
+    pub level: tracing::Level,
+    /// One line for every request served.
+    pub access_log: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    Pretty,
+    Json,
+}

@@ -1,0 +1,3 @@
+//! Bursar, the LLM gateway: the HTTP service around the actors of `bursar_actors`.
+
+pub mod config;
