@@ -1,9 +1,46 @@
-//! The state of the gateway, as actors.
+//! The state of the gateway, as actors: which endpoint is healthy, which key is next, who waits for what.
+//!
+//! ```text
+//! Supervisor            owns all others; answers Acquire; survives the panics of its children
+//! └─ Endpoint × N       health, circuit breaker, key ring; grants a Lease per upstream call
+//! ```
+//!
+//! | actor        | message      | reply                        | sent by                |
+//! |--------------|--------------|------------------------------|------------------------|
+//! | `Supervisor` | `Acquire`    | `Result<Lease, Unavailable>` | HTTP workers           |
+//! |              | `Views`      | `Vec<EndpointStatus>`        | lists                  |
+//! |              | `Exited`     | –                            | a child's `ExitNotice` |
+//! | `Endpoint`   | `Admit`      | `Result<Lease, Refusal>`     | `Supervisor`           |
+//! |              | `FirstToken` | –                            | `Lease`                |
+//! |              | `Report`     | –                            | `Lease`, once each     |
+//! |              | `Inspect`    | `EndpointStatus`             | `Supervisor`           |
+//!
+//! This crate knows no HTTP, no wire format and no socket. State is plain data, each decision a pure method with time
+//! and chance passed in; handlers are glue.
 
+#![warn(missing_docs)]
+
+mod acquire;
+mod board;
+mod clock;
+mod endpoint;
 mod ids;
 mod outcome;
+mod retry_budget;
 mod routing;
+mod supervisor;
+mod system;
 
+pub use acquire::{Acquire, Candidate, Tried, Unavailable};
+pub use board::{EndpointBoard, EndpointView};
+pub use clock::{Chance, Clock};
+pub use endpoint::breaker::{BreakerPolicy, BreakerState};
+pub use endpoint::keyring::{KeyPolicy, KeySpec, KeyState, KeyView, NoKey};
+pub use endpoint::lease::Lease;
+pub use endpoint::{EndpointSpec, EndpointStatus, Refusal};
 pub use ids::{EndpointId, KeyId, ModelName, Secret, TeamId};
-pub use outcome::{ErrorClass, KeyEffect, Learned, LearnedLimits, Outcome, Retry};
-pub use routing::Strategy;
+pub use outcome::{ErrorClass, KeyEffect, Learned, LearnedLimits, Outcome, ReplyForm, Retry};
+pub use retry_budget::RetryBudget;
+pub use routing::{Load, Pulse, Strategy, choose};
+pub use supervisor::{ChanceFactory, Supervisor, Views};
+pub use system::{Handles, SystemOptions, start};

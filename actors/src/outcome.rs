@@ -94,6 +94,11 @@ impl ErrorClass {
         self.row().4
     }
 
+    /// Returns whether the failure concerns one model, so that another model of the same endpoint may still serve.
+    pub fn concerns_model(self) -> bool {
+        matches!(self, Self::RateLimited | Self::PermissionModel | Self::ConfigMissing)
+    }
+
     /// Returns whether the endpoint's circuit breaker counts this as a failure.
     pub fn trips_breaker(self) -> bool {
         self.row().5
@@ -131,12 +136,27 @@ impl ErrorClass {
 pub enum Outcome {
     /// The provider answered as it should.
     Served,
-    /// It failed; `retry_after` is the provider's own figure where it gave one.
-    Failed { class: ErrorClass, retry_after: Option<Duration> },
+    /// It failed.
+    Failed {
+        /// Why.
+        class: ErrorClass,
+        /// The provider's own figure, where it gave one.
+        retry_after: Option<Duration>,
+    },
     /// The client went away first; says nothing about the endpoint.
     Cancelled,
     /// The lease was dropped without a report: a panic or a bug on the worker.
     Abandoned,
+}
+
+/// Whether the client waits for the whole reply or reads it as it is made; their latencies are no measure of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyForm {
+    /// One body at the end.
+    Whole,
+    /// Server-sent events.
+    Streamed,
 }
 
 /// Remaining requests and tokens of a key, as the provider's headers told it.

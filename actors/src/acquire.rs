@@ -1,0 +1,215 @@
+//! The question each request asks, and the order in which endpoints are asked for it.
+//!
+//! `order` is pure: what this request has tried in vain is left out or kept for last, the strategy picks the first of
+//! the rest, the others follow by cost in case the first refuses. `acquire_from` walks that order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Message;
+
+use crate::board::{EndpointBoard, EndpointView};
+use crate::clock::{Chance, Clock};
+use crate::endpoint::keyring::NoKey;
+use crate::endpoint::lease::Lease;
+use crate::endpoint::{Admit, Refusal};
+use crate::ids::{EndpointId, KeyId, ModelName, TeamId};
+use crate::outcome::{ErrorClass, ReplyForm};
+use crate::routing::{Load, Strategy, choose};
+
+/// One endpoint and model that may serve a request.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Where.
+    pub endpoint: EndpointId,
+    /// Which model, by the upstream's name.
+    pub model: ModelName,
+    /// Share of traffic, at least 1.
+    pub weight: u32,
+    /// Position of its target in the alias, for [`Strategy::Ordered`].
+    pub rank: u32,
+}
+
+/// A call of this request that failed.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// Index of the candidate.
+    pub candidate: usize,
+    /// Which key.
+    pub key: KeyId,
+    /// Why.
+    pub class: ErrorClass,
+}
+
+/// Asks for permission for one upstream call.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "Result<Lease, Unavailable>")]
+pub struct Acquire {
+    /// What may serve.
+    pub candidates: Arc<[Candidate]>,
+    /// How one is chosen.
+    pub strategy: Strategy,
+    /// Who asks.
+    pub team: Option<TeamId>,
+    /// Estimated tokens, prompt and answer.
+    pub tokens: u64,
+    /// Whole or streamed.
+    pub form: ReplyForm,
+    /// Calls of this request that failed already.
+    pub tried: Vec<Tried>,
+}
+
+/// No lease: who refused and why, and when the soonest may be back.
+#[derive(Debug, Clone, Default)]
+pub struct Unavailable {
+    /// By index of the candidate.
+    pub refusals: Vec<(usize, Refusal)>,
+    /// Time until the soonest is expected back, where any is.
+    pub soonest: Option<Duration>,
+    /// The decision failed on this request; no other try may follow.
+    pub poisoned: bool,
+}
+
+impl Unavailable {
+    pub(crate) fn poisoned() -> Self {
+        Self { poisoned: true, ..Self::default() }
+    }
+}
+
+/// A candidate in the order it shall be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Next {
+    candidate: usize,
+    again: bool,
+}
+
+/// The order of candidates, and those that are left out with the reason.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    next: Vec<Next>,
+    refusals: Vec<(usize, Refusal)>,
+}
+
+/// What earlier tries of this request leave of a candidate.
+#[derive(PartialEq)]
+enum Standing {
+    Fresh,
+    LastResort,
+    Out,
+}
+
+fn standing(acquire: &Acquire, candidate: usize) -> Standing {
+    let endpoint = &acquire.candidates[candidate].endpoint;
+    let here = acquire.tried.iter().filter(|tried| {
+        let same_endpoint = acquire.candidates[tried.candidate].endpoint == *endpoint;
+        if tried.class.concerns_model() { tried.candidate == candidate } else { same_endpoint }
+    });
+    let mut standing = Standing::Fresh;
+    for (failures, tried) in here.enumerate() {
+        let retry = tried.class.retry();
+        if retry.other_key {
+            continue;
+        }
+        if failures >= usize::from(retry.same_endpoint) {
+            return Standing::Out;
+        }
+        standing = Standing::LastResort;
+    }
+    standing
+}
+
+fn refusal_of(view: Option<EndpointView>, now: Instant) -> Option<Refusal> {
+    use crate::endpoint::breaker::BreakerState;
+    let Some(view) = view else { return Some(Refusal::Restarting) };
+    if view.admits(now) {
+        return None;
+    }
+    Some(match view.breaker {
+        _ if view.quarantined => Refusal::Quarantined,
+        BreakerState::Open { until } if until > now => Refusal::BreakerOpen { until: Some(until) },
+        BreakerState::HalfOpen { probing: true } => Refusal::BreakerOpen { until: None },
+        _ => Refusal::Busy,
+    })
+}
+
+/// Returns the order in which to ask. Pure but for the board it reads.
+pub(crate) fn order(acquire: &Acquire, board: &EndpointBoard, turn: u64, now: Instant, chance: &mut Chance) -> Order {
+    let mut order = Order::default();
+    let mut fresh: Vec<(usize, Load)> = Vec::with_capacity(acquire.candidates.len());
+    let mut last_resort = Vec::new();
+    for (index, candidate) in acquire.candidates.iter().enumerate() {
+        let view = board.view(&candidate.endpoint);
+        if let Some(refusal) = refusal_of(view, now) {
+            order.refusals.push((index, refusal));
+            continue;
+        }
+        let load = view.map(|view| view.pulse.load(candidate.weight, candidate.rank, acquire.form, now));
+        match (standing(acquire, index), load) {
+            (Standing::Fresh, Some(load)) => fresh.push((index, load)),
+            (Standing::LastResort, _) => last_resort.push(Next { candidate: index, again: true }),
+            _ => order.refusals.push((index, Refusal::Tried)),
+        }
+    }
+    while let Some(at) = choose(acquire.strategy, fresh.len(), |at| Some(fresh[at].1), turn, chance) {
+        let (candidate, _) = fresh.remove(at);
+        order.next.push(Next { candidate, again: false });
+    }
+    order.next.append(&mut last_resort);
+    order
+}
+
+/// Asks one endpoint after the other until one grants a lease.
+pub(crate) async fn acquire_from(
+    acquire: Acquire,
+    order: Order,
+    board: Arc<EndpointBoard>,
+    clock: Clock,
+) -> Result<Lease, Unavailable> {
+    let mut refusals = order.refusals;
+    let mut died = 0;
+    for Next { candidate, again } in order.next {
+        let refusal = match admit(&acquire, candidate, &board).await {
+            Ok(mut lease) => {
+                lease.candidate = candidate;
+                lease.again = again;
+                return Ok(lease);
+            }
+            Err(refusal) => refusal,
+        };
+        refusals.push((candidate, refusal));
+        died += u32::from(refusal == Refusal::Restarting);
+        // Two actors that die over one request: it is the request.
+        if refusal == Refusal::Panicked || died > 1 {
+            return Err(Unavailable { refusals, soonest: None, poisoned: true });
+        }
+    }
+    let now = clock.now();
+    let soonest = refusals.iter().filter_map(|(_, refusal)| back_at(*refusal, now)).min();
+    let soonest = soonest.map(|at| at.saturating_duration_since(now));
+    Err(Unavailable { refusals, soonest, poisoned: false })
+}
+
+async fn admit(acquire: &Acquire, candidate: usize, board: &EndpointBoard) -> Result<Lease, Refusal> {
+    let Candidate { endpoint, model, .. } = &acquire.candidates[candidate];
+    let address = board.address(endpoint).ok_or(Refusal::Restarting)?;
+    let same_endpoint = |tried: &&Tried| acquire.candidates[tried.candidate].endpoint == *endpoint;
+    let keys_tried = acquire.tried.iter().filter(same_endpoint).filter(|tried| tried.class.retry().other_key);
+    let admit = Admit {
+        model: model.clone(),
+        team: acquire.team.clone(),
+        tokens: acquire.tokens,
+        form: acquire.form,
+        keys_tried: keys_tried.map(|tried| tried.key.clone()).collect(),
+    };
+    address.send(admit).await.unwrap_or(Err(Refusal::Restarting))
+}
+
+/// Returns when a refusal may be over; `None` where waiting does not help.
+fn back_at(refusal: Refusal, now: Instant) -> Option<Instant> {
+    match refusal {
+        Refusal::BreakerOpen { until } => Some(until.unwrap_or(now + Duration::from_secs(1))),
+        Refusal::NoKey(NoKey::Resting { until }) => Some(until),
+        Refusal::Busy | Refusal::Restarting => Some(now + Duration::from_secs(1)),
+        Refusal::NoKey(_) | Refusal::Quarantined | Refusal::Panicked | Refusal::Tried => None,
+    }
+}

@@ -1,0 +1,104 @@
+//! What every endpoint last said of itself, readable from any thread without a message.
+//!
+//! The endpoint actor writes its view after each change; routing, metrics and lists read it. The board also knows
+//! where to send a report, so that a lease outlives a restart of its endpoint, and counts leases for the books.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use actix::Addr;
+use dashmap::DashMap;
+
+use crate::endpoint::Endpoint;
+use crate::endpoint::breaker::BreakerState;
+use crate::ids::EndpointId;
+use crate::routing::Pulse;
+
+/// One endpoint as routing sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct EndpointView {
+    /// State of its circuit breaker.
+    pub breaker: BreakerState,
+    /// Restarted too often; gets nothing until it is released.
+    pub quarantined: bool,
+    /// Most calls in flight.
+    pub in_flight_max: u32,
+    /// Calls in flight, latency, error rate.
+    pub pulse: Pulse,
+}
+
+impl EndpointView {
+    /// Returns whether a call may be sent there now, as far as the board knows.
+    pub fn admits(&self, now: Instant) -> bool {
+        !self.quarantined && self.breaker.admits(now) && self.pulse.in_flight < self.in_flight_max
+    }
+}
+
+struct Place {
+    view: EndpointView,
+    address: Option<Addr<Endpoint>>,
+}
+
+/// The board. Its guards are never held across an await.
+#[derive(Default)]
+pub struct EndpointBoard {
+    places: DashMap<EndpointId, Place>,
+    granted: AtomicU64,
+    reported: AtomicU64,
+    restarts: AtomicU64,
+}
+
+impl EndpointBoard {
+    /// Returns the last view of `endpoint`.
+    pub fn view(&self, endpoint: &EndpointId) -> Option<EndpointView> {
+        self.places.get(endpoint).map(|place| place.view)
+    }
+
+    /// Returns the view of every endpoint, sorted by id.
+    pub fn views(&self) -> Vec<(EndpointId, EndpointView)> {
+        let mut views: Vec<_> = self.places.iter().map(|place| (place.key().clone(), place.view)).collect();
+        views.sort_by(|a, b| a.0.cmp(&b.0));
+        views
+    }
+
+    /// Returns how many leases were granted since start.
+    pub fn leases_granted(&self) -> u64 {
+        self.granted.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many leases were reported since start; equals the granted ones when nothing is in flight.
+    pub fn leases_reported(&self) -> u64 {
+        self.reported.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often an endpoint's actor was restarted after it died.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn address(&self, endpoint: &EndpointId) -> Option<Addr<Endpoint>> {
+        self.places.get(endpoint).and_then(|place| place.address.clone())
+    }
+
+    pub(crate) fn place(&self, endpoint: EndpointId, view: EndpointView, address: Option<Addr<Endpoint>>) {
+        self.places.insert(endpoint, Place { view, address });
+    }
+
+    pub(crate) fn update(&self, endpoint: &EndpointId, change: impl FnOnce(&mut EndpointView)) {
+        if let Some(mut place) = self.places.get_mut(endpoint) {
+            change(&mut place.view);
+        }
+    }
+
+    pub(crate) fn count_granted(&self) {
+        self.granted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_reported(&self) {
+        self.reported.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_restart(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,376 @@
+//! The API keys of one endpoint: whose turn it is, who rests, who is out.
+//!
+//! A key rests for a model after a 429, rests as a whole when its quota is spent, is out for good after a 401 (until
+//! the configuration changes), and is skipped while what the provider said is left would not carry the request. A key
+//! that fails far more than its neighbours has a breaker of its own, but never more than half of the keys at once.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::clock::Chance;
+use crate::endpoint::allowance::Allowance;
+use crate::endpoint::breaker::{BreakerPolicy, BreakerState, CircuitBreaker, Pass};
+use crate::ids::{KeyId, ModelName, Secret, TeamId};
+use crate::outcome::{ErrorClass, KeyEffect, LearnedLimits, Outcome, ReplyForm};
+use crate::routing::{Pulse, Strategy, choose};
+
+/// Longest rest a provider can ask for.
+const REST_MAX: Duration = Duration::from_secs(3600);
+/// First rest after a 429 that names no time; doubles with each further one.
+const REST_BASE: Duration = Duration::from_secs(2);
+/// Cap of that doubling.
+const REST_DOUBLED_MAX: Duration = Duration::from_secs(60);
+/// Rest of a key for a model it may not use.
+const DENIED_FOR: Duration = Duration::from_secs(600);
+/// Shortest rest of all keys when a provider asks the account to slow down.
+const RAMP_MIN: Duration = Duration::from_secs(30);
+
+/// One API key as the configuration describes it.
+#[derive(Debug, Clone)]
+pub struct KeySpec {
+    /// Its name in lists and logs.
+    pub id: KeyId,
+    /// The key; `None` for upstreams that ask for none.
+    pub secret: Option<Secret>,
+    /// Share of traffic among healthy keys, at least 1.
+    pub weight: u32,
+    /// Requests per minute, where the operator said so.
+    pub rpm: Option<u64>,
+    /// Tokens per minute, where the operator said so.
+    pub tpm: Option<u64>,
+    /// Models it may call; `*` means all.
+    pub models: Vec<String>,
+    /// Models it may not call.
+    pub deny: Vec<String>,
+    /// Teams that may use it; empty means all.
+    pub teams: Vec<TeamId>,
+}
+
+/// How keys are chosen and rested.
+#[derive(Debug, Clone)]
+pub struct KeyPolicy {
+    /// How one of the usable keys is chosen.
+    pub strategy: Strategy,
+    /// Share of a known limit after which a key gets no more requests, 0 < headroom ≤ 1.
+    pub headroom: f64,
+    /// Rest of a key whose quota is spent, when the provider names no time.
+    pub quota_rest: Duration,
+    /// The breaker of a single key.
+    pub breaker: BreakerPolicy,
+}
+
+/// What a request needs of a key.
+#[derive(Debug, Clone)]
+pub struct KeyNeed<'a> {
+    /// The upstream model.
+    pub model: &'a ModelName,
+    /// Who asks.
+    pub team: Option<&'a TeamId>,
+    /// Estimated tokens, prompt and answer.
+    pub tokens: u64,
+    /// Whole or streamed.
+    pub form: ReplyForm,
+    /// Keys this request has already tried in vain.
+    pub tried: &'a [KeyId],
+}
+
+/// A key picked for one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picked {
+    /// Its place in the ring.
+    pub index: usize,
+    /// How the key's own breaker let it through.
+    pub pass: Pass,
+}
+
+/// Why no key could be picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoKey {
+    /// No key of the ring may serve this model for this team.
+    NotAllowed,
+    /// Every key that might serve has been retired after a 401.
+    Retired,
+    /// All usable keys were tried by this request.
+    Tried,
+    /// Keys rest or have no quota left; the soonest is back at `until`.
+    Resting {
+        /// When the soonest is back.
+        until: Instant,
+    },
+}
+
+/// State of a key for lists and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// Ready.
+    Up,
+    /// Rests for at least one model, or has no quota left in its window.
+    Resting,
+    /// Its quota or credit is spent.
+    Exhausted,
+    /// Its own breaker is open.
+    Suspended,
+    /// Refused with 401; out until the configuration changes.
+    Retired,
+}
+
+/// One key as lists show it.
+#[derive(Debug, Clone)]
+pub struct KeyView {
+    /// Its name.
+    pub id: KeyId,
+    /// Its state.
+    pub state: KeyState,
+    /// Time until it is back, where it has one.
+    pub back_in: Option<Duration>,
+    /// Calls in flight.
+    pub in_flight: u32,
+    /// Calls that ended well and badly since start.
+    pub served: u64,
+    /// See `served`.
+    pub failed: u64,
+    /// Requests and tokens left in the provider's window, where known.
+    pub requests_left: Option<u64>,
+    /// See `requests_left`.
+    pub tokens_left: Option<u64>,
+    /// Class of the last failure.
+    pub last_error: Option<ErrorClass>,
+}
+
+#[derive(Debug)]
+struct Key {
+    spec: KeySpec,
+    pulse: Pulse,
+    retired: bool,
+    exhausted_until: Option<Instant>,
+    rests: HashMap<ModelName, Rest>,
+    breaker: CircuitBreaker,
+    requests: Allowance,
+    tokens: Allowance,
+    served: u64,
+    failed: u64,
+    last_error: Option<ErrorClass>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Instant,
+    in_a_row: u32,
+}
+
+/// The ring.
+#[derive(Debug)]
+pub struct KeyRing {
+    keys: Vec<Key>,
+    policy: KeyPolicy,
+    turn: u64,
+}
+
+impl KeyRing {
+    /// Returns a ring in which every key is ready.
+    pub fn new(specs: Vec<KeySpec>, policy: KeyPolicy, now: Instant) -> Self {
+        let key = |spec: KeySpec| Key {
+            pulse: Pulse::default(),
+            retired: false,
+            exhausted_until: None,
+            rests: HashMap::new(),
+            breaker: CircuitBreaker::closed(policy.breaker.clone(), now),
+            requests: Allowance::configured(spec.rpm, now),
+            tokens: Allowance::configured(spec.tpm, now),
+            served: 0,
+            failed: 0,
+            last_error: None,
+            spec,
+        };
+        Self { keys: specs.into_iter().map(key).collect(), policy, turn: 0 }
+    }
+
+    /// Returns the specification of the key at `index`.
+    pub fn spec(&self, index: usize) -> &KeySpec {
+        &self.keys[index].spec
+    }
+
+    /// Picks the key for one call and counts it as in flight.
+    pub fn pick(&mut self, need: &KeyNeed<'_>, now: Instant, chance: &mut Chance) -> Result<Picked, NoKey> {
+        let headroom = self.policy.headroom;
+        let load = |index: usize| {
+            let key = &self.keys[index];
+            let usable = key.allows(need)
+                && !need.tried.contains(&key.spec.id)
+                && key.out_until(need, headroom, now).is_none()
+                && !key.retired;
+            usable.then(|| key.pulse.load(key.spec.weight, index as u32, need.form, now))
+        };
+        let Some(index) = choose(self.policy.strategy, self.keys.len(), load, self.turn, chance) else {
+            return Err(self.why_none(need, now));
+        };
+        self.turn += 1;
+        let key = &mut self.keys[index];
+        let pass = key.breaker.pass(now).unwrap_or(Pass::Plain);
+        key.pulse.in_flight += 1;
+        key.pulse.recent.pick(now);
+        key.requests.take(1, now);
+        key.tokens.take(need.tokens, now);
+        Ok(Picked { index, pass })
+    }
+
+    /// Says why no key can be picked, and when that ends.
+    fn why_none(&self, need: &KeyNeed<'_>, now: Instant) -> NoKey {
+        let allowed = || self.keys.iter().filter(|key| key.allows(need));
+        let alive = || allowed().filter(|key| !key.retired);
+        if allowed().next().is_none() {
+            return NoKey::NotAllowed;
+        }
+        if alive().next().is_none() {
+            return NoKey::Retired;
+        }
+        let resting = alive().filter_map(|key| key.out_until(need, self.policy.headroom, now));
+        match resting.min() {
+            Some(until) => NoKey::Resting { until },
+            None => NoKey::Tried,
+        }
+    }
+
+    /// Takes the time to the first token of a stream, or to the whole of a whole reply.
+    pub fn on_latency(&mut self, index: usize, form: ReplyForm, after: Duration, now: Instant) {
+        self.keys[index].pulse.latency_of(form).observe(after, now);
+    }
+
+    /// Takes in how the call ended. `draw` in [0, 1) spreads the breaker's time. Returns the effect it had on the key.
+    pub fn on_outcome(
+        &mut self,
+        picked: Picked,
+        model: &ModelName,
+        outcome: &Outcome,
+        limits: &LearnedLimits,
+        now: Instant,
+        draw: f64,
+    ) -> KeyEffect {
+        let suspended = self.keys.iter().filter(|key| key.breaker.state() != BreakerState::Closed).count();
+        let half = self.keys.len() / 2;
+        let key = &mut self.keys[picked.index];
+        key.pulse.in_flight = key.pulse.in_flight.saturating_sub(1);
+        key.requests.learn(limits.requests, now);
+        key.tokens.learn(limits.tokens, now);
+        let Outcome::Failed { class, retry_after } = outcome else {
+            if *outcome == Outcome::Served {
+                key.on_served(picked.pass, model, now);
+            } else {
+                key.breaker.on_void(picked.pass);
+            }
+            return KeyEffect::None;
+        };
+        key.failed += 1;
+        key.last_error = Some(*class);
+        let effect = class.key_effect();
+        key.pulse.errors.observe(effect == KeyEffect::Suspect, now);
+        match effect {
+            KeyEffect::Suspect if suspended < half || key.breaker.state() != BreakerState::Closed => {
+                key.breaker.on_failure(picked.pass, now, draw);
+            }
+            _ => key.breaker.on_void(picked.pass),
+        }
+        self.apply(effect, picked.index, model, *retry_after, now);
+        effect
+    }
+
+    fn apply(&mut self, effect: KeyEffect, index: usize, model: &ModelName, asked: Option<Duration>, now: Instant) {
+        let asked = asked.map(|asked| asked.min(REST_MAX));
+        let key = &mut self.keys[index];
+        match effect {
+            KeyEffect::None | KeyEffect::Suspect => {}
+            KeyEffect::Retire => key.retired = true,
+            KeyEffect::Exhaust => key.exhausted_until = Some(now + asked.unwrap_or(self.policy.quota_rest)),
+            KeyEffect::DenyModel => key.rest(model, asked.unwrap_or(DENIED_FOR), now),
+            KeyEffect::RestModel => {
+                let in_a_row = key.rests.get(model).map_or(0, |rest| rest.in_a_row);
+                let doubled = REST_BASE.saturating_mul(1 << in_a_row.min(10)).min(REST_DOUBLED_MAX);
+                key.rest(model, asked.unwrap_or(doubled), now);
+            }
+            KeyEffect::RestAll => {
+                let until = now + asked.unwrap_or(RAMP_MIN).max(RAMP_MIN);
+                for key in &mut self.keys {
+                    key.exhausted_until = key.exhausted_until.max(Some(until));
+                }
+            }
+        }
+    }
+
+    /// Returns every key as lists show it.
+    pub fn views(&self, now: Instant) -> Vec<KeyView> {
+        self.keys.iter().map(|key| key.view(now)).collect()
+    }
+}
+
+impl Key {
+    fn allows(&self, need: &KeyNeed<'_>) -> bool {
+        let spec = &self.spec;
+        let model = need.model.as_str();
+        let team = |team: &TeamId| Some(team) == need.team;
+        spec.models.iter().any(|allowed| allowed == "*" || allowed == model)
+            && !spec.deny.iter().any(|denied| denied == model)
+            && (spec.teams.is_empty() || spec.teams.iter().any(team))
+    }
+
+    /// Returns until when the key cannot serve `need`; `None` means it can.
+    fn out_until(&self, need: &KeyNeed<'_>, headroom: f64, now: Instant) -> Option<Instant> {
+        let breaker = match self.breaker.state() {
+            BreakerState::Open { until } => Some(until),
+            // The probe's answer decides; a second is a fair guess for a retry hint.
+            BreakerState::HalfOpen { probing: true } => Some(now + Duration::from_secs(1)),
+            _ => None,
+        };
+        let rest = self.rests.get(need.model).map(|rest| rest.until);
+        let requests = self.requests.out_until(1, headroom, now);
+        let tokens = self.tokens.out_until(need.tokens, headroom, now);
+        let latest = breaker.max(rest).max(self.exhausted_until).max(requests).max(tokens);
+        latest.filter(|&until| until > now)
+    }
+
+    fn rest(&mut self, model: &ModelName, time: Duration, now: Instant) {
+        let rest = self.rests.entry(model.clone()).or_insert(Rest { until: now, in_a_row: 0 });
+        rest.until = rest.until.max(now + time);
+        rest.in_a_row += 1;
+    }
+
+    fn on_served(&mut self, pass: Pass, model: &ModelName, now: Instant) {
+        self.served += 1;
+        self.pulse.errors.observe(false, now);
+        self.breaker.on_success(pass, now);
+        // A late success from before the rest began must not end the rest.
+        if self.rests.get(model).is_some_and(|rest| rest.until <= now) {
+            self.rests.remove(model);
+        }
+    }
+
+    fn view(&self, now: Instant) -> KeyView {
+        let after = |until: Instant| (until > now).then(|| until - now);
+        let rest = self.rests.values().filter_map(|rest| after(rest.until)).max();
+        let out = self.requests.out_until(1, 1.0, now).max(self.tokens.out_until(1, 1.0, now)).and_then(after);
+        let exhausted = self.exhausted_until.and_then(after);
+        let (state, back_in) = match self.breaker.state() {
+            _ if self.retired => (KeyState::Retired, None),
+            _ if exhausted.is_some() => (KeyState::Exhausted, exhausted),
+            BreakerState::Open { until } if until > now => (KeyState::Suspended, after(until)),
+            _ if rest.max(out).is_some() => (KeyState::Resting, rest.max(out)),
+            _ => (KeyState::Up, None),
+        };
+        KeyView {
+            id: self.spec.id.clone(),
+            state,
+            back_in,
+            in_flight: self.pulse.in_flight,
+            served: self.served,
+            failed: self.failed,
+            requests_left: self.requests.left(now),
+            tokens_left: self.tokens.left(now),
+            last_error: self.last_error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Permission for one upstream call, with the key to make it with.
+//!
+//! A lease reports exactly once how its call ended: by [`Lease::report`], or by its `Drop` as abandoned when the worker
+//! panicked or forgot. Until then the call counts as in flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Message;
+
+use crate::board::EndpointBoard;
+use crate::endpoint::breaker::Pass;
+use crate::endpoint::keyring::Picked;
+use crate::ids::{EndpointId, KeyId, ModelName, Secret};
+use crate::outcome::{LearnedLimits, Outcome, ReplyForm};
+
+/// What the endpoint needs to know again when the report comes.
+#[derive(Debug, Clone)]
+pub(crate) struct Receipt {
+    pub endpoint: EndpointId,
+    /// Which incarnation of the endpoint's actor granted it; calls in flight are counted per incarnation.
+    pub incarnation: u64,
+    pub picked: Picked,
+    pub pass: Pass,
+    pub model: ModelName,
+    pub form: ReplyForm,
+}
+
+/// Permission for one upstream call.
+pub struct Lease {
+    /// The key's name, for records and headers.
+    pub key_id: KeyId,
+    /// The key; `None` where the upstream asks for none.
+    pub secret: Option<Secret>,
+    /// Index of the candidate that was chosen.
+    pub candidate: usize,
+    /// This request has failed at this very endpoint before: wait a backoff first.
+    pub again: bool,
+    receipt: Receipt,
+    board: Arc<EndpointBoard>,
+    outcome: Outcome,
+    whole_after: Option<Duration>,
+    limits: LearnedLimits,
+}
+
+impl Lease {
+    pub(crate) fn new(key_id: KeyId, secret: Option<Secret>, receipt: Receipt, board: Arc<EndpointBoard>) -> Self {
+        board.count_granted();
+        Self {
+            key_id,
+            secret,
+            candidate: 0,
+            again: false,
+            receipt,
+            board,
+            outcome: Outcome::Abandoned,
+            whole_after: None,
+            limits: LearnedLimits::default(),
+        }
+    }
+
+    /// Returns the endpoint that granted it.
+    pub fn endpoint(&self) -> &EndpointId {
+        &self.receipt.endpoint
+    }
+
+    /// Tells the endpoint at once how long the first token of a stream took; of a whole reply, with the report.
+    pub fn first_token(&mut self, after: Duration) {
+        if self.receipt.form == ReplyForm::Whole {
+            self.whole_after = Some(after);
+        } else if let Some(address) = self.board.address(&self.receipt.endpoint) {
+            // A lost figure harms nobody, so a full mailbox may refuse it.
+            let _ = address.try_send(FirstToken { receipt: self.receipt.clone(), after });
+        }
+    }
+
+    /// Takes in what the provider's headers said is left; told with the report.
+    pub fn learn(&mut self, limits: LearnedLimits) {
+        self.limits = limits;
+    }
+
+    /// Reports how the call ended.
+    pub fn report(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.board.count_reported();
+        let Some(address) = self.board.address(&self.receipt.endpoint) else { return };
+        // The number of leases bounds these messages, and none may be lost to a full mailbox.
+        #[allow(clippy::disallowed_methods)]
+        address.do_send(Report {
+            receipt: self.receipt.clone(),
+            outcome: std::mem::replace(&mut self.outcome, Outcome::Abandoned),
+            whole_after: self.whole_after,
+            limits: self.limits,
+        });
+    }
+}
+
+/// How a leased call ended. Sent by `Lease` alone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Report {
+    pub receipt: Receipt,
+    pub outcome: Outcome,
+    pub whole_after: Option<Duration>,
+    pub limits: LearnedLimits,
+}
+
+/// The first token of a stream came. Sent by `Lease` alone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct FirstToken {
+    pub receipt: Receipt,
+    pub after: Duration,
+}

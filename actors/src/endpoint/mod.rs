@@ -1,0 +1,323 @@
+//! One upstream endpoint: its health, its circuit breaker and its key ring.
+//!
+//! | message      | reply                    | sent by            |
+//! |--------------|--------------------------|--------------------|
+//! | `Admit`      | `Result<Lease, Refusal>` | `Supervisor`       |
+//! | `FirstToken` | –                        | `Lease`            |
+//! | `Report`     | –                        | `Lease`, once each |
+//! | `Inspect`    | `EndpointStatus`         | lists, metrics     |
+//!
+//! The actor decides; it never touches a socket. Bytes stay on the worker that serves the client.
+
+pub(crate) mod allowance;
+pub(crate) mod breaker;
+pub(crate) mod health;
+pub(crate) mod keyring;
+pub(crate) mod lease;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::{Actor, Context, Handler, Message, MessageResult, Recipient};
+use tracing::{error, info, warn};
+
+use crate::board::{EndpointBoard, EndpointView};
+use crate::clock::{Chance, Clock};
+use crate::ids::{EndpointId, KeyId, ModelName, TeamId};
+use crate::outcome::{KeyEffect, Outcome, ReplyForm};
+use crate::routing::Pulse;
+use crate::supervisor::Exited;
+use breaker::{BreakerPolicy, BreakerState, CircuitBreaker, Pass};
+use keyring::{KeyNeed, KeyPolicy, KeyRing, KeySpec, KeyView, NoKey};
+use lease::{FirstToken, Lease, Receipt, Report};
+
+/// Messages an endpoint's mailbox holds before `try_send` refuses.
+const MAILBOX: usize = 8_192;
+
+/// An endpoint as the configuration describes it.
+#[derive(Debug, Clone)]
+pub struct EndpointSpec {
+    /// Its id.
+    pub id: EndpointId,
+    /// At least one; an upstream that asks for no key has one without a secret.
+    pub keys: Vec<KeySpec>,
+    /// Most calls in flight, all keys together.
+    pub in_flight_max: u32,
+    /// Of the endpoint as a whole.
+    pub breaker: BreakerPolicy,
+    /// How its keys are chosen and rested.
+    pub key_policy: KeyPolicy,
+}
+
+/// Why an endpoint does not take a call now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The breaker is open until then, or its one probe is out.
+    BreakerOpen {
+        /// When it lets a call through again, where known.
+        until: Option<Instant>,
+    },
+    /// As many calls in flight as it may have.
+    Busy,
+    /// No key can serve.
+    NoKey(NoKey),
+    /// Its actor was restarted too often.
+    Quarantined,
+    /// Its actor has died and is about to be restarted.
+    Restarting,
+    /// The decision itself failed on this request.
+    Panicked,
+    /// This request has failed there in a way that another try cannot mend.
+    Tried,
+}
+
+/// Asks for permission for one call.
+#[derive(Message)]
+#[rtype(result = "Result<Lease, Refusal>")]
+pub(crate) struct Admit {
+    pub model: ModelName,
+    pub team: Option<TeamId>,
+    pub tokens: u64,
+    pub form: ReplyForm,
+    pub keys_tried: Vec<KeyId>,
+}
+
+/// Asks for the endpoint's state, for lists and metrics.
+#[derive(Message)]
+#[rtype(result = "EndpointStatus")]
+pub(crate) struct Inspect;
+
+/// An endpoint and its keys as lists show them.
+#[derive(Debug, Clone)]
+pub struct EndpointStatus {
+    /// Its id.
+    pub id: EndpointId,
+    /// As routing sees it.
+    pub view: EndpointView,
+    /// Its keys, in the order of the configuration.
+    pub keys: Vec<KeyView>,
+    /// How often its actor was restarted.
+    pub restarts: u64,
+}
+
+/// Tells the supervisor when the actor is gone, whichever way it went.
+pub(crate) struct ExitNotice {
+    pub endpoint: EndpointId,
+    pub incarnation: u64,
+    pub supervisor: Recipient<Exited>,
+}
+
+impl Drop for ExitNotice {
+    fn drop(&mut self) {
+        #[allow(clippy::disallowed_methods)]
+        self.supervisor.do_send(Exited { endpoint: self.endpoint.clone(), incarnation: self.incarnation });
+    }
+}
+
+/// What a freshly started endpoint begins with.
+pub(crate) struct Birth {
+    pub spec: EndpointSpec,
+    pub board: Arc<EndpointBoard>,
+    pub clock: Clock,
+    pub chance: Chance,
+    pub notice: ExitNotice,
+}
+
+/// The actor.
+pub struct Endpoint {
+    id: EndpointId,
+    incarnation: u64,
+    in_flight_max: u32,
+    breaker: CircuitBreaker,
+    ring: KeyRing,
+    pulse: Pulse,
+    board: Arc<EndpointBoard>,
+    clock: Clock,
+    chance: Chance,
+    _notice: ExitNotice,
+}
+
+impl Endpoint {
+    pub(crate) fn new(birth: Birth) -> Self {
+        let now = birth.clock.now();
+        let incarnation = birth.notice.incarnation;
+        let policy = birth.spec.breaker;
+        // After a death nothing is known of the upstream: one call goes first.
+        let breaker =
+            if incarnation == 0 { CircuitBreaker::closed(policy, now) } else { CircuitBreaker::half_open(policy, now) };
+        Self {
+            id: birth.spec.id,
+            incarnation,
+            in_flight_max: birth.spec.in_flight_max,
+            breaker,
+            ring: KeyRing::new(birth.spec.keys, birth.spec.key_policy, now),
+            pulse: Pulse::default(),
+            board: birth.board,
+            clock: birth.clock,
+            chance: birth.chance,
+            _notice: birth.notice,
+        }
+    }
+
+    /// Returns what routing may know.
+    pub(crate) fn view(&self) -> EndpointView {
+        EndpointView {
+            breaker: self.breaker.state(),
+            quarantined: false,
+            in_flight_max: self.in_flight_max,
+            pulse: self.pulse,
+        }
+    }
+
+    fn publish(&self) {
+        self.board.update(&self.id, |view| *view = self.view());
+    }
+
+    fn admit(&mut self, admit: &Admit) -> Result<Lease, Refusal> {
+        let now = self.clock.now();
+        if self.pulse.in_flight >= self.in_flight_max {
+            return Err(Refusal::Busy);
+        }
+        if !self.breaker.state().admits(now) {
+            let until = self.breaker.pass(now).err().flatten();
+            return Err(Refusal::BreakerOpen { until });
+        }
+        let need = KeyNeed {
+            model: &admit.model,
+            team: admit.team.as_ref(),
+            tokens: admit.tokens,
+            form: admit.form,
+            tried: &admit.keys_tried,
+        };
+        let picked = self.ring.pick(&need, now, &mut self.chance).map_err(Refusal::NoKey)?;
+        let pass = self.breaker.pass(now).map_err(|until| Refusal::BreakerOpen { until })?;
+        self.pulse.in_flight += 1;
+        self.pulse.recent.pick(now);
+        let receipt = Receipt {
+            endpoint: self.id.clone(),
+            incarnation: self.incarnation,
+            picked,
+            pass,
+            model: admit.model.clone(),
+            form: admit.form,
+        };
+        let key = self.ring.spec(picked.index);
+        Ok(Lease::new(key.id.clone(), key.secret.clone(), receipt, self.board.clone()))
+    }
+
+    fn on_report(&mut self, report: &Report) {
+        // A lease of an earlier incarnation: its call was never counted here, and its probe is not ours.
+        if report.receipt.incarnation != self.incarnation {
+            return;
+        }
+        let Receipt { picked, pass, ref model, .. } = report.receipt;
+        let now = self.clock.now();
+        let draw = self.chance.draw();
+        self.pulse.in_flight = self.pulse.in_flight.saturating_sub(1);
+        if let Some(after) = report.whole_after {
+            self.on_latency(picked.index, ReplyForm::Whole, after, now);
+        }
+        self.judge_endpoint(pass, &report.outcome, now, draw);
+        let effect = self.ring.on_outcome(picked, model, &report.outcome, &report.limits, now, draw);
+        self.log_key(effect, picked.index, &report.outcome);
+    }
+
+    fn judge_endpoint(&mut self, pass: Pass, outcome: &Outcome, now: Instant, draw: f64) {
+        match outcome {
+            Outcome::Cancelled | Outcome::Abandoned => self.breaker.on_void(pass),
+            Outcome::Failed { class, .. } if class.trips_breaker() => {
+                self.pulse.errors.observe(true, now);
+                if self.breaker.on_failure(pass, now, draw) {
+                    let BreakerState::Open { until } = self.breaker.state() else { return };
+                    let open_s = until.saturating_duration_since(now).as_secs();
+                    let class = class.as_str();
+                    warn!(endpoint = %self.id, class, open_s, "breaker of `{}` opens for {open_s} s: {class}", self.id);
+                }
+            }
+            // An upstream that refuses a request with reason is in good health.
+            Outcome::Served | Outcome::Failed { .. } => {
+                self.pulse.errors.observe(false, now);
+                let was_open = self.breaker.state() != BreakerState::Closed;
+                self.breaker.on_success(pass, now);
+                if was_open && self.breaker.state() == BreakerState::Closed {
+                    info!(endpoint = %self.id, "breaker of `{}` closes: the probe was served", self.id);
+                }
+            }
+        }
+    }
+
+    fn on_latency(&mut self, key: usize, form: ReplyForm, after: std::time::Duration, now: Instant) {
+        self.pulse.latency_of(form).observe(after, now);
+        self.ring.on_latency(key, form, after, now);
+    }
+
+    fn log_key(&self, effect: KeyEffect, index: usize, outcome: &Outcome) {
+        let Outcome::Failed { class, retry_after } = outcome else { return };
+        let key = &self.ring.spec(index).id;
+        let class = class.as_str();
+        match effect {
+            KeyEffect::Retire => {
+                error!(endpoint = %self.id, key = %key, class, "key `{key}` of `{}` was refused and is out until the configuration changes", self.id);
+            }
+            KeyEffect::Exhaust | KeyEffect::RestAll => {
+                let rest_s = retry_after.map(|after| after.as_secs());
+                warn!(endpoint = %self.id, key = %key, class, rest_s, "key `{key}` of `{}` rests: {class}", self.id);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Actor for Endpoint {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Admit> for Endpoint {
+    type Result = Result<Lease, Refusal>;
+
+    fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
+        // A request whose mere choice panics fails alone; the others in the mailbox are served.
+        let admitted = catch_unwind(AssertUnwindSafe(|| self.admit(&admit))).unwrap_or(Err(Refusal::Panicked));
+        self.publish();
+        admitted
+    }
+}
+
+impl Handler<FirstToken> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, first: FirstToken, _: &mut Self::Context) {
+        if first.receipt.incarnation == self.incarnation {
+            let now = self.clock.now();
+            self.on_latency(first.receipt.picked.index, ReplyForm::Streamed, first.after, now);
+            self.publish();
+        }
+    }
+}
+
+impl Handler<Report> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, report: Report, _: &mut Self::Context) {
+        self.on_report(&report);
+        self.publish();
+    }
+}
+
+impl Handler<Inspect> for Endpoint {
+    type Result = MessageResult<Inspect>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        MessageResult(EndpointStatus {
+            id: self.id.clone(),
+            view: self.view(),
+            keys: self.ring.views(self.clock.now()),
+            restarts: self.incarnation,
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! Owns every endpoint's actor, restarts those that die, and answers the one question each request asks.
+//!
+//! | message    | reply                        | sent by                |
+//! |------------|------------------------------|------------------------|
+//! | `Acquire`  | `Result<Lease, Unavailable>` | HTTP workers           |
+//! | `Views`    | `Vec<EndpointStatus>`        | lists                  |
+//! | `Exited`   | –                            | a child's `ExitNotice` |
+//!
+//! actix restarts an actor that stops, not one that panics, so each child carries a notice whose `Drop` reports here.
+//! A child that dies more than [`RESTARTS_MAX`] times within [`RESTART_PERIOD`] is quarantined instead: a burst is
+//! accepted, a flood is not.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use tracing::{error, warn};
+
+use crate::acquire::{Acquire, Unavailable, acquire_from, order};
+use crate::board::EndpointBoard;
+use crate::clock::{Chance, Clock};
+use crate::endpoint::lease::Lease;
+use crate::endpoint::{Birth, Endpoint, EndpointSpec, EndpointStatus, ExitNotice, Inspect};
+use crate::ids::EndpointId;
+
+/// Messages the supervisor's mailbox holds; a worker's `send` waits beyond that.
+const MAILBOX: usize = 8_192;
+/// Deaths within [`RESTART_PERIOD`] that are answered by a restart.
+const RESTARTS_MAX: usize = 5;
+/// See [`RESTARTS_MAX`].
+const RESTART_PERIOD: Duration = Duration::from_secs(30);
+/// After this a quarantined endpoint gets another chance, half open.
+const QUARANTINE: Duration = Duration::from_secs(300);
+
+/// Makes the chance of one incarnation of one endpoint; tests supply draws of their own.
+pub type ChanceFactory = Box<dyn Fn(&EndpointId, u64) -> Chance + Send>;
+
+struct Child {
+    spec: EndpointSpec,
+    address: Addr<Endpoint>,
+    incarnation: u64,
+    deaths: VecDeque<Instant>,
+}
+
+/// The actor.
+pub struct Supervisor {
+    children: HashMap<EndpointId, Child>,
+    unborn: Vec<EndpointSpec>,
+    board: Arc<EndpointBoard>,
+    clock: Clock,
+    chance: Chance,
+    chance_for: ChanceFactory,
+    turn: u64,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        specs: Vec<EndpointSpec>,
+        board: Arc<EndpointBoard>,
+        clock: Clock,
+        chance: Chance,
+        chance_for: ChanceFactory,
+    ) -> Self {
+        Self { children: HashMap::new(), unborn: specs, board, clock, chance, chance_for, turn: 0 }
+    }
+
+    fn give_birth(&self, spec: &EndpointSpec, incarnation: u64, context: &Context<Self>) -> Addr<Endpoint> {
+        let endpoint = Endpoint::new(Birth {
+            spec: spec.clone(),
+            board: self.board.clone(),
+            clock: self.clock.clone(),
+            chance: (self.chance_for)(&spec.id, incarnation),
+            notice: ExitNotice { endpoint: spec.id.clone(), incarnation, supervisor: context.address().recipient() },
+        });
+        let view = endpoint.view();
+        let address = endpoint.start();
+        self.board.place(spec.id.clone(), view, Some(address.clone()));
+        address
+    }
+
+    fn revive(&mut self, id: &EndpointId, context: &Context<Self>) {
+        let Some(child) = self.children.get(id) else { return };
+        let incarnation = child.incarnation + 1;
+        let address = self.give_birth(&child.spec, incarnation, context);
+        self.board.count_restart();
+        if let Some(child) = self.children.get_mut(id) {
+            child.address = address;
+            child.incarnation = incarnation;
+        }
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+        for spec in std::mem::take(&mut self.unborn) {
+            let address = self.give_birth(&spec, 0, context);
+            let child = Child { address, incarnation: 0, deaths: VecDeque::new(), spec };
+            self.children.insert(child.spec.id.clone(), child);
+        }
+    }
+}
+
+impl Handler<Acquire> for Supervisor {
+    type Result = ResponseFuture<Result<Lease, Unavailable>>;
+
+    fn handle(&mut self, acquire: Acquire, _: &mut Self::Context) -> Self::Result {
+        self.turn += 1;
+        let now = self.clock.now();
+        let (board, turn, chance) = (&self.board, self.turn, &mut self.chance);
+        // A request whose mere ordering panics fails alone, and the supervisor lives.
+        let ordered = catch_unwind(AssertUnwindSafe(|| order(&acquire, board, turn, now, chance)));
+        match ordered {
+            Ok(ordered) => Box::pin(acquire_from(acquire, ordered, self.board.clone(), self.clock.clone())),
+            Err(_) => {
+                error!("the choice of an endpoint panicked; this request fails, the others do not");
+                Box::pin(std::future::ready(Err(Unavailable::poisoned())))
+            }
+        }
+    }
+}
+
+/// Asks for every endpoint's state, for lists.
+#[derive(Message)]
+#[rtype(result = "Vec<EndpointStatus>")]
+pub struct Views;
+
+impl Handler<Views> for Supervisor {
+    type Result = ResponseFuture<Vec<EndpointStatus>>;
+
+    fn handle(&mut self, _: Views, _: &mut Self::Context) -> Self::Result {
+        let mut children: Vec<_> =
+            self.children.values().map(|child| (child.spec.id.clone(), child.address.clone())).collect();
+        children.sort_by(|a, b| a.0.cmp(&b.0));
+        let board = self.board.clone();
+        Box::pin(async move {
+            let mut all = Vec::with_capacity(children.len());
+            for (id, address) in children {
+                match address.send(Inspect).await {
+                    Ok(status) => all.push(status),
+                    // Dead or quarantined: the board's last word is what there is.
+                    Err(_) => {
+                        all.extend(board.view(&id).map(|view| EndpointStatus { id, view, keys: vec![], restarts: 0 }))
+                    }
+                }
+            }
+            all
+        })
+    }
+}
+
+/// A child is gone. Sent by its `ExitNotice`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Exited {
+    pub endpoint: EndpointId,
+    pub incarnation: u64,
+}
+
+impl Handler<Exited> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, exited: Exited, context: &mut Self::Context) {
+        let now = self.clock.now();
+        let Some(child) = self.children.get_mut(&exited.endpoint) else { return };
+        if child.incarnation != exited.incarnation {
+            return;
+        }
+        child.deaths.push_back(now);
+        while child.deaths.front().is_some_and(|&died| now.saturating_duration_since(died) > RESTART_PERIOD) {
+            child.deaths.pop_front();
+        }
+        if child.deaths.len() <= RESTARTS_MAX {
+            warn!(endpoint = %exited.endpoint, "the actor of `{}` died and is restarted, half open", exited.endpoint);
+            self.revive(&exited.endpoint, context);
+            return;
+        }
+        error!(
+            endpoint = %exited.endpoint,
+            "the actor of `{}` died {} times within {} s and is quarantined for {} s",
+            exited.endpoint, child.deaths.len(), RESTART_PERIOD.as_secs(), QUARANTINE.as_secs(),
+        );
+        child.deaths.clear();
+        self.board.update(&exited.endpoint, |view| view.quarantined = true);
+        context.run_later(QUARANTINE, move |supervisor, context| supervisor.revive(&exited.endpoint, context));
+    }
+}
