@@ -1,6 +1,10 @@
 //! Bursar, the LLM gateway: the HTTP service around the actors of `bursar_actors`.
 
+pub mod call;
 pub mod config;
+pub mod error;
+pub mod pipeline;
 pub mod providers;
 pub mod schema;
+pub mod telemetry;
 pub mod upstream;

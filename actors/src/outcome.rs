@@ -143,10 +143,8 @@ pub enum Outcome {
         /// The provider's own figure, where it gave one.
         retry_after: Option<Duration>,
     },
-    /// The client went away first; says nothing about the endpoint.
+    /// It ended without a verdict: the client went away, or the worker dropped the lease. Says nothing about the endpoint.
     Cancelled,
-    /// The lease was dropped without a report: a panic or a bug on the worker.
-    Abandoned,
 }
 
 /// Whether the client waits for the whole reply or reads it as it is made; their latencies are no measure of each other.
@@ -160,7 +158,7 @@ pub enum ReplyForm {
 }
 
 /// Remaining requests and tokens of a key, as the provider's headers told it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LearnedLimits {
     /// Requests: the window's limit, what is left of it, and the time until it is full again.
     pub requests: Option<Learned>,
@@ -169,7 +167,7 @@ pub struct LearnedLimits {
 }
 
 /// One learned limit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Learned {
     /// The most per window, where the provider says it.
     pub limit: Option<u64>,

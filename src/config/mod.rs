@@ -71,6 +71,8 @@ pub struct Provider {
     pub self_hosted: bool,
     pub connect_timeout: Duration,
     pub first_token_timeout: Duration,
+    /// From the request to the head of a reply that is not streamed.
+    pub reply_timeout: Duration,
     pub idle_timeout: Duration,
     /// Calls in flight per endpoint, all keys together.
     pub max_concurrency: u32,

@@ -9,25 +9,12 @@ mod scrub;
 
 use std::time::{Duration, SystemTime};
 
-use bursar_actors::ErrorClass;
+use bursar_actors::{ErrorClass, LearnedLimits};
 
+use crate::error::Failure;
 use crate::providers::limits::{Header, retry_after};
 use patterns as p;
 use report::Report;
-
-/// One failure, classified; safe to show.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub class: ErrorClass,
-    pub retry_after: Option<Duration>,
-    pub status: Option<u16>,
-    /// At most 500 characters, without keys, account ids, markup and control characters.
-    pub message: String,
-    /// The upstream's `type`.
-    pub kind: Option<String>,
-    pub code: Option<String>,
-    pub param: Option<String>,
-}
 
 /// Whether the client has begun to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +65,7 @@ fn failure(class: ErrorClass, retry_after: Option<Duration>, status: Option<u16>
         kind: report.kind.map(short),
         code: report.code.map(short),
         param: report.param.map(short),
+        limits: LearnedLimits::default(),
     }
 }
 

@@ -86,15 +86,19 @@ pub struct Picked {
 }
 
 /// Why no key could be picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey {
     /// No key of the ring may serve this model for this team.
+    #[error("no provider key is allowed for this model and team")]
     NotAllowed,
     /// Every key that might serve has been retired after a 401.
+    #[error("the provider refused every key; check them")]
     Retired,
     /// All usable keys were tried by this request.
+    #[error("every key was tried")]
     Tried,
     /// Keys rest or have no quota left; the soonest is back at `until`.
+    #[error("every key rests after rate limits or errors")]
     Resting {
         /// When the soonest is back.
         until: Instant,

@@ -1,7 +1,7 @@
 //! Permission for one upstream call, with the key to make it with.
 //!
-//! A lease reports exactly once how its call ended: by [`Lease::report`], or by its `Drop` as abandoned when the worker
-//! panicked or forgot. Until then the call counts as in flight.
+//! A lease reports exactly once how its call ended: by [`Lease::report`], or by its `Drop` as cancelled when the client
+//! hung up or the worker panicked. Until then the call counts as in flight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl Lease {
             again: false,
             receipt,
             board,
-            outcome: Outcome::Abandoned,
+            outcome: Outcome::Cancelled,
             whole_after: None,
             limits: LearnedLimits::default(),
         }
@@ -93,7 +93,7 @@ impl Drop for Lease {
         #[allow(clippy::disallowed_methods)]
         address.do_send(Report {
             receipt: self.receipt.clone(),
-            outcome: std::mem::replace(&mut self.outcome, Outcome::Abandoned),
+            outcome: std::mem::replace(&mut self.outcome, Outcome::Cancelled),
             whole_after: self.whole_after,
             limits: self.limits,
         });

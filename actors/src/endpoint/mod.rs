@@ -51,24 +51,31 @@ pub struct EndpointSpec {
 }
 
 /// Why an endpoint does not take a call now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The breaker is open until then, or its one probe is out.
+    #[error("its circuit breaker is open after failures")]
     BreakerOpen {
         /// When it lets a call through again, where known.
         until: Option<Instant>,
     },
     /// As many calls in flight as it may have.
+    #[error("it has as many calls in flight as it may")]
     Busy,
     /// No key can serve.
+    #[error("{0}")]
     NoKey(NoKey),
     /// Its actor was restarted too often.
+    #[error("it is quarantined")]
     Quarantined,
     /// Its actor has died and is about to be restarted.
+    #[error("it is being restarted")]
     Restarting,
     /// The decision itself failed on this request.
+    #[error("the choice of a key failed")]
     Panicked,
     /// This request has failed there in a way that another try cannot mend.
+    #[error("it was tried")]
     Tried,
 }
 
@@ -225,7 +232,7 @@ impl Endpoint {
 
     fn judge_endpoint(&mut self, pass: Pass, outcome: &Outcome, now: Instant, draw: f64) {
         match outcome {
-            Outcome::Cancelled | Outcome::Abandoned => self.breaker.on_void(pass),
+            Outcome::Cancelled => self.breaker.on_void(pass),
             Outcome::Failed { class, .. } if class.trips_breaker() => {
                 self.pulse.errors.observe(true, now);
                 if self.breaker.on_failure(pass, now, draw) {

@@ -1,0 +1,103 @@
+//! One request in flight: who asks, for what, since when and until when.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bursar_actors::TeamId;
+use bytes::Bytes;
+use rand::rngs::SmallRng;
+use rand::RngExt;
+
+use crate::schema::RequestHead;
+
+/// Longest request id accepted from a client, in bytes.
+const ID_MAX: usize = 64;
+
+thread_local! {
+    // One generator per worker: identifiers cost no system call per request.
+    static GENERATOR: RefCell<SmallRng> = RefCell::new(rand::make_rng());
+}
+
+/// The name of one request, in headers, logs and records: a ULID, or what the client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// Returns a new ULID of the current time.
+    pub fn generate() -> Self {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let chance = GENERATOR.with_borrow_mut(|generator| generator.random::<u128>());
+        let mut text = [0; ulid::ULID_LEN];
+        Self(Arc::from(&*ulid::Ulid::from_parts(now_ms, chance).array_to_str(&mut text)))
+    }
+
+    /// Returns the client's own id if it is harmless in a header and a log line: letters, digits, `-`, `_`, `.`.
+    pub fn from_client(text: &str) -> Option<Self> {
+        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (!text.is_empty() && text.len() <= ID_MAX && text.bytes().all(harmless)).then(|| Self(Arc::from(text)))
+    }
+
+    /// Returns the id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who asks: the client key and its team, or nobody in particular on a loopback gateway without keys.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Id of the client key; never the key.
+    pub key_id: Option<Arc<str>>,
+    /// Its team.
+    pub team: Option<TeamId>,
+    /// What it may ask for; `None` means everything.
+    pub models: Option<Arc<[String]>>,
+}
+
+impl Caller {
+    /// Returns whether the caller may ask for `model` by that name.
+    pub fn may_use(&self, model: &str) -> bool {
+        self.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed == "*" || allowed == model))
+    }
+
+    /// Returns the team's name for metrics, `none` without one.
+    pub fn team_label(&self) -> &str {
+        self.team.as_ref().map_or("none", TeamId::as_str)
+    }
+}
+
+/// What the client's headers may narrow.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// `x-bursar-timeout`: less than the gateway's own deadline.
+    pub timeout: Option<Duration>,
+    /// `x-bursar-first-token-timeout`.
+    pub first_token_timeout: Option<Duration>,
+    /// `x-bursar-retries`: at most this many further attempts.
+    pub retries: Option<u32>,
+    /// `x-bursar-fallback: off`.
+    pub no_fallback: bool,
+}
+
+/// One request in flight.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub id: RequestId,
+    pub caller: Caller,
+    pub head: RequestHead,
+    /// As received; what goes upstream is patched from it.
+    pub body: Bytes,
+    pub wishes: Wishes,
+    /// When the request line came in.
+    pub received: Instant,
+    /// When the answer must be complete.
+    pub deadline: Instant,
+}

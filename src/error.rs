@@ -1,0 +1,124 @@
+//! Every way a request can fail, as the pipeline knows it. Which status a client sees is `http::error`'s matter.
+
+use std::time::Duration;
+
+use bursar_actors::{ErrorClass, LearnedLimits};
+
+use crate::schema::IntakeError;
+
+/// Why a request was not served.
+#[derive(Debug, Clone)]
+pub enum GatewayError {
+    /// The body or a header is at fault.
+    Invalid(IntakeError),
+    /// The body is longer than `limit` bytes.
+    BodyTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// No client key, or one that is unknown. Both are answered alike.
+    InvalidApiKey,
+    /// The name is no alias and no `provider/model`.
+    ModelNotFound {
+        /// What was asked for.
+        asked: String,
+        /// Names that are close to it, or hints.
+        near: Vec<String>,
+    },
+    /// The key's team may not use this model.
+    ModelNotAllowed {
+        /// What was asked for.
+        asked: String,
+        /// By which team.
+        team: String,
+    },
+    /// No endpoint and key can take the call now.
+    NoHealthyTarget {
+        /// Time until the soonest is expected back.
+        retry_after: Option<Duration>,
+        /// Who refused and why, without secrets.
+        why: String,
+    },
+    /// Upstream calls were made and the last one failed.
+    Upstream {
+        /// The failure that ended it.
+        failure: Failure,
+        /// Calls made.
+        attempts: u32,
+    },
+    /// The deadline passed.
+    DeadlineExceeded {
+        /// The bound, in whole seconds.
+        after: Duration,
+    },
+    /// The gateway is stopping.
+    ShuttingDown,
+    /// No such route.
+    NoRoute {
+        /// What was asked for.
+        path: String,
+    },
+    /// The route exists, the method does not.
+    NoMethod {
+        /// Methods that do, as the `allow` header wants them.
+        allow: &'static str,
+    },
+    /// The decision failed on this very request.
+    Internal,
+}
+
+/// What a failed upstream call means, with texts that are safe to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub class: ErrorClass,
+    /// The provider's own figure, at most an hour.
+    pub retry_after: Option<Duration>,
+    /// The upstream's status, where it answered.
+    pub status: Option<u16>,
+    /// The upstream's words without keys and ids, or ours.
+    pub message: String,
+    /// The upstream's `error.type`.
+    pub kind: Option<String>,
+    /// The upstream's `error.code`.
+    pub code: Option<String>,
+    /// The upstream's `error.param`.
+    pub param: Option<String>,
+    /// What its headers said is left.
+    pub limits: LearnedLimits,
+}
+
+impl Failure {
+    /// Returns a failure that has nothing but a class and our own words for it.
+    pub fn plain(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            retry_after: None,
+            status: None,
+            message: message.into(),
+            kind: None,
+            code: None,
+            param: None,
+            limits: LearnedLimits::default(),
+        }
+    }
+}
+
+impl GatewayError {
+    /// Returns the code that clients, metrics and logs know the error by.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid_request",
+            Self::BodyTooLarge { .. } => "request_too_large",
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::ModelNotFound { .. } => "model_not_found",
+            Self::ModelNotAllowed { .. } => "model_not_allowed",
+            Self::NoHealthyTarget { .. } => "no_healthy_target",
+            Self::Upstream { failure, .. } => failure.class.as_str(),
+            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::ShuttingDown => "shutting_down",
+            Self::NoRoute { .. } => "unknown_url",
+            Self::NoMethod { .. } => "method_not_allowed",
+            Self::Internal => "internal_error",
+        }
+    }
+}

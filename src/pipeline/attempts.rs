@@ -1,0 +1,270 @@
+//! Acquire → send → judge, and again: another key, another endpoint, then the fallback aliases, until one answers or
+//! attempts, retry budget or deadline are spent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bursar_actors::{Acquire, ErrorClass, Lease, Outcome, ReplyForm, Tried, Unavailable};
+use bytes::Bytes;
+use rand::RngExt;
+
+use super::Pipeline;
+use super::route::{Route, Routes};
+use super::settlement::{Provenance, Settlement};
+use super::stream::{Opened, open};
+use crate::call::Call;
+use crate::error::{Failure, GatewayError};
+use crate::providers::openai::{Quirks, Usage, encode, repair_whole, whole_facts};
+use crate::upstream::judge::{self, Phase};
+use crate::upstream::{Destination, Reply};
+
+/// Largest whole reply that is read, in bytes; embeddings of large batches come to tens of megabytes.
+const REPLY_MAX: usize = 64 * 1024 * 1024;
+
+/// An upstream's answer, begun.
+pub enum Begun {
+    /// All of it.
+    Whole(Bytes, Option<Usage>),
+    /// Its first events, and the rest to come.
+    Stream(Box<Opened>),
+}
+
+/// The state of one request's attempts.
+struct Attempts<'a> {
+    pipeline: &'a Pipeline,
+    call: &'a Call,
+    routes: &'a Routes,
+    books: &'a Settlement,
+    made: u32,
+    upstream: Duration,
+    last: Option<Failure>,
+    refused: Option<Unavailable>,
+}
+
+/// Returns the first good answer, its lease still out where the answer is a stream, and what served it.
+pub async fn run(
+    pipeline: &Pipeline,
+    call: &Call,
+    routes: &Routes,
+    route: &Arc<Route>,
+    books: &Settlement,
+) -> Result<(Begun, Provenance), GatewayError> {
+    let mut attempts = Attempts {
+        pipeline,
+        call,
+        routes,
+        books,
+        made: 0,
+        upstream: Duration::ZERO,
+        last: None,
+        refused: None,
+    };
+    route.retry_budget.on_request(call.received);
+    if let Some(answer) = attempts.on_route(route, None).await? {
+        return Ok(answer);
+    }
+    let fallbacks: &[String] = if call.wishes.no_fallback { &[] } else { &route.fallback };
+    for name in fallbacks {
+        let Some(fallback) = routes.alias(name).filter(|_| call.caller.may_use(name)) else { continue };
+        if let Some(answer) = attempts.on_route(fallback, Some(name)).await? {
+            return Ok(answer);
+        }
+    }
+    Err(attempts.exhausted())
+}
+
+impl Attempts<'_> {
+    /// Tries what `route` offers; `None` when nothing of it is left to try.
+    async fn on_route(
+        &mut self,
+        route: &Route,
+        fallback: Option<&String>,
+    ) -> Result<Option<(Begun, Provenance)>, GatewayError> {
+        let mut tried = Vec::new();
+        while self.may_try(route) {
+            let mut lease = match self.acquire(route, &tried).await? {
+                Ok(lease) => lease,
+                Err(unavailable) => {
+                    self.refused = Some(unavailable);
+                    return Ok(None);
+                }
+            };
+            if lease.again {
+                tokio::time::sleep_until((Instant::now() + self.backoff()).min(self.call.deadline).into()).await;
+            }
+            self.made += 1;
+            let candidate = lease.candidate;
+            let destination = &route.destinations[candidate];
+            let sent = Instant::now();
+            let called = self.call_upstream(route, destination, &mut lease, sent).await;
+            self.upstream += sent.elapsed();
+            let failure = match called {
+                Ok(begun) => return Ok(Some(self.answered(begun, lease, route, destination, fallback))),
+                Err(failure) => failure,
+            };
+            tried.push(Tried { candidate, key: lease.key_id.clone(), class: failure.class });
+            self.give_back(lease, &failure)?;
+            let retry = failure.class.retry();
+            let final_answer = !retry.other_key && !retry.other_endpoint && retry.same_endpoint == 0;
+            if final_answer {
+                return Err(GatewayError::Upstream { failure, attempts: self.made });
+            }
+            self.last = Some(failure);
+        }
+        Ok(None)
+    }
+
+    /// Returns whether another call may be made; a retry has to be paid for.
+    fn may_try(&self, route: &Route) -> bool {
+        let wished = self.call.wishes.retries.map_or(u32::MAX, |retries| retries.saturating_add(1));
+        let now = Instant::now();
+        self.made < self.routes.retry.max_attempts.min(wished)
+            && now < self.call.deadline
+            && (self.made == 0 || route.retry_budget.take(now))
+    }
+
+    async fn acquire(&self, route: &Route, tried: &[Tried]) -> Result<Result<Lease, Unavailable>, GatewayError> {
+        let head = &self.call.head;
+        let acquire = Acquire {
+            candidates: route.candidates.clone(),
+            strategy: route.strategy,
+            team: self.call.caller.team.clone(),
+            tokens: head.tokens_in_estimate + head.max_output_tokens.unwrap_or(0),
+            form: if head.stream { ReplyForm::Streamed } else { ReplyForm::Whole },
+            tried: tried.to_vec(),
+        };
+        match self.pipeline.actors.supervisor.send(acquire).await {
+            Ok(Err(unavailable)) if unavailable.poisoned => Err(GatewayError::Internal),
+            Ok(answer) => Ok(answer),
+            // The supervisor is gone; the process is about to end.
+            Err(_) => Err(GatewayError::ShuttingDown),
+        }
+    }
+
+    /// Full jitter over base × 2ⁿ ("Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
+    fn backoff(&self) -> Duration {
+        let retry = &self.routes.retry;
+        let cap = retry.backoff_base.saturating_mul(1 << self.made.saturating_sub(1).min(16)).min(retry.backoff_max);
+        cap.mul_f64(rand::rng().random::<f64>())
+    }
+
+    async fn call_upstream(
+        &self,
+        route: &Route,
+        destination: &Destination,
+        lease: &mut Lease,
+        sent: Instant,
+    ) -> Result<Begun, Failure> {
+        let head = &self.call.head;
+        let model = &route.candidates[lease.candidate].model;
+        let body = encode(&self.call.body, head, model.as_str(), Quirks::default());
+        let patience = if head.stream { destination.timeouts.first_token } else { destination.timeouts.reply };
+        let begin_by = self.call.deadline.min(sent + self.call.wishes.first_token_timeout.unwrap_or(patience));
+        let secret = lease.secret.clone();
+        let upstream = &self.pipeline.upstream;
+        let reply = upstream.send(destination, head.operation, secret.as_ref(), body, begin_by).await?;
+        lease.learn(reply.limits);
+        if head.stream {
+            let opened = open(reply, head, destination.timeouts.idle, begin_by).await?;
+            lease.first_token(sent.elapsed());
+            return Ok(Begun::Stream(Box::new(opened)));
+        }
+        let read_by = self.call.deadline.min(Instant::now() + destination.timeouts.idle);
+        let begun = self.read_whole(reply, read_by).await?;
+        lease.first_token(sent.elapsed());
+        Ok(begun)
+    }
+
+    async fn read_whole(&self, mut reply: Reply, read_by: Instant) -> Result<Begun, Failure> {
+        let body = tokio::time::timeout_at(read_by.into(), reply.read_whole(REPLY_MAX)).await;
+        let late = || Failure::plain(ErrorClass::StreamBroken, "the upstream's answer stopped half-way");
+        let body = body.map_err(|_| late())??;
+        let facts = whole_facts(self.call.head.operation, &body).map_err(|malformed| {
+            Failure::plain(ErrorClass::ServerError, format!("the upstream's answer is unusable: {malformed}"))
+        })?;
+        if facts.error_in_200 {
+            return Err(judge::judge_error_value(&body, Phase::BeforeOutput));
+        }
+        let body = if facts.needs_repair { repair_whole(&body) } else { body };
+        Ok(Begun::Whole(body, facts.usage))
+    }
+
+    /// Reports a failed call. A call cut short by the caller's own deadline says nothing about the upstream.
+    fn give_back(&self, mut lease: Lease, failure: &Failure) -> Result<(), GatewayError> {
+        let out_of_time = failure.class == ErrorClass::FirstByteTimeout && Instant::now() >= self.call.deadline;
+        if out_of_time {
+            self.books.attempted(lease.endpoint(), "cancelled");
+            lease.report(Outcome::Cancelled);
+            return Err(self.too_late());
+        }
+        self.books.attempted(lease.endpoint(), failure.class.as_str());
+        lease.learn(failure.limits);
+        lease.report(Outcome::Failed { class: failure.class, retry_after: failure.retry_after });
+        Ok(())
+    }
+
+    fn answered(
+        &self,
+        begun: Begun,
+        lease: Lease,
+        route: &Route,
+        destination: &Destination,
+        fallback: Option<&String>,
+    ) -> (Begun, Provenance) {
+        let provenance = Provenance {
+            provider: destination.provider.clone(),
+            endpoint: destination.endpoint.clone(),
+            model: route.candidates[lease.candidate].model.clone(),
+            key: lease.key_id.clone(),
+            alias: route.asked.clone(),
+            attempts: self.made,
+            fallback: fallback.cloned(),
+            upstream: self.upstream,
+            began: self.call.received.elapsed(),
+        };
+        match begun {
+            Begun::Whole(..) => {
+                self.books.attempted(lease.endpoint(), "served");
+                lease.report(Outcome::Served);
+                (begun, provenance)
+            }
+            Begun::Stream(mut opened) => {
+                opened.lease = Some(lease);
+                (Begun::Stream(opened), provenance)
+            }
+        }
+    }
+
+    fn too_late(&self) -> GatewayError {
+        GatewayError::DeadlineExceeded { after: self.call.deadline.saturating_duration_since(self.call.received) }
+    }
+
+    /// Says why nothing is left: the last failure if calls were made, else who refused.
+    fn exhausted(self) -> GatewayError {
+        let soonest = self.refused.as_ref().and_then(|refused| refused.soonest);
+        if let Some(mut failure) = self.last {
+            if failure.class == ErrorClass::RateLimited {
+                failure.retry_after = soonest.or(failure.retry_after);
+            }
+            return GatewayError::Upstream { failure, attempts: self.made };
+        }
+        if Instant::now() >= self.call.deadline {
+            return self.too_late();
+        }
+        let why = self.refused.as_ref().map(describe).unwrap_or_default();
+        GatewayError::NoHealthyTarget { retry_after: soonest, why }
+    }
+}
+
+/// Says in words who refused and why, the most telling first; at most three.
+fn describe(unavailable: &Unavailable) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for (_, refusal) in &unavailable.refusals {
+        let word = refusal.to_string();
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words.truncate(3);
+    words.join("; ")
+}

@@ -1,0 +1,76 @@
+//! The life of one request.
+
+pub mod attempts;
+pub mod route;
+pub mod settlement;
+pub mod stream;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bursar_actors::Handles;
+use bytes::Bytes;
+
+use crate::call::Call;
+use crate::error::GatewayError;
+use crate::upstream::Upstream;
+use attempts::Begun;
+use route::Routes;
+use settlement::{Provenance, Settlement};
+use stream::ReplyStream;
+
+/// One worker's way from a request to its answer.
+pub struct Pipeline {
+    pub routes: Arc<ArcSwap<Routes>>,
+    pub actors: Handles,
+    pub upstream: Upstream,
+}
+
+/// What the client gets.
+pub struct Answer {
+    pub provenance: Provenance,
+    pub body: Body,
+}
+
+/// All of it, or the beginning of a stream.
+pub enum Body {
+    Whole(Bytes),
+    Stream(ReplyStream),
+}
+
+impl Pipeline {
+    /// Serves one request. Whatever happens, its books are closed exactly once.
+    pub async fn serve(self: Rc<Self>, call: Call, mut books: Settlement) -> Result<Answer, GatewayError> {
+        match self.answer(&call, &mut books).await {
+            Ok((Begun::Whole(body, usage), provenance)) => {
+                books.used(usage);
+                books.served();
+                Ok(Answer { provenance, body: Body::Whole(body) })
+            }
+            Ok((Begun::Stream(opened), provenance)) => {
+                let keepalive = self.routes.load().sse_keepalive;
+                let body = Body::Stream(ReplyStream::new(*opened, books, keepalive, call.deadline));
+                Ok(Answer { provenance, body })
+            }
+            Err(error) => {
+                books.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Model → route → access → attempts. Each station may end it.
+    async fn answer(&self, call: &Call, books: &mut Settlement) -> Result<(Begun, Provenance), GatewayError> {
+        let routes = self.routes.load_full();
+        let route = routes.resolve(call.head.model.as_deref(), call.head.operation)?;
+        books.routed(&route.label);
+        if !call.caller.may_use(&route.asked) {
+            let team = call.caller.team_label().into();
+            return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone(), team });
+        }
+        let (begun, provenance) = attempts::run(self, call, &routes, &route, books).await?;
+        books.answered(provenance.clone());
+        Ok((begun, provenance))
+    }
+}

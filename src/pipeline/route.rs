@@ -1,0 +1,222 @@
+//! The names clients may send, resolved to what may serve them: a snapshot made from the configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bursar_actors::{Candidate, RetryBudget, Strategy};
+
+use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
+use crate::error::GatewayError;
+use crate::schema::Operation;
+use crate::upstream::{Destination, Timeouts};
+
+/// How many near names a 404 lists.
+const NEAR_MAX: usize = 5;
+/// Name of all routes without an alias in metrics: what clients send must not become a label.
+const DIRECT: &str = "direct";
+
+/// What may serve one name.
+#[derive(Debug)]
+pub struct Route {
+    /// As the client sent it.
+    pub asked: String,
+    /// The alias, or `direct`.
+    pub label: String,
+    pub candidates: Arc<[Candidate]>,
+    /// Where each candidate's calls go, by the same index.
+    pub destinations: Vec<Arc<Destination>>,
+    pub strategy: Strategy,
+    /// Aliases to try when no candidate is left.
+    pub fallback: Vec<String>,
+    pub retry_budget: Arc<RetryBudget>,
+}
+
+/// A model as `GET /v1/models` lists it.
+#[derive(Debug, Clone)]
+pub struct PublicModel {
+    pub id: String,
+    pub owned_by: String,
+}
+
+#[derive(Debug)]
+struct ProviderRoutes {
+    kind: ProviderKind,
+    endpoints: Vec<(Arc<Destination>, u32)>,
+    retry_budget: Arc<RetryBudget>,
+}
+
+/// Every name there is.
+#[derive(Debug)]
+pub struct Routes {
+    aliases: BTreeMap<String, Arc<Route>>,
+    providers: BTreeMap<String, ProviderRoutes>,
+    allow_direct: bool,
+    default: Option<String>,
+    strategy: Strategy,
+    pub retry: Retry,
+    pub request_timeout: Duration,
+    pub sse_keepalive: Duration,
+    pub max_body: usize,
+}
+
+impl Routes {
+    /// Builds the snapshot; `config` has been checked, so every name in it resolves.
+    pub fn new(config: &Config) -> Self {
+        let now = Instant::now();
+        let retry = &config.balancing.retry;
+        let budget = || Arc::new(RetryBudget::new(retry.budget_share, retry.budget_per_second, now));
+        let providers = config.providers.values().map(|provider| {
+            let endpoints = provider.endpoints.iter();
+            let endpoints = endpoints.map(|endpoint| (Arc::new(destination(provider, endpoint)), endpoint.weight));
+            let routes = ProviderRoutes { kind: provider.kind, endpoints: endpoints.collect(), retry_budget: budget() };
+            (provider.id.clone(), routes)
+        });
+        let mut routes = Self {
+            aliases: BTreeMap::new(),
+            providers: providers.collect(),
+            allow_direct: config.models.allow_direct,
+            default: config.models.default.clone(),
+            strategy: config.balancing.strategy,
+            retry: retry.clone(),
+            request_timeout: config.server.request_timeout,
+            sse_keepalive: config.server.sse_keepalive,
+            max_body: config.server.max_body,
+        };
+        for alias in config.models.aliases.values() {
+            let (candidates, destinations) = routes.spread(&alias.targets);
+            let route = Route {
+                asked: alias.name.clone(),
+                label: alias.name.clone(),
+                candidates,
+                destinations,
+                strategy: alias.strategy,
+                fallback: alias.fallback.clone(),
+                retry_budget: budget(),
+            };
+            routes.aliases.insert(alias.name.clone(), Arc::new(route));
+        }
+        routes
+    }
+
+    /// Returns what may serve `asked`, or the default model where the client named none.
+    pub fn resolve(&self, asked: Option<&str>, operation: Operation) -> Result<Arc<Route>, GatewayError> {
+        let asked = asked.or(self.default.as_deref()).unwrap_or_default();
+        if let Some(route) = self.aliases.get(asked) {
+            return Ok(route.clone());
+        }
+        let direct = if self.allow_direct { self.direct(asked, operation) } else { None };
+        direct.map(Arc::new).ok_or_else(|| GatewayError::ModelNotFound { asked: asked.into(), near: self.near(asked) })
+    }
+
+    /// Returns the route of the alias `name`.
+    pub fn alias(&self, name: &str) -> Option<&Arc<Route>> {
+        self.aliases.get(name)
+    }
+
+    /// Returns the names for `GET /v1/models`, aliases first.
+    pub fn public_models(&self) -> Vec<PublicModel> {
+        let alias = |name: &String| PublicModel { id: name.clone(), owned_by: "bursar".into() };
+        let mut models: Vec<_> = self.aliases.keys().map(alias).collect();
+        let mut targets: Vec<_> = self.aliases.values().flat_map(|route| named_targets(route)).collect();
+        targets.sort();
+        targets.dedup();
+        if self.allow_direct {
+            let direct = |(provider, model): (String, String)| PublicModel { id: format!("{provider}/{model}"), owned_by: provider };
+            models.extend(targets.into_iter().map(direct));
+        }
+        models
+    }
+
+    /// Spreads targets over their providers' endpoints. Weights multiply; the rank is the target's place.
+    fn spread(&self, targets: &[Target]) -> (Arc<[Candidate]>, Vec<Arc<Destination>>) {
+        let mut candidates = Vec::new();
+        let mut destinations = Vec::new();
+        for (rank, target) in targets.iter().enumerate() {
+            let Some(provider) = self.providers.get(&target.provider) else { continue };
+            for (destination, weight) in &provider.endpoints {
+                candidates.push(Candidate {
+                    endpoint: destination.endpoint.clone(),
+                    model: target.model.as_str().into(),
+                    weight: target.weight * weight,
+                    rank: rank as u32,
+                });
+                destinations.push(destination.clone());
+            }
+        }
+        (candidates.into(), destinations)
+    }
+
+    /// Resolves `provider/model`, or a bare upstream name where it is clear whose it is.
+    fn direct(&self, asked: &str, operation: Operation) -> Option<Route> {
+        let (provider, model) = match asked.split_once('/') {
+            Some((provider, model)) if self.providers.contains_key(provider) && !model.is_empty() => (provider, model),
+            _ => (self.owner_of(asked)?, asked),
+        };
+        let routes = self.providers.get(provider)?;
+        let model = if routes.kind == ProviderKind::Demo { demo_model(model, operation)? } else { model };
+        let target = Target { provider: provider.into(), model: model.into(), weight: 1 };
+        let (candidates, destinations) = self.spread(&[target]);
+        Some(Route {
+            asked: asked.into(),
+            label: DIRECT.into(),
+            candidates,
+            destinations,
+            strategy: self.strategy,
+            fallback: vec![],
+            retry_budget: routes.retry_budget.clone(),
+        })
+    }
+
+    /// Returns the provider that a bare model name belongs to: the only one there is, or OpenAI's for OpenAI's names.
+    fn owner_of(&self, model: &str) -> Option<&str> {
+        let mut names = self.providers.keys();
+        if let (Some(only), None) = (names.next(), names.next()) {
+            return (!model.is_empty()).then_some(only.as_str());
+        }
+        let mut openai = self.providers.iter().filter(|(_, routes)| routes.kind == ProviderKind::OpenAi);
+        let (name, _) = openai.next()?;
+        (openai.next().is_none() && is_openai_name(model)).then_some(name.as_str())
+    }
+
+    fn near(&self, asked: &str) -> Vec<String> {
+        let wanted = asked.to_lowercase();
+        let distance = |name: &str| strsim::damerau_levenshtein(&wanted, &name.to_lowercase());
+        let mut names: Vec<_> = self.public_models().into_iter().map(|model| (distance(&model.id), model.id)).collect();
+        names.sort();
+        names.into_iter().take(NEAR_MAX).map(|(_, name)| name).collect()
+    }
+}
+
+fn named_targets(route: &Route) -> Vec<(String, String)> {
+    let pairs = route.candidates.iter().zip(&route.destinations);
+    pairs.map(|(candidate, destination)| (destination.provider.clone(), candidate.model.to_string())).collect()
+}
+
+/// Names that are OpenAI's own beyond doubt.
+fn is_openai_name(model: &str) -> bool {
+    const PREFIXES: [&str; 7] = ["gpt-", "chatgpt-", "o1", "o3", "o4", "text-embedding-", "ft:"];
+    PREFIXES.iter().any(|prefix| model.starts_with(prefix))
+}
+
+/// Returns the demo model that stands in for `model`: itself, or one for the well-known names that existing programs
+/// ask for, so that pointing such a program at a gateway without keys gives an answer and not a 404.
+fn demo_model(model: &str, operation: Operation) -> Option<&str> {
+    const FOREIGN: [&str; 6] = ["claude-", "gemini-", "mistral-", "llama", "command-", "deepseek-"];
+    if model.starts_with("demo-") {
+        return Some(model);
+    }
+    let known = is_openai_name(model) || FOREIGN.iter().any(|prefix| model.starts_with(prefix));
+    known.then_some(if operation == Operation::Embeddings { "demo-embed" } else { "demo-small" })
+}
+
+fn destination(provider: &Provider, endpoint: &ProviderEndpoint) -> Destination {
+    let timeouts = Timeouts {
+        connect: provider.connect_timeout,
+        first_token: provider.first_token_timeout,
+        reply: provider.reply_timeout,
+        idle: provider.idle_timeout,
+    };
+    Destination::of(endpoint.id.clone(), &provider.id, &endpoint.base_url, &provider.headers, timeouts)
+        .expect("config::check accepts only URLs and headers that parse")
+}

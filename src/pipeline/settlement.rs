@@ -1,0 +1,176 @@
+//! Closes the books of one request exactly once, on every way out: served, failed, or the client gone.
+//!
+//! The settlement travels with the request and learns on the way. Its `Drop` writes metrics and the access line; a
+//! request that nobody settled was cancelled.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bursar_actors::{EndpointId, KeyId, ModelName};
+use tracing::info;
+
+use crate::call::{Call, RequestId};
+use crate::error::GatewayError;
+use crate::providers::openai::Usage;
+use crate::schema::Operation;
+use crate::telemetry::metrics::{Ending, Finished, Metrics};
+
+/// What served a request, for headers and records.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    pub provider: String,
+    pub endpoint: EndpointId,
+    pub model: ModelName,
+    pub key: KeyId,
+    pub alias: String,
+    /// Upstream calls made, the good one included.
+    pub attempts: u32,
+    /// The fallback alias that served, where the asked one could not.
+    pub fallback: Option<String>,
+    /// Time spent waiting for upstreams before the answer began.
+    pub upstream: Duration,
+    /// Time from the request to the beginning of the answer.
+    pub began: Duration,
+}
+
+impl Provenance {
+    /// Returns what the gateway itself added before the answer began.
+    pub fn overhead(&self) -> Duration {
+        self.began.saturating_sub(self.upstream)
+    }
+}
+
+/// The books of one request.
+pub struct Settlement {
+    metrics: Arc<Metrics>,
+    access_log: bool,
+    id: RequestId,
+    key_id: Option<Arc<str>>,
+    team: String,
+    operation: &'static str,
+    streamed: bool,
+    received: Instant,
+    alias: String,
+    provenance: Option<Provenance>,
+    first_token: Option<Duration>,
+    usage: Option<Usage>,
+    ending: Ending,
+    error_code: Option<&'static str>,
+}
+
+impl Settlement {
+    /// Counts the request in.
+    pub fn open(metrics: Arc<Metrics>, call: &Call, access_log: bool) -> Self {
+        metrics.admit();
+        Self {
+            metrics,
+            access_log,
+            id: call.id.clone(),
+            key_id: call.caller.key_id.clone(),
+            team: call.caller.team_label().into(),
+            operation: operation_name(call.head.operation),
+            streamed: call.head.stream,
+            received: call.received,
+            alias: "none".into(),
+            provenance: None,
+            first_token: None,
+            usage: None,
+            ending: Ending::Cancelled,
+            error_code: None,
+        }
+    }
+
+    /// Notes the alias that was asked for.
+    pub fn routed(&mut self, label: &str) {
+        self.alias = label.into();
+    }
+
+    /// Notes one upstream call.
+    pub fn attempted(&self, endpoint: &EndpointId, outcome: &str) {
+        self.metrics.attempt(endpoint.as_str(), outcome);
+    }
+
+    /// Notes what answers.
+    pub fn answered(&mut self, provenance: Provenance) {
+        if self.streamed {
+            self.first_token = Some(provenance.began);
+        }
+        self.provenance = Some(provenance);
+    }
+
+    /// Notes the tokens, as the upstream reports them.
+    pub fn used(&mut self, usage: Option<Usage>) {
+        self.usage = usage.or(self.usage);
+    }
+
+    /// Closes the books: the client got everything.
+    pub fn served(mut self) {
+        self.ending = Ending::Served;
+    }
+
+    /// Closes the books: the client got an error.
+    pub fn failed(mut self, error: &GatewayError) {
+        self.ending = Ending::Failed;
+        self.error_code = Some(error.code());
+    }
+
+    /// Closes the books: a stream ended in an error of class `code`.
+    pub fn broke(mut self, code: &'static str) {
+        self.ending = Ending::Failed;
+        self.error_code = Some(code);
+    }
+
+    fn log(&self, took: Duration) {
+        let provenance = self.provenance.as_ref();
+        let model = provenance.map(|served| format!("{}/{}", served.provider, served.model));
+        let usage = self.usage.unwrap_or_default();
+        info!(
+            request_id = %self.id,
+            key = self.key_id.as_deref(),
+            team = self.team,
+            alias = self.alias,
+            model,
+            endpoint = provenance.map(|served| served.endpoint.as_str()),
+            provider_key = provenance.map(|served| served.key.as_str()),
+            attempts = provenance.map(|served| served.attempts),
+            outcome = self.ending.as_str(),
+            error = self.error_code,
+            took_ms = took.as_millis() as u64,
+            first_token_ms = self.first_token.map(|first_token| first_token.as_millis() as u64),
+            overhead_us = provenance.map(|served| served.overhead().as_micros() as u64),
+            prompt_tokens = usage.prompt,
+            completion_tokens = usage.completion,
+            "{} {}",
+            self.operation,
+            self.ending.as_str(),
+        );
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        let took = self.received.elapsed();
+        self.metrics.finish(&Finished {
+            alias: &self.alias,
+            team: &self.team,
+            operation: self.operation,
+            ending: self.ending,
+            error_code: self.error_code,
+            took,
+            first_token: self.first_token,
+            overhead: self.provenance.as_ref().map(Provenance::overhead),
+            usage: self.usage,
+        });
+        if self.access_log {
+            self.log(took);
+        }
+    }
+}
+
+fn operation_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::ChatCompletions => "chat",
+        Operation::Completions => "completion",
+        Operation::Embeddings => "embedding",
+    }
+}

@@ -1,0 +1,326 @@
+//! A streamed answer on its way: upstream bytes → events → what the client gets; the one `poll_next`.
+//!
+//! Until the first meaningful event nothing is sent, so another upstream can still take over (`open`). From then on
+//! every ending is told: `[DONE]`, or an error event without it. Dropping the stream, as happens when the client hangs
+//! up, closes the upstream's connection and gives the lease back.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bursar_actors::{ErrorClass, Lease, Outcome};
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::Sleep;
+
+use super::settlement::Settlement;
+use crate::error::Failure;
+use crate::providers::openai::{Action, StreamEnd, StreamRepair, error_chunk};
+use crate::providers::sse::{SseEvent, SseItem, SseReader};
+use crate::schema::RequestHead;
+use crate::upstream::judge::{self, Phase};
+use crate::upstream::{Pieces, Reply};
+
+/// A comment that keeps intermediaries from cutting a silent stream; every SSE client ignores it.
+pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+/// Most bytes of a whole body that came in place of a stream.
+const PLAIN_MAX: usize = 64 * 1024;
+
+/// What one piece of the upstream's body came to.
+#[derive(Default)]
+struct Batch {
+    bytes: Bytes,
+    /// It holds the first output, or the end.
+    began: bool,
+    done: bool,
+    failure: Option<Failure>,
+}
+
+/// The upstream's body, read as events.
+struct Events {
+    reply: Reply,
+    reader: SseReader,
+    repair: StreamRepair,
+    /// The body is JSON after all, most likely an error.
+    plain: Option<Pieces>,
+    started: bool,
+}
+
+impl Events {
+    /// Returns the next batch; `None` never comes, an end is a batch that is done or failed.
+    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Batch> {
+        loop {
+            let piece = match self.reply.poll_piece(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(self.ended()),
+                Poll::Ready(Some(Err(failure))) => return Poll::Ready(Batch::failed(failure)),
+                Poll::Ready(Some(Ok(piece))) => piece,
+            };
+            if !self.started && !piece.trim_ascii().is_empty() {
+                self.started = true;
+                self.plain = piece.trim_ascii_start().starts_with(b"{").then(Pieces::default);
+            }
+            match &mut self.plain {
+                None => {
+                    self.reader.feed(piece);
+                    return Poll::Ready(self.digest());
+                }
+                Some(plain) if plain.len() + piece.len() <= PLAIN_MAX => plain.push(piece),
+                Some(_) => return Poll::Ready(Batch::failed(no_stream())),
+            }
+        }
+    }
+
+    /// Turns the events that are complete into what the client gets.
+    fn digest(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        let mut out = Pieces::default();
+        while let Some(item) = self.reader.next_event() {
+            match item {
+                Ok(SseItem::Comment) => {}
+                Ok(SseItem::Event(event)) => self.on_event(&event, &mut out, &mut batch),
+                Err(error) => batch.failure = Some(broken(format!("the upstream's stream is unreadable: {error}"))),
+            }
+            if batch.done || batch.failure.is_some() {
+                break;
+            }
+        }
+        batch.bytes = out.take();
+        batch
+    }
+
+    fn on_event(&mut self, event: &SseEvent, out: &mut Pieces, batch: &mut Batch) {
+        match self.repair.on_event(event) {
+            Err(malformed) => batch.failure = Some(broken(format!("the upstream sent an unusable event: {malformed}"))),
+            Ok((Action::Error, _)) => batch.failure = Some(judge::judge_error_value(event.data(), Phase::BeforeOutput)),
+            Ok((action, facts)) => {
+                match action {
+                    Action::Forward => out.push(event.raw().clone()),
+                    Action::Replace(bytes) => out.push(bytes),
+                    Action::Drop | Action::Error => {}
+                }
+                batch.began |= facts.meaningful || facts.finish.is_some() || facts.done;
+                batch.done |= facts.done;
+            }
+        }
+    }
+
+    /// The upstream's body is over: with everything said, or cut off.
+    fn ended(&mut self) -> Batch {
+        if let Some(plain) = &mut self.plain {
+            let body = plain.take();
+            return Batch::failed(if body.is_empty() { no_stream() } else { judge::judge_error_value(&body, Phase::BeforeOutput) });
+        }
+        let mut batch = Batch::default();
+        let mut out = Pieces::default();
+        match self.reader.finish() {
+            Some(Ok(SseItem::Event(event))) => self.on_event(&event, &mut out, &mut batch),
+            Some(Err(error)) => return Batch::failed(broken(format!("the upstream's stream is unreadable: {error}"))),
+            _ => {}
+        }
+        if !batch.done && batch.failure.is_none() {
+            match self.repair.end() {
+                StreamEnd::Complete => batch.done = true,
+                StreamEnd::CompleteWithoutDone(tail) => {
+                    out.push(tail);
+                    batch.done = true;
+                }
+                StreamEnd::Truncated => batch.failure = Some(broken("the upstream's stream ended without its end")),
+            }
+        }
+        batch.began |= batch.done;
+        batch.bytes = out.take();
+        batch
+    }
+}
+
+impl Batch {
+    fn failed(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::default() }
+    }
+}
+
+fn broken(message: impl Into<String>) -> Failure {
+    Failure::plain(ErrorClass::StreamBroken, message)
+}
+
+fn no_stream() -> Failure {
+    Failure::plain(ErrorClass::ServerError, "the upstream did not answer with a stream")
+}
+
+/// A stream whose first output has come.
+pub struct Opened {
+    events: Events,
+    /// What came up to now, or what comes last.
+    held: Bytes,
+    over: Option<Result<(), Failure>>,
+    idle: Duration,
+    pub lease: Option<Lease>,
+}
+
+/// Reads until the first output. A failure until then leaves the client untouched.
+pub async fn open(reply: Reply, head: &RequestHead, idle: Duration, begin_by: Instant) -> Result<Opened, Failure> {
+    let repair = StreamRepair::new(head.operation, head.include_usage);
+    let mut events = Events { reply, reader: SseReader::new(), repair, plain: None, started: false };
+    let mut held = Pieces::default();
+    let opening = async {
+        loop {
+            let batch = std::future::poll_fn(|context| events.poll_batch(context)).await;
+            match batch.failure {
+                Some(failure) if !batch.began => return Err(failure),
+                failure => {
+                    held.push(batch.bytes);
+                    let over = failure.map(Err).or(batch.done.then_some(Ok(())));
+                    if batch.began {
+                        return Ok(over);
+                    }
+                }
+            }
+        }
+    };
+    let over = tokio::time::timeout_at(begin_by.into(), opening).await;
+    let over = over.map_err(|_| Failure::plain(ErrorClass::FirstByteTimeout, "no first token from the upstream in time"))??;
+    Ok(Opened { events, held: held.take(), over, idle, lease: None })
+}
+
+/// The body of a streamed answer.
+pub struct ReplyStream {
+    opened: Option<Opened>,
+    books: Option<Settlement>,
+    keepalive: Duration,
+    deadline: Instant,
+    heard: Instant,
+    sent: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl ReplyStream {
+    /// Continues `opened` until `deadline`, with a comment after each silence of `keepalive`.
+    pub fn new(opened: Opened, books: Settlement, keepalive: Duration, deadline: Instant) -> Self {
+        let now = Instant::now();
+        let wake = deadline.min(now + opened.idle.min(keepalive));
+        let timer = Box::pin(tokio::time::sleep_until(wake.into()));
+        Self { opened: Some(opened), books: Some(books), keepalive, deadline, heard: now, sent: now, timer }
+    }
+
+    /// Everything was passed on: reports, closes the books, keeps the connection.
+    fn complete(&mut self) {
+        let Some(mut opened) = self.opened.take() else { return };
+        let Some(mut books) = self.books.take() else { return };
+        if let Some(lease) = opened.lease.take() {
+            books.attempted(lease.endpoint(), "served");
+            lease.report(Outcome::Served);
+        }
+        books.used(opened.events.repair.usage());
+        books.served();
+        opened.events.reply.drain();
+    }
+
+    /// It broke off: reports, closes the books, and returns the event that tells the client.
+    fn fail(&mut self, mut failure: Failure) -> Bytes {
+        if failure.class == ErrorClass::StreamBroken {
+            failure.class = ErrorClass::StreamBrokenAfterOutput;
+        }
+        let class = failure.class;
+        if let (Some(mut opened), Some(mut books)) = (self.opened.take(), self.books.take()) {
+            if let Some(lease) = opened.lease.take() {
+                books.attempted(lease.endpoint(), class.as_str());
+                lease.report(Outcome::Failed { class, retry_after: failure.retry_after });
+            }
+            books.used(opened.events.repair.usage());
+            books.broke(class.as_str());
+        }
+        error_chunk(&failure.message, "server_error", Some(class.as_str()), None)
+    }
+
+    /// The deadline passed while the upstream was still at it, which is not its fault.
+    fn cut(&mut self) -> Bytes {
+        if let (Some(mut opened), Some(mut books)) = (self.opened.take(), self.books.take()) {
+            if let Some(lease) = opened.lease.take() {
+                books.attempted(lease.endpoint(), "cancelled");
+                lease.report(Outcome::Cancelled);
+            }
+            books.used(opened.events.repair.usage());
+            books.broke("deadline_exceeded");
+        }
+        let message = "the request's deadline passed before the answer was complete";
+        error_chunk(message, "server_error", Some("deadline_exceeded"), None)
+    }
+
+    fn on_batch(&mut self, batch: Batch) -> Option<Bytes> {
+        let opened = self.opened.as_mut()?;
+        opened.over = batch.failure.map(Err).or(batch.done.then_some(Ok(())));
+        (!batch.bytes.is_empty()).then_some(batch.bytes)
+    }
+
+    /// Returns what a timer that fired asks for: a comment, an end, or nothing but a new time.
+    fn on_timer(&mut self) -> Option<Bytes> {
+        let now = Instant::now();
+        let idle = self.opened.as_ref()?.idle;
+        if now >= self.deadline {
+            return Some(self.cut());
+        }
+        if now >= self.heard + idle {
+            let idle_s = idle.as_secs_f64();
+            return Some(self.fail(broken(format!("the upstream was silent for {idle_s} s"))));
+        }
+        let comment = (now >= self.sent + self.keepalive).then_some(KEEP_ALIVE);
+        if comment.is_some() {
+            self.sent = now;
+        }
+        let wake = self.deadline.min(self.heard + idle).min(self.sent + self.keepalive);
+        self.timer.as_mut().reset(wake.into());
+        comment
+    }
+}
+
+impl Stream for ReplyStream {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            let Some(opened) = &mut this.opened else { return Poll::Ready(None) };
+            if !opened.held.is_empty() {
+                return Poll::Ready(Some(Ok(std::mem::take(&mut opened.held))));
+            }
+            match opened.over.take() {
+                None => {}
+                Some(Ok(())) => {
+                    this.complete();
+                    return Poll::Ready(None);
+                }
+                Some(Err(failure)) => return Poll::Ready(Some(Ok(this.fail(failure)))),
+            }
+            match opened.events.poll_batch(context) {
+                Poll::Ready(batch) => {
+                    this.heard = Instant::now();
+                    if let Some(bytes) = this.on_batch(batch) {
+                        this.sent = this.heard;
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+                Poll::Pending => {
+                    if this.timer.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    if let Some(bytes) = this.on_timer() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ReplyStream {
+    /// The client went away: the lease's own drop gives it back, the settlement's counts it as cancelled.
+    fn drop(&mut self) {
+        let (Some(opened), Some(books)) = (&self.opened, &mut self.books) else { return };
+        books.used(opened.events.repair.usage());
+        if let Some(lease) = &opened.lease {
+            books.attempted(lease.endpoint(), "cancelled");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Prometheus metrics: counted where things happen, completed from the endpoint board when they are read.
+//!
+//! Labels are names the operator chose (alias, team, endpoint), never what a client sent, so their number is bounded.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use bursar_actors::{BreakerState, EndpointBoard};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+use crate::providers::openai::Usage;
+
+/// Buckets for seconds that a request or its first token takes: 5 ms to 10 min.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
+/// Buckets for seconds that the gateway adds: 10 µs to 1 s.
+const OVERHEAD: [f64; 12] = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 1e-1, 1.0];
+
+/// How a request ended, for the conservation of requests: admitted = served + failed + cancelled + in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Served,
+    Failed,
+    Cancelled,
+}
+
+impl Ending {
+    /// Returns the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One finished request, as the metrics want it.
+pub struct Finished<'a> {
+    pub alias: &'a str,
+    pub team: &'a str,
+    pub operation: &'static str,
+    pub ending: Ending,
+    pub error_code: Option<&'static str>,
+    pub took: Duration,
+    pub first_token: Option<Duration>,
+    pub overhead: Option<Duration>,
+    pub usage: Option<Usage>,
+}
+
+/// Every metric of the process.
+pub struct Metrics {
+    registry: Registry,
+    started: Instant,
+    admitted: IntCounter,
+    in_flight: IntGauge,
+    requests: IntCounterVec,
+    errors: IntCounterVec,
+    attempts: IntCounterVec,
+    tokens: IntCounterVec,
+    duration: HistogramVec,
+    first_token: HistogramVec,
+    overhead: HistogramVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Returns the metrics, all at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are constant");
+            registry.register(Box::new(counters.clone())).expect("each name stands once");
+            counters
+        };
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let histogram = HistogramVec::new(options, labels).expect("names and labels are constant");
+            registry.register(Box::new(histogram.clone())).expect("each name stands once");
+            histogram
+        };
+        let admitted = IntCounter::new("bursar_requests_admitted_total", "Requests that came in on an API route")
+            .expect("the name is constant");
+        let in_flight = IntGauge::new("bursar_requests_in_flight", "Requests admitted and not yet ended")
+            .expect("the name is constant");
+        registry.register(Box::new(admitted.clone())).expect("each name stands once");
+        registry.register(Box::new(in_flight.clone())).expect("each name stands once");
+        Self {
+            started: Instant::now(),
+            admitted,
+            in_flight,
+            requests: counters(
+                "bursar_requests_total",
+                "Requests ended, by outcome: served, failed, cancelled",
+                &["alias", "team", "operation", "outcome"],
+            ),
+            errors: counters("bursar_errors_total", "Failed requests by error code", &["code"]),
+            attempts: counters("bursar_attempts_total", "Upstream calls by outcome", &["endpoint", "outcome"]),
+            tokens: counters("bursar_tokens_total", "Tokens by kind, as upstreams report them", &["alias", "team", "kind"]),
+            duration: histogram("bursar_request_duration_seconds", "From request to last byte", &["alias"], &SECONDS),
+            first_token: histogram("bursar_first_token_seconds", "From request to the first token of a stream", &["alias"], &SECONDS),
+            overhead: histogram("bursar_overhead_seconds", "Time in the gateway itself before the answer began", &["operation"], &OVERHEAD),
+            registry,
+        }
+    }
+
+    /// Counts a request in.
+    pub fn admit(&self) {
+        self.admitted.inc();
+        self.in_flight.inc();
+    }
+
+    /// Counts one upstream call out.
+    pub fn attempt(&self, endpoint: &str, outcome: &str) {
+        self.attempts.with_label_values(&[endpoint, outcome]).inc();
+    }
+
+    /// Counts a request out.
+    pub fn finish(&self, finished: &Finished<'_>) {
+        let Finished { alias, team, operation, ending, .. } = *finished;
+        self.in_flight.dec();
+        self.requests.with_label_values(&[alias, team, operation, ending.as_str()]).inc();
+        if let Some(code) = finished.error_code {
+            self.errors.with_label_values(&[code]).inc();
+        }
+        if ending == Ending::Served {
+            self.duration.with_label_values(&[alias]).observe(finished.took.as_secs_f64());
+        }
+        if let Some(first_token) = finished.first_token {
+            self.first_token.with_label_values(&[alias]).observe(first_token.as_secs_f64());
+        }
+        if let Some(overhead) = finished.overhead {
+            self.overhead.with_label_values(&[operation]).observe(overhead.as_secs_f64());
+        }
+        let Some(usage) = finished.usage else { return };
+        let kinds = [
+            ("prompt", usage.prompt),
+            ("completion", usage.completion),
+            ("cached", usage.cached),
+            ("cache_write", usage.cache_write),
+            ("reasoning", usage.reasoning),
+        ];
+        for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
+            self.tokens.with_label_values(&[alias, team, kind]).inc_by(count);
+        }
+    }
+
+    /// Returns how many requests are in flight.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.get().max(0) as u64
+    }
+
+    /// Returns how many requests were admitted since start.
+    pub fn admitted(&self) -> u64 {
+        self.admitted.get()
+    }
+
+    /// Returns how long the process has served.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Writes everything in Prometheus' text format, the board's figures included.
+    pub fn render(&self, board: &EndpointBoard) -> String {
+        let mut text = Vec::new();
+        let written = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        let mut text = String::from_utf8(text).unwrap_or_default();
+        if let Err(error) = written {
+            tracing::error!(%error, "metrics could not be written: {error}");
+        }
+        self.render_process(&mut text);
+        render_board(board, &mut text);
+        text
+    }
+
+    fn render_process(&self, text: &mut String) {
+        let version = env!("CARGO_PKG_VERSION");
+        let uptime_s = self.started.elapsed().as_secs_f64();
+        gauge(text, "bursar_build_info", "Version of the running gateway", [(format!("version=\"{version}\""), 1.0)]);
+        gauge(text, "bursar_uptime_seconds", "Seconds since start", [(String::new(), uptime_s)]);
+        if let Some(resident) = resident_bytes() {
+            gauge(text, "process_resident_memory_bytes", "Resident memory", [(String::new(), resident)]);
+        }
+    }
+}
+
+fn render_board(board: &EndpointBoard, text: &mut String) {
+    let now = Instant::now();
+    let views = board.views();
+    let each = |value: &dyn Fn(&bursar_actors::EndpointView) -> f64| -> Vec<(String, f64)> {
+        views.iter().map(|(id, view)| (format!("endpoint=\"{id}\""), value(view))).collect()
+    };
+    gauge(text, "bursar_endpoint_in_flight", "Upstream calls in flight", each(&|view| f64::from(view.pulse.in_flight)));
+    gauge(
+        text,
+        "bursar_endpoint_breaker_open",
+        "0 closed, 0.5 half open, 1 open or quarantined",
+        each(&|view| match view.breaker {
+            _ if view.quarantined => 1.0,
+            BreakerState::Closed => 0.0,
+            BreakerState::HalfOpen { .. } => 0.5,
+            BreakerState::Open { .. } => 1.0,
+        }),
+    );
+    gauge(text, "bursar_endpoint_error_ratio", "Share of failed calls, last half minute", each(&|view| view.pulse.errors.share(now)));
+    let forms = [("streamed", 0), ("whole", 1)];
+    let latencies = views.iter().flat_map(|(id, view)| {
+        forms.iter().filter_map(move |(form, at)| {
+            let seconds = view.pulse.latency[*at].last_us()? / 1e6;
+            Some((format!("endpoint=\"{id}\",form=\"{form}\""), seconds))
+        })
+    });
+    gauge(text, "bursar_endpoint_latency_seconds", "Peak EWMA: first token of streams, whole of whole replies", latencies);
+    let total = |value: u64| [(String::new(), value as f64)];
+    counter(text, "bursar_leases_granted_total", "Permissions for upstream calls given out", total(board.leases_granted()));
+    counter(text, "bursar_leases_reported_total", "Permissions whose call has ended", total(board.leases_reported()));
+    counter(text, "bursar_endpoint_restarts_total", "Endpoint actors restarted after they died", total(board.restarts()));
+}
+
+fn gauge(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
+    family(text, "gauge", name, help, samples);
+}
+
+fn counter(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
+    family(text, "counter", name, help, samples);
+}
+
+fn family(text: &mut String, kind: &str, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    for (labels, value) in samples {
+        let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        let _ = writeln!(text, "{name}{braces} {value}");
+    }
+}
+
+/// Returns the resident memory of this process, where the system tells it (Linux).
+fn resident_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024.0)
+}

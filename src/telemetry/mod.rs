@@ -1,0 +1,4 @@
+//! What the gateway tells its operator: log lines and Prometheus metrics. Never a prompt, never a key.
+
+pub mod logs;
+pub mod metrics;
