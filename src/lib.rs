@@ -3,6 +3,7 @@
 pub mod call;
 pub mod config;
 pub mod error;
+pub mod http;
 pub mod pipeline;
 pub mod providers;
 pub mod schema;

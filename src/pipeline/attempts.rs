@@ -49,16 +49,8 @@ pub async fn run(
     route: &Arc<Route>,
     books: &Settlement,
 ) -> Result<(Begun, Provenance), GatewayError> {
-    let mut attempts = Attempts {
-        pipeline,
-        call,
-        routes,
-        books,
-        made: 0,
-        upstream: Duration::ZERO,
-        last: None,
-        refused: None,
-    };
+    let mut attempts =
+        Attempts { pipeline, call, routes, books, made: 0, upstream: Duration::ZERO, last: None, refused: None };
     route.retry_budget.on_request(call.received);
     if let Some(answer) = attempts.on_route(route, None).await? {
         return Ok(answer);

@@ -1,6 +1,7 @@
 //! The life of one request.
 
 pub mod attempts;
+pub mod drain;
 pub mod route;
 pub mod settlement;
 pub mod stream;
@@ -16,6 +17,7 @@ use crate::call::Call;
 use crate::error::GatewayError;
 use crate::upstream::Upstream;
 use attempts::Begun;
+use drain::Drain;
 use route::Routes;
 use settlement::{Provenance, Settlement};
 use stream::ReplyStream;
@@ -24,6 +26,7 @@ use stream::ReplyStream;
 pub struct Pipeline {
     pub routes: Arc<ArcSwap<Routes>>,
     pub actors: Handles,
+    pub drain: Arc<Drain>,
     pub upstream: Upstream,
 }
 
@@ -36,7 +39,7 @@ pub struct Answer {
 /// All of it, or the beginning of a stream.
 pub enum Body {
     Whole(Bytes),
-    Stream(ReplyStream),
+    Stream(Box<ReplyStream>),
 }
 
 impl Pipeline {
@@ -50,8 +53,8 @@ impl Pipeline {
             }
             Ok((Begun::Stream(opened), provenance)) => {
                 let keepalive = self.routes.load().sse_keepalive;
-                let body = Body::Stream(ReplyStream::new(*opened, books, keepalive, call.deadline));
-                Ok(Answer { provenance, body })
+                let stream = ReplyStream::new(*opened, books, keepalive, call.deadline, self.drain.clone());
+                Ok(Answer { provenance, body: Body::Stream(Box::new(stream)) })
             }
             Err(error) => {
                 books.failed(&error);

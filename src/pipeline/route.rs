@@ -122,7 +122,10 @@ impl Routes {
         targets.sort();
         targets.dedup();
         if self.allow_direct {
-            let direct = |(provider, model): (String, String)| PublicModel { id: format!("{provider}/{model}"), owned_by: provider };
+            let direct = |(provider, model): (String, String)| PublicModel {
+                id: format!("{provider}/{model}"),
+                owned_by: provider,
+            };
             models.extend(targets.into_iter().map(direct));
         }
         models

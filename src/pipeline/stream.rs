@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 
+use super::drain::Drain;
 use super::settlement::Settlement;
 use crate::error::Failure;
 use crate::providers::openai::{Action, StreamEnd, StreamRepair, error_chunk};
@@ -110,7 +112,11 @@ impl Events {
     fn ended(&mut self) -> Batch {
         if let Some(plain) = &mut self.plain {
             let body = plain.take();
-            return Batch::failed(if body.is_empty() { no_stream() } else { judge::judge_error_value(&body, Phase::BeforeOutput) });
+            return Batch::failed(if body.is_empty() {
+                no_stream()
+            } else {
+                judge::judge_error_value(&body, Phase::BeforeOutput)
+            });
         }
         let mut batch = Batch::default();
         let mut out = Pieces::default();
@@ -180,7 +186,8 @@ pub async fn open(reply: Reply, head: &RequestHead, idle: Duration, begin_by: In
         }
     };
     let over = tokio::time::timeout_at(begin_by.into(), opening).await;
-    let over = over.map_err(|_| Failure::plain(ErrorClass::FirstByteTimeout, "no first token from the upstream in time"))??;
+    let over =
+        over.map_err(|_| Failure::plain(ErrorClass::FirstByteTimeout, "no first token from the upstream in time"))??;
     Ok(Opened { events, held: held.take(), over, idle, lease: None })
 }
 
@@ -190,6 +197,7 @@ pub struct ReplyStream {
     books: Option<Settlement>,
     keepalive: Duration,
     deadline: Instant,
+    drain: Arc<Drain>,
     heard: Instant,
     sent: Instant,
     timer: Pin<Box<Sleep>>,
@@ -197,11 +205,21 @@ pub struct ReplyStream {
 
 impl ReplyStream {
     /// Continues `opened` until `deadline`, with a comment after each silence of `keepalive`.
-    pub fn new(opened: Opened, books: Settlement, keepalive: Duration, deadline: Instant) -> Self {
+    pub fn new(opened: Opened, books: Settlement, keepalive: Duration, deadline: Instant, drain: Arc<Drain>) -> Self {
         let now = Instant::now();
-        let wake = deadline.min(now + opened.idle.min(keepalive));
-        let timer = Box::pin(tokio::time::sleep_until(wake.into()));
-        Self { opened: Some(opened), books: Some(books), keepalive, deadline, heard: now, sent: now, timer }
+        let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+        let (opened, books) = (Some(opened), Some(books));
+        let mut stream = Self { opened, books, keepalive, deadline, drain, heard: now, sent: now, timer };
+        stream.rewind(now);
+        stream
+    }
+
+    /// Sets the timer to the next moment at which something may be due.
+    fn rewind(&mut self, now: Instant) {
+        let idle = self.opened.as_ref().map_or(Duration::ZERO, |opened| opened.idle);
+        let wake = self.deadline.min(self.heard + idle).min(self.sent + self.keepalive).min(now + self.drain.pulse());
+        let wake = self.drain.cut().map_or(wake, |cut| wake.min(cut));
+        self.timer.as_mut().reset(wake.into());
     }
 
     /// Everything was passed on: reports, closes the books, keeps the connection.
@@ -234,18 +252,28 @@ impl ReplyStream {
         error_chunk(&failure.message, "server_error", Some(class.as_str()), None)
     }
 
-    /// The deadline passed while the upstream was still at it, which is not its fault.
-    fn cut(&mut self) -> Bytes {
+    /// The deadline or the end of the process came while the upstream was still at it, which is not its fault.
+    fn cut(&mut self, code: &'static str, message: &str) -> Bytes {
         if let (Some(mut opened), Some(mut books)) = (self.opened.take(), self.books.take()) {
             if let Some(lease) = opened.lease.take() {
                 books.attempted(lease.endpoint(), "cancelled");
                 lease.report(Outcome::Cancelled);
             }
             books.used(opened.events.repair.usage());
-            books.broke("deadline_exceeded");
+            books.broke(code);
         }
-        let message = "the request's deadline passed before the answer was complete";
-        error_chunk(message, "server_error", Some("deadline_exceeded"), None)
+        error_chunk(message, "server_error", Some(code), None)
+    }
+
+    /// Returns the end that is due whether the upstream speaks or not.
+    fn ending_due(&mut self, now: Instant) -> Option<Bytes> {
+        if now >= self.deadline {
+            return Some(self.cut("deadline_exceeded", "the request's deadline passed before the answer was complete"));
+        }
+        if self.drain.cut().is_some_and(|cut| now >= cut) {
+            return Some(self.cut("shutting_down", "the gateway stopped before the answer was complete"));
+        }
+        None
     }
 
     fn on_batch(&mut self, batch: Batch) -> Option<Bytes> {
@@ -258,8 +286,8 @@ impl ReplyStream {
     fn on_timer(&mut self) -> Option<Bytes> {
         let now = Instant::now();
         let idle = self.opened.as_ref()?.idle;
-        if now >= self.deadline {
-            return Some(self.cut());
+        if let Some(end) = self.ending_due(now) {
+            return Some(end);
         }
         if now >= self.heard + idle {
             let idle_s = idle.as_secs_f64();
@@ -269,8 +297,7 @@ impl ReplyStream {
         if comment.is_some() {
             self.sent = now;
         }
-        let wake = self.deadline.min(self.heard + idle).min(self.sent + self.keepalive);
-        self.timer.as_mut().reset(wake.into());
+        self.rewind(now);
         comment
     }
 }
@@ -296,6 +323,9 @@ impl Stream for ReplyStream {
             match opened.events.poll_batch(context) {
                 Poll::Ready(batch) => {
                     this.heard = Instant::now();
+                    if let Some(end) = this.ending_due(this.heard) {
+                        return Poll::Ready(Some(Ok(end)));
+                    }
                     if let Some(bytes) = this.on_batch(batch) {
                         this.sent = this.heard;
                         return Poll::Ready(Some(Ok(bytes)));

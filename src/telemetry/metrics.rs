@@ -102,10 +102,24 @@ impl Metrics {
             ),
             errors: counters("bursar_errors_total", "Failed requests by error code", &["code"]),
             attempts: counters("bursar_attempts_total", "Upstream calls by outcome", &["endpoint", "outcome"]),
-            tokens: counters("bursar_tokens_total", "Tokens by kind, as upstreams report them", &["alias", "team", "kind"]),
+            tokens: counters(
+                "bursar_tokens_total",
+                "Tokens by kind, as upstreams report them",
+                &["alias", "team", "kind"],
+            ),
             duration: histogram("bursar_request_duration_seconds", "From request to last byte", &["alias"], &SECONDS),
-            first_token: histogram("bursar_first_token_seconds", "From request to the first token of a stream", &["alias"], &SECONDS),
-            overhead: histogram("bursar_overhead_seconds", "Time in the gateway itself before the answer began", &["operation"], &OVERHEAD),
+            first_token: histogram(
+                "bursar_first_token_seconds",
+                "From request to the first token of a stream",
+                &["alias"],
+                &SECONDS,
+            ),
+            overhead: histogram(
+                "bursar_overhead_seconds",
+                "Time in the gateway itself before the answer began",
+                &["operation"],
+                &OVERHEAD,
+            ),
             registry,
         }
     }
@@ -114,6 +128,11 @@ impl Metrics {
     pub fn admit(&self) {
         self.admitted.inc();
         self.in_flight.inc();
+    }
+
+    /// Counts a request that was refused before it could be admitted.
+    pub fn refuse(&self, code: &str) {
+        self.errors.with_label_values(&[code]).inc();
     }
 
     /// Counts one upstream call out.
@@ -208,7 +227,12 @@ fn render_board(board: &EndpointBoard, text: &mut String) {
             BreakerState::Open { .. } => 1.0,
         }),
     );
-    gauge(text, "bursar_endpoint_error_ratio", "Share of failed calls, last half minute", each(&|view| view.pulse.errors.share(now)));
+    gauge(
+        text,
+        "bursar_endpoint_error_ratio",
+        "Share of failed calls, last half minute",
+        each(&|view| view.pulse.errors.share(now)),
+    );
     let forms = [("streamed", 0), ("whole", 1)];
     let latencies = views.iter().flat_map(|(id, view)| {
         forms.iter().filter_map(move |(form, at)| {
@@ -216,11 +240,26 @@ fn render_board(board: &EndpointBoard, text: &mut String) {
             Some((format!("endpoint=\"{id}\",form=\"{form}\""), seconds))
         })
     });
-    gauge(text, "bursar_endpoint_latency_seconds", "Peak EWMA: first token of streams, whole of whole replies", latencies);
+    gauge(
+        text,
+        "bursar_endpoint_latency_seconds",
+        "Peak EWMA: first token of streams, whole of whole replies",
+        latencies,
+    );
     let total = |value: u64| [(String::new(), value as f64)];
-    counter(text, "bursar_leases_granted_total", "Permissions for upstream calls given out", total(board.leases_granted()));
+    counter(
+        text,
+        "bursar_leases_granted_total",
+        "Permissions for upstream calls given out",
+        total(board.leases_granted()),
+    );
     counter(text, "bursar_leases_reported_total", "Permissions whose call has ended", total(board.leases_reported()));
-    counter(text, "bursar_endpoint_restarts_total", "Endpoint actors restarted after they died", total(board.restarts()));
+    counter(
+        text,
+        "bursar_endpoint_restarts_total",
+        "Endpoint actors restarted after they died",
+        total(board.restarts()),
+    );
 }
 
 fn gauge(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {

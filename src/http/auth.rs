@@ -1,0 +1,111 @@
+//! Who asks: one extractor for every form in which clients send their key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+
+use crate::call::Caller;
+use crate::config::Config;
+use crate::error::GatewayError;
+
+/// Headers that may carry a client key besides `authorization`: Anthropic's, Azure's and Google's SDKs use them.
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
+
+/// Every client key, by its hash.
+pub struct ClientKeys {
+    by_hash: HashMap<[u8; 32], Caller>,
+    require_key: bool,
+}
+
+impl ClientKeys {
+    /// Builds the look-up. A key's own model list narrows its team's.
+    pub fn new(config: &Config) -> Self {
+        let by_hash = config.client_keys.iter().map(|key| {
+            let of_team = config.teams.get(&key.team).map(|team| team.models.clone()).unwrap_or_default();
+            let models = if key.models.is_empty() { of_team } else { narrow(&key.models, &of_team) };
+            let caller = Caller {
+                key_id: Some(Arc::from(key.id.as_str())),
+                team: Some(key.team.clone()),
+                models: Some(models.into()),
+            };
+            (key.hash, caller)
+        });
+        Self { by_hash: by_hash.collect(), require_key: config.auth.require_key }
+    }
+
+    /// Returns how many keys there are.
+    pub fn count(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// Returns who sent `request`. Where no key is required, an unknown one counts as none.
+    ///
+    /// A key is looked up by its BLAKE3 hash, so the time taken tells nothing about how close a guess came.
+    pub fn authenticate(&self, request: &HttpRequest) -> Result<Caller, GatewayError> {
+        let known = presented(request).and_then(|key| self.by_hash.get(blake3::hash(key.as_bytes()).as_bytes()));
+        match known {
+            Some(caller) => Ok(caller.clone()),
+            None if self.require_key => Err(GatewayError::InvalidApiKey),
+            None => Ok(Caller::default()),
+        }
+    }
+}
+
+fn narrow(own: &[String], team: &[String]) -> Vec<String> {
+    let all = |models: &[String]| models.iter().any(|model| model == "*");
+    match (all(own), all(team)) {
+        (true, _) => team.to_vec(),
+        (false, true) => own.to_vec(),
+        (false, false) => own.iter().filter(|model| team.contains(model)).cloned().collect(),
+    }
+}
+
+/// Returns the key as the client sent it.
+pub fn presented(request: &HttpRequest) -> Option<&str> {
+    let headers = request.headers();
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    let other = || KEY_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    bearer.or_else(other).filter(|key| !key.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn a_key_is_found_in_every_header_that_sdks_use() {
+        for (name, value) in [
+            ("authorization", "Bearer sk-1"),
+            ("authorization", "bearer  sk-1 "),
+            ("x-api-key", "sk-1"),
+            ("api-key", "sk-1"),
+            ("x-goog-api-key", "sk-1"),
+        ] {
+            let request = TestRequest::default().insert_header((name, value)).to_http_request();
+            assert_eq!(presented(&request), Some("sk-1"), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_none() {
+        for (name, value) in [("authorization", "Bearer "), ("authorization", "Basic eDp5"), ("x-other", "sk-1")] {
+            let request = TestRequest::default().insert_header((name, value)).to_http_request();
+            assert_eq!(presented(&request), None, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_keys_own_models_never_widen_its_teams() {
+        let list = |models: &[&str]| models.iter().map(ToString::to_string).collect::<Vec<_>>();
+
+        assert_eq!(narrow(&list(&["*"]), &list(&["fast"])), list(&["fast"]));
+        assert_eq!(narrow(&list(&["fast", "smart"]), &list(&["fast"])), list(&["fast"]));
+        assert_eq!(narrow(&list(&["fast"]), &list(&["*"])), list(&["fast"]));
+    }
+}

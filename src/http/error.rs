@@ -1,0 +1,189 @@
+//! Errors as OpenAI's clients know them; the only place that chooses a status code.
+//!
+//! Source of status, type and code: OpenAI's API reference, "Error codes"; of `x-should-retry` and `retry-after`: the
+//! official SDKs, which retry 408, 409, 429 and 5xx twice unless told otherwise. The gateway has retried already, so
+//! it says `true` only where waiting helps.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use bursar_actors::ErrorClass;
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::call::RequestId;
+use crate::error::{Failure, GatewayError};
+use crate::providers::openai::error_chunk;
+
+/// Longest wait that official SDKs accept from `retry-after`.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+
+const INVALID: &str = "invalid_request_error";
+const UNAVAILABLE: &str = "service_unavailable_error";
+
+/// How an error looks from outside.
+struct Face {
+    status: StatusCode,
+    kind: String,
+    code: String,
+    message: String,
+    param: Option<String>,
+    retry: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Face {
+    fn new(status: StatusCode, kind: &str, code: &str, message: impl Into<String>) -> Self {
+        let (kind, code, message) = (kind.into(), code.into(), message.into());
+        Self { status, kind, code, message, param: None, retry: false, retry_after: None }
+    }
+
+    fn about(self, param: &str) -> Self {
+        Self { param: Some(param.into()), ..self }
+    }
+
+    /// A wait that clients accept is worth waiting; one that nobody knows is worth it only if `blind`.
+    fn after(self, retry_after: Option<Duration>, blind: bool) -> Self {
+        Self { retry: retry_after.map_or(blind, |after| after <= RETRY_AFTER_MAX), retry_after, ..self }
+    }
+}
+
+/// Returns the answer to a request that failed.
+pub fn respond(error: &GatewayError, id: &RequestId) -> HttpResponse {
+    let face = face(error);
+    let mut answer = HttpResponse::build(face.status);
+    answer.insert_header(("x-request-id", id.as_str()));
+    answer.insert_header(("x-bursar-request-id", id.as_str()));
+    answer.insert_header(("x-should-retry", if face.retry { "true" } else { "false" }));
+    if let Some(after) = face.retry_after {
+        // Whole seconds rounded up, because a client that comes early is only refused again.
+        answer.insert_header((RETRY_AFTER, after.as_millis().div_ceil(1000).to_string()));
+        answer.insert_header((HeaderName::from_static("retry-after-ms"), after.as_millis().to_string()));
+    }
+    match error {
+        GatewayError::InvalidApiKey => {
+            answer.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        GatewayError::NoMethod { allow } => {
+            answer.insert_header((ALLOW, HeaderValue::from_static(allow)));
+        }
+        GatewayError::BodyTooLarge { .. } | GatewayError::ShuttingDown => {
+            answer.force_close();
+        }
+        _ => {}
+    }
+    let attempts = match error {
+        GatewayError::Upstream { attempts, .. } => Some(*attempts),
+        _ => None,
+    };
+    answer.json(json!({ "error": {
+        "message": face.message, "type": face.kind, "param": face.param, "code": face.code,
+        "bursar": { "request_id": id.as_str(), "attempts": attempts },
+    }}))
+}
+
+/// Returns the event that ends a stream whose headers are already out.
+pub fn event(error: &GatewayError) -> Bytes {
+    let face = face(error);
+    error_chunk(&face.message, &face.kind, Some(&face.code), face.param.as_deref())
+}
+
+fn face(error: &GatewayError) -> Face {
+    let code = error.code();
+    match error {
+        GatewayError::Invalid(fault) => {
+            let face = Face::new(StatusCode::BAD_REQUEST, INVALID, fault.code.unwrap_or(code), &fault.message);
+            Face { param: fault.param.clone(), ..face }
+        }
+        GatewayError::BodyTooLarge { limit } => {
+            let message = format!("the request body is larger than {limit} bytes (server.max_body); send less");
+            Face::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, code, message)
+        }
+        GatewayError::InvalidApiKey => {
+            let message = "no valid client key; send yours as `authorization: Bearer <key>`";
+            Face::new(StatusCode::UNAUTHORIZED, INVALID, code, message)
+        }
+        GatewayError::ModelNotFound { asked, near } => {
+            Face::new(StatusCode::NOT_FOUND, INVALID, code, model_not_found(asked, near)).about("model")
+        }
+        GatewayError::ModelNotAllowed { asked, team } => {
+            let message = format!("team `{team}` may not use the model `{asked}`; GET /v1/models lists what it may");
+            Face::new(StatusCode::FORBIDDEN, "permission_error", code, message).about("model")
+        }
+        GatewayError::NoHealthyTarget { retry_after, why } => {
+            let message = format!("no upstream can take this request now: {why}");
+            Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(*retry_after, false)
+        }
+        GatewayError::Upstream { failure, attempts } => upstream(failure, *attempts),
+        GatewayError::DeadlineExceeded { after } => {
+            let message = format!("no answer within {} s", after.as_secs_f64());
+            Face::new(StatusCode::GATEWAY_TIMEOUT, "timeout_error", code, message)
+        }
+        GatewayError::ShuttingDown => {
+            let face = Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, "the gateway is stopping");
+            face.after(Some(Duration::from_secs(1)), true)
+        }
+        GatewayError::NoRoute { path } => {
+            let message = format!("no route `{path}`; the API is under /v1, for example POST /v1/chat/completions");
+            Face::new(StatusCode::NOT_FOUND, INVALID, code, message)
+        }
+        GatewayError::NoMethod { allow } => {
+            let message = format!("this route takes {allow} only");
+            Face::new(StatusCode::METHOD_NOT_ALLOWED, INVALID, code, message)
+        }
+        GatewayError::Internal => {
+            let message = "this request could not be handled; its id is in the gateway's log";
+            Face::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", code, message)
+        }
+    }
+}
+
+fn model_not_found(asked: &str, near: &[String]) -> String {
+    // What the client sent is cut: it may be a prompt in the wrong place.
+    let asked: String = asked.chars().take(100).collect();
+    if near.is_empty() {
+        return format!("the model `{asked}` does not exist; use `provider/model` or define an alias");
+    }
+    format!("the model `{asked}` does not exist; near names: {}", near.join(", "))
+}
+
+/// The client's own faults keep the upstream's words, type and code; what went wrong behind us gets ours.
+fn upstream(failure: &Failure, attempts: u32) -> Face {
+    use ErrorClass as Class;
+    let calls = if attempts == 1 { "1 attempt".into() } else { format!("{attempts} attempts") };
+    let ours = |status, kind: &str, code: &str| {
+        Face::new(status, kind, code, format!("upstream failed after {calls}: {}", failure.message))
+    };
+    let theirs = |status, code: Option<&str>| {
+        let kind = failure.kind.as_deref().unwrap_or(INVALID);
+        let code = code.or(failure.code.as_deref()).unwrap_or("invalid_request");
+        Face { param: failure.param.clone(), ..Face::new(status, kind, code, &failure.message) }
+    };
+    match failure.class {
+        Class::ClientInvalid if failure.status == Some(422) => theirs(StatusCode::UNPROCESSABLE_ENTITY, None),
+        Class::ClientInvalid => theirs(StatusCode::BAD_REQUEST, None),
+        Class::ContextLength => theirs(StatusCode::BAD_REQUEST, Some("context_length_exceeded")),
+        Class::ContentPolicy => theirs(StatusCode::BAD_REQUEST, Some("content_filter")),
+        Class::RequestTooLarge => theirs(StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large")),
+        Class::AuthInvalid => {
+            // The upstream's words may quote its key, and a 401 would tell the client that its own key is bad.
+            let message = format!("the upstream refused the gateway's own key ({calls}); the operator has to mend it");
+            Face::new(StatusCode::BAD_GATEWAY, "server_error", "upstream_auth", message)
+        }
+        Class::PermissionModel => ours(StatusCode::BAD_GATEWAY, "server_error", "upstream_permission"),
+        Class::ConfigMissing => ours(StatusCode::BAD_GATEWAY, "server_error", "upstream_model_not_found"),
+        Class::RateLimited | Class::Ramp => {
+            let face = ours(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded");
+            face.after(failure.retry_after, true)
+        }
+        Class::QuotaExhausted => ours(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", "insufficient_quota"),
+        Class::Overloaded => ours(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "server_is_overloaded"),
+        Class::FirstByteTimeout => ours(StatusCode::GATEWAY_TIMEOUT, "timeout_error", "upstream_timeout"),
+        Class::ConnectFailed => ours(StatusCode::BAD_GATEWAY, "server_error", "upstream_unreachable"),
+        Class::ServerError | Class::StreamBroken | Class::StreamBrokenAfterOutput | Class::ModelMalformed => {
+            ours(StatusCode::BAD_GATEWAY, "server_error", "upstream_failed")
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Everything the workers share, built from one checked configuration.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bursar_actors::{
+    BreakerPolicy, Clock, EndpointSpec, Handles, KeyId, KeyPolicy, KeySpec, SystemOptions, start as start_actors,
+};
+
+use super::auth::ClientKeys;
+use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
+use crate::pipeline::drain::Drain;
+use crate::pipeline::route::Routes;
+use crate::telemetry::metrics::Metrics;
+
+/// Name of the one key of an upstream that asks for none.
+const KEYLESS: &str = "none";
+
+/// What the workers share.
+pub struct Gateway {
+    pub listen: SocketAddr,
+    pub workers: usize,
+    pub shutdown_grace: Duration,
+    pub access_log: bool,
+    pub routes: Arc<ArcSwap<Routes>>,
+    pub clients: ArcSwap<ClientKeys>,
+    pub actors: Handles,
+    pub metrics: Arc<Metrics>,
+    pub drain: Arc<Drain>,
+    /// BLAKE3 of the admin token; without one, only the socket lets anybody in.
+    pub admin_token: Option<blake3::Hash>,
+    pub sources: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// What a gateway is opened with besides its configuration.
+pub struct Opening {
+    /// The address that was really bound.
+    pub listen: SocketAddr,
+    pub admin_token: Option<blake3::Hash>,
+    pub clock: Clock,
+    /// Seeds every choice made by chance.
+    pub seed: u64,
+}
+
+impl Gateway {
+    /// Starts the actors and builds the snapshots. Needs a running actix system.
+    pub fn open(config: &Config, opening: Opening) -> Arc<Self> {
+        let endpoints = config.providers.values().flat_map(|provider| {
+            provider.endpoints.iter().map(|endpoint| endpoint_spec(provider, endpoint, &config.balancing))
+        });
+        let options = SystemOptions {
+            endpoints: endpoints.collect(),
+            clock: opening.clock,
+            seed: opening.seed,
+            chance_for: None,
+        };
+        Arc::new(Self {
+            listen: opening.listen,
+            workers: config.server.workers,
+            shutdown_grace: config.server.shutdown_grace,
+            access_log: config.logs.access_log,
+            routes: Arc::new(ArcSwap::from_pointee(Routes::new(config))),
+            clients: ArcSwap::from_pointee(ClientKeys::new(config)),
+            actors: start_actors(options),
+            metrics: Arc::new(Metrics::new()),
+            drain: Arc::new(Drain::new(config.server.shutdown_grace)),
+            admin_token: opening.admin_token,
+            sources: config.sources.clone(),
+            warnings: config.warnings.clone(),
+        })
+    }
+}
+
+fn endpoint_spec(provider: &Provider, endpoint: &ProviderEndpoint, balancing: &Balancing) -> EndpointSpec {
+    let breaker = BreakerPolicy {
+        open_after: balancing.breaker.open_after,
+        window: balancing.breaker.window,
+        min_requests: balancing.breaker.min_requests,
+        open_for: balancing.breaker.open_for,
+        open_for_max: balancing.breaker.open_for_max,
+    };
+    EndpointSpec {
+        id: endpoint.id.clone(),
+        keys: key_specs(provider),
+        in_flight_max: provider.max_concurrency,
+        breaker: breaker.clone(),
+        key_policy: KeyPolicy {
+            strategy: balancing.strategy,
+            headroom: balancing.headroom,
+            quota_rest: balancing.rest.quota_spent,
+            breaker,
+        },
+    }
+}
+
+fn key_specs(provider: &Provider) -> Vec<KeySpec> {
+    if provider.keys.is_empty() {
+        return vec![KeySpec {
+            id: KeyId::from(KEYLESS),
+            secret: None,
+            weight: 1,
+            rpm: None,
+            tpm: None,
+            models: vec!["*".into()],
+            deny: vec![],
+            teams: vec![],
+        }];
+    }
+    let spec = |key: &crate::config::ProviderKey| KeySpec {
+        id: key.id.clone(),
+        secret: Some(key.value.clone()),
+        weight: key.weight,
+        rpm: key.rpm,
+        tpm: key.tpm,
+        models: key.models.clone(),
+        deny: key.deny.clone(),
+        teams: key.teams.clone(),
+    };
+    provider.keys.iter().map(spec).collect()
+}

@@ -1,0 +1,32 @@
+//! Liveness, readiness and metrics, for whoever watches the process.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde_json::json;
+
+use super::Worker;
+
+/// `GET /healthz`: the process answers.
+pub async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`: new requests are welcome; 503 once the gateway is stopping.
+pub async fn ready(worker: Data<Worker>) -> HttpResponse {
+    if worker.gateway.drain.started() {
+        return HttpResponse::ServiceUnavailable().json(json!({ "status": "stopping" }));
+    }
+    HttpResponse::Ok().json(json!({ "status": "ready" }))
+}
+
+/// `GET /metrics`: Prometheus' text format.
+pub async fn metrics(worker: Data<Worker>) -> HttpResponse {
+    let text = worker.gateway.metrics.render(&worker.gateway.actors.board);
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
+}
+
+/// `GET /`: says what this is, for people and for clients that probe the base URL.
+pub async fn root() -> HttpResponse {
+    let version = env!("CARGO_PKG_VERSION");
+    HttpResponse::Ok().json(json!({ "name": "bursar", "version": version, "api": "/v1", "metrics": "/metrics" }))
+}

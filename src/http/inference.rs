@@ -1,0 +1,183 @@
+//! The routes that call a model: chat completions, legacy completions, embeddings.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use super::error::respond;
+use super::sse::LateStream;
+use super::{Worker, request_id};
+use crate::call::{Call, RequestId, Wishes};
+use crate::error::GatewayError;
+use crate::pipeline::settlement::{Provenance, Settlement};
+use crate::pipeline::{Answer, Body};
+use crate::schema::{self, IntakeError, Operation};
+use crate::upstream::Pieces;
+
+/// `POST /v1/chat/completions`.
+pub async fn chat_completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+    serve(Operation::ChatCompletions, request, payload, worker).await
+}
+
+/// `POST /v1/completions`.
+pub async fn completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+    serve(Operation::Completions, request, payload, worker).await
+}
+
+/// `POST /v1/embeddings`.
+pub async fn embeddings(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+    serve(Operation::Embeddings, request, payload, worker).await
+}
+
+async fn serve(operation: Operation, request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+    let id = request_id(&request);
+    let call = match read(operation, &id, &request, payload, &worker).await {
+        Ok(call) => call,
+        Err(error) => {
+            worker.gateway.metrics.refuse(error.code());
+            return respond(&error, &id);
+        }
+    };
+    let gateway = &worker.gateway;
+    let books = Settlement::open(gateway.metrics.clone(), &call, gateway.access_log);
+    let streamed = call.head.stream;
+    let serving = Rc::clone(&worker.pipeline).serve(call, books);
+    if !streamed {
+        return finished(serving.await, &id);
+    }
+    let mut serving = Box::pin(serving);
+    let keepalive = gateway.routes.load().sse_keepalive;
+    match tokio::time::timeout(keepalive, &mut serving).await {
+        Ok(served) => finished(served, &id),
+        // Nothing yet: the head goes out with a comment, lest an intermediary cuts the connection; attempts go on.
+        Err(_) => stream_head(&id).streaming(LateStream::new(serving, keepalive)),
+    }
+}
+
+/// Turns a request into a call, or says what is wrong with it.
+async fn read(
+    operation: Operation,
+    id: &RequestId,
+    request: &HttpRequest,
+    payload: Payload,
+    worker: &Worker,
+) -> Result<Call, GatewayError> {
+    let received = Instant::now();
+    let gateway = &worker.gateway;
+    if gateway.drain.started() {
+        return Err(GatewayError::ShuttingDown);
+    }
+    let (longest, max_body) = {
+        let routes = gateway.routes.load();
+        (routes.request_timeout, routes.max_body)
+    };
+    let caller = gateway.clients.load().authenticate(request)?;
+    let wishes = wishes(request.headers())?;
+    let body = read_body(request, payload, max_body).await?;
+    let head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
+    let deadline = received + wishes.timeout.unwrap_or(longest).min(longest);
+    Ok(Call { id: id.clone(), caller, head, body, wishes, received, deadline })
+}
+
+fn finished(served: Result<Answer, GatewayError>, id: &RequestId) -> HttpResponse {
+    match served {
+        Err(error) => respond(&error, id),
+        Ok(Answer { provenance, body: Body::Whole(body) }) => {
+            let mut head = HttpResponse::Ok();
+            head.insert_header((CONTENT_TYPE, "application/json"));
+            id_headers(&mut head, id);
+            provenance_headers(&mut head, &provenance);
+            head.body(body)
+        }
+        Ok(Answer { provenance, body: Body::Stream(stream) }) => {
+            let mut head = stream_head(id);
+            provenance_headers(&mut head, &provenance);
+            head.streaming(stream)
+        }
+    }
+}
+
+fn stream_head(id: &RequestId) -> HttpResponseBuilder {
+    let mut head = HttpResponse::Ok();
+    head.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
+    head.insert_header((CACHE_CONTROL, "no-cache"));
+    head.insert_header(("x-accel-buffering", "no"));
+    id_headers(&mut head, id);
+    head
+}
+
+fn id_headers(head: &mut HttpResponseBuilder, id: &RequestId) {
+    head.insert_header(("x-request-id", id.as_str()));
+    head.insert_header(("x-bursar-request-id", id.as_str()));
+}
+
+/// Says what served the request and what it cost in time; `server-timing` is drawn by browsers' developer tools.
+fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let (overhead_ms, upstream_ms) = (millis(provenance.overhead()), millis(provenance.upstream));
+    head.insert_header(("x-bursar-model", format!("{}/{}", provenance.provider, provenance.model)));
+    head.insert_header(("x-bursar-alias", provenance.alias.as_str()));
+    head.insert_header(("x-bursar-attempts", provenance.attempts));
+    head.insert_header(("x-bursar-overhead-ms", format!("{overhead_ms:.3}")));
+    head.insert_header(("server-timing", format!("gw;dur={overhead_ms:.3}, up;dur={upstream_ms:.3}")));
+    if let Some(fallback) = &provenance.fallback {
+        head.insert_header(("x-bursar-fallback", fallback.as_str()));
+    }
+}
+
+/// Reads the body, at most `limit` bytes. A length that says more is refused before a byte is read.
+async fn read_body(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, GatewayError> {
+    let headers = request.headers();
+    let announced = header(headers, &CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(GatewayError::BodyTooLarge { limit });
+    }
+    if header(headers, &CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        return Err(invalid("compressed request bodies are not supported; send it without content-encoding", None));
+    }
+    let mut body = Pieces::default();
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(|_| invalid("the request body broke off before its end", None))?;
+        if body.len() + piece.len() > limit {
+            return Err(GatewayError::BodyTooLarge { limit });
+        }
+        body.push(piece);
+    }
+    Ok(body.take())
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn invalid(message: impl Into<String>, param: Option<&str>) -> GatewayError {
+    GatewayError::Invalid(IntakeError { message: message.into(), param: param.map(Into::into), code: None })
+}
+
+/// Reads the `x-bursar-*` headers that narrow what the gateway would do by itself.
+fn wishes(headers: &HeaderMap) -> Result<Wishes, GatewayError> {
+    let mut wishes = Wishes::default();
+    for (name, value) in headers {
+        let Some(wish) = name.as_str().strip_prefix("x-bursar-") else { continue };
+        let text = value.to_str().unwrap_or_default();
+        let refused = |expected: &str| invalid(format!("header `{name}` must be {expected}"), Some(name.as_str()));
+        let duration = || humantime::parse_duration(text).map_err(|_| refused("a duration such as `30s` or `250ms`"));
+        match wish {
+            "timeout" => wishes.timeout = Some(duration()?),
+            "first-token-timeout" => wishes.first_token_timeout = Some(duration()?),
+            "retries" => {
+                let retries = text.parse().map_err(|_| refused("a whole number of further attempts"))?;
+                wishes.retries = Some(retries);
+            }
+            "fallback" if text == "off" => wishes.no_fallback = true,
+            "fallback" => return Err(refused("`off`")),
+            _ => {}
+        }
+    }
+    Ok(wishes)
+}

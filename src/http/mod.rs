@@ -1,0 +1,137 @@
+//! The gateway's routes and its server.
+//!
+//! One server listens on the configured address and on a socket in the data directory. Who comes through the socket
+//! is the operator (its folder is closed to others) and needs no token.
+
+pub mod admin;
+pub mod auth;
+pub mod error;
+mod gateway;
+mod health;
+mod inference;
+mod models;
+mod sse;
+
+use std::any::Any;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Extensions, Server};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, guard};
+
+use crate::call::RequestId;
+use crate::error::GatewayError;
+use crate::pipeline::Pipeline;
+use crate::upstream::Upstream;
+pub use gateway::{Gateway, Opening};
+
+/// Time a client has for its request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle client connection is kept; longer than usual load balancers keep theirs (60 s), so that they close
+/// first and no request meets a closing connection.
+const IDLE_KEPT: Duration = Duration::from_secs(75);
+/// What the server waits beyond `server.shutdown_grace`, in which ending streams say so.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
+
+/// One worker thread's share of the gateway.
+pub struct Worker {
+    pub gateway: Arc<Gateway>,
+    pub pipeline: Rc<Pipeline>,
+}
+
+/// Marks a connection that came through the socket in the data directory.
+pub struct Local;
+
+/// Starts serving on both listeners. The returned server runs until it is stopped by its handle.
+pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListener>) -> std::io::Result<Server> {
+    let (workers, grace) = (gateway.workers, gateway.shutdown_grace);
+    let factory = move || {
+        let pipeline = Rc::new(Pipeline {
+            routes: gateway.routes.clone(),
+            actors: gateway.actors.clone(),
+            drain: gateway.drain.clone(),
+            upstream: Upstream::default(),
+        });
+        App::new().app_data(Data::new(Worker { gateway: gateway.clone(), pipeline })).configure(routes)
+    };
+    let mut server = HttpServer::new(factory)
+        .workers(workers)
+        // Without it a chunk waits for the delayed ACK of the one before.
+        .tcp_nodelay(true)
+        // Without it a client that hangs up while the upstream is quiet goes unnoticed, and its call runs on.
+        .h1_allow_half_closed(false)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(IDLE_KEPT)
+        .shutdown_timeout((grace + STOP_MARGIN).as_secs())
+        .on_connect(mark_local)
+        .disable_signals()
+        .listen(tcp)?;
+    if let Some(socket) = socket {
+        server = server.listen_uds(socket)?;
+    }
+    Ok(server.run())
+}
+
+fn mark_local(connection: &dyn Any, data: &mut Extensions) {
+    if connection.is::<actix_web::rt::net::UnixStream>() {
+        data.insert(Local);
+    }
+}
+
+/// Every route. The API answers under `/v1`, under `/openai/v1` and without a prefix, because clients differ in what
+/// they append to their base URL.
+pub fn routes(config: &mut ServiceConfig) {
+    config.service(read_only("/", web::to(health::root)));
+    config.service(read_only("/healthz", web::to(health::live)));
+    config.service(read_only("/readyz", web::to(health::ready)));
+    config.service(read_only("/metrics", web::to(health::metrics)));
+    config.service(read_only("/admin/api/status", web::to(admin::status)));
+    config.service(read_only("/admin/api/providers", web::to(admin::providers)));
+    for prefix in ["/v1", "/openai/v1", ""] {
+        let at = |path: &str| format!("{prefix}{path}");
+        config.service(post(&at("/chat/completions"), web::to(inference::chat_completions)));
+        config.service(post(&at("/completions"), web::to(inference::completions)));
+        config.service(post(&at("/embeddings"), web::to(inference::embeddings)));
+        config.service(read_only(&at("/models"), web::to(models::list)));
+        config.service(read_only(&at("/models/{id:.+}"), web::to(models::show)));
+    }
+    config.default_service(web::to(no_route));
+}
+
+/// A resource for GET and HEAD; OPTIONS says so, anything else is a 405.
+fn read_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
+    const ALLOW: &str = "GET, HEAD, OPTIONS";
+    let reads = guard::Any(guard::Get()).or(guard::Head());
+    web::resource(path).route(route.guard(reads)).route(options(ALLOW)).default_service(web::to(no_method(ALLOW)))
+}
+
+/// A resource for POST; OPTIONS says so, anything else is a 405.
+fn post(path: &str, route: actix_web::Route) -> actix_web::Resource {
+    const ALLOW: &str = "POST, OPTIONS";
+    let posts = route.guard(guard::Post());
+    web::resource(path).route(posts).route(options(ALLOW)).default_service(web::to(no_method(ALLOW)))
+}
+
+fn options(allow: &'static str) -> actix_web::Route {
+    let answer = move || std::future::ready(HttpResponse::NoContent().insert_header(("allow", allow)).finish());
+    web::route().guard(guard::Options()).to(answer)
+}
+
+fn no_method(allow: &'static str) -> impl Fn(HttpRequest) -> std::future::Ready<HttpResponse> + Clone {
+    move |request| std::future::ready(error::respond(&GatewayError::NoMethod { allow }, &request_id(&request)))
+}
+
+async fn no_route(request: HttpRequest) -> HttpResponse {
+    let path = request.path().chars().take(200).collect();
+    error::respond(&GatewayError::NoRoute { path }, &request_id(&request))
+}
+
+/// Returns the client's own request id if it sent a harmless one, else a new one.
+fn request_id(request: &HttpRequest) -> RequestId {
+    let sent = request.headers().get("x-bursar-request-id").and_then(|value| value.to_str().ok());
+    sent.and_then(RequestId::from_client).unwrap_or_else(RequestId::generate)
+}

@@ -1,0 +1,47 @@
+//! `GET /v1/models` and `/v1/models/{id}`: what the caller may ask for.
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use super::error::respond;
+use super::{Worker, request_id};
+use crate::error::GatewayError;
+use crate::pipeline::route::PublicModel;
+use crate::schema::Operation;
+
+/// Lists aliases first, then `provider/model` of every target.
+pub async fn list(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
+    let id = request_id(&request);
+    let caller = match worker.gateway.clients.load().authenticate(&request) {
+        Ok(caller) => caller,
+        Err(error) => return respond(&error, &id),
+    };
+    let models = worker.gateway.routes.load().public_models();
+    let data: Vec<Value> = models.iter().filter(|model| caller.may_use(&model.id)).map(shape).collect();
+    HttpResponse::Ok().insert_header(("x-request-id", id.as_str())).json(json!({ "object": "list", "data": data }))
+}
+
+/// Shows one model; the id may contain slashes. A direct name works here as it does in a request.
+pub async fn show(request: HttpRequest, asked: Path<String>, worker: Data<Worker>) -> HttpResponse {
+    let id = request_id(&request);
+    let found = worker.gateway.clients.load().authenticate(&request).and_then(|caller| {
+        let routes = worker.gateway.routes.load();
+        let route = routes.resolve(Some(asked.as_str()), Operation::ChatCompletions)?;
+        if !caller.may_use(&route.asked) {
+            // What the team may not use does not exist for it.
+            return Err(GatewayError::ModelNotFound { asked: asked.to_string(), near: vec![] });
+        }
+        let owner = if routes.alias(&asked).is_some() { "bursar" } else { route.destinations[0].provider.as_str() };
+        Ok(PublicModel { id: asked.to_string(), owned_by: owner.into() })
+    });
+    match found {
+        Err(error) => respond(&error, &id),
+        Ok(model) => HttpResponse::Ok().insert_header(("x-request-id", id.as_str())).json(shape(&model)),
+    }
+}
+
+fn shape(model: &PublicModel) -> Value {
+    // Clients want a time; nobody knows when an alias was "created", so it is a constant rather than a changing lie.
+    json!({ "id": model.id, "object": "model", "created": 1_767_225_600, "owned_by": model.owned_by })
+}
