@@ -1,3 +1,6 @@
 //! Bursar, the LLM gateway: the HTTP service around the actors of `bursar_actors`.
 
 pub mod config;
+pub mod providers;
+pub mod schema;
+pub mod upstream;

@@ -1,0 +1,5 @@
+//! Translation only: what goes to a provider and what its bytes mean. No socket, no clock, no actor.
+
+pub mod limits;
+pub mod openai;
+pub mod sse;

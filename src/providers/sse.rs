@@ -1,0 +1,292 @@
+//! Server-sent events out of bytes that arrive in any pieces.
+//!
+//! An event as OpenAI frames it (`data: …\n\n`) is handed out as the very bytes that came, not copied unless it was
+//! split over two pieces. Any other framing the standard allows (CR, CRLF, several data lines, ids, names) is put
+//! into that form, so that the client's parser need not be better than ours. Comments only show that the upstream
+//! lives.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr2;
+
+/// The largest event taken; a provider that sends more has lost its mind.
+pub const EVENT_MAX: usize = 4 * 1024 * 1024;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Why a stream cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SseError {
+    #[error("an event is larger than 4 MiB")]
+    TooLarge,
+}
+
+/// What came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SseItem {
+    Event(SseEvent),
+    /// A comment, or an event without data: nothing to forward.
+    Comment,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SseEvent {
+    raw: Bytes,
+    data: Range<usize>,
+    joined: Option<Bytes>,
+    name: Option<Bytes>,
+}
+
+impl SseEvent {
+    /// Returns the bytes to forward: `data: …`, a blank line, and nothing else.
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+
+    /// Returns the payload; several data lines are joined by line feeds.
+    pub fn data(&self) -> &[u8] {
+        self.joined.as_deref().unwrap_or(&self.raw[self.data.clone()])
+    }
+
+    /// Returns the event's name, where it had one.
+    pub fn name(&self) -> Option<&[u8]> {
+        self.name.as_deref()
+    }
+
+    /// Returns whether it is named `error`, as Groq and LM Studio do.
+    pub fn is_error(&self) -> bool {
+        self.name() == Some(b"error")
+    }
+}
+
+/// The event under way, in offsets into what is buffered.
+#[derive(Debug, Default)]
+struct Partial {
+    /// Where the next line begins.
+    line: usize,
+    /// How far that line has been searched for its end.
+    searched: usize,
+    data: Option<Range<usize>>,
+    /// Values of all data lines once there are two.
+    joined: Option<BytesMut>,
+    name: Option<Bytes>,
+    /// Something keeps it from being forwarded as it came.
+    odd: bool,
+    /// Any line has been seen.
+    begun: bool,
+}
+
+/// Reads events; feed it, then take events until there are none.
+#[derive(Debug, Default)]
+pub struct SseReader {
+    /// One piece as it came.
+    piece: Bytes,
+    /// Pieces put together, because an event lies across them.
+    gathered: BytesMut,
+    partial: Partial,
+    started: bool,
+    /// A CR ended the last line; an LF right behind it belongs to it.
+    after_cr: bool,
+    broken: bool,
+}
+
+impl SseReader {
+    /// Starts at the beginning of a body.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes of the body.
+    pub fn feed(&mut self, piece: Bytes) {
+        if !self.piece.is_empty() {
+            self.gathered.extend_from_slice(&self.piece);
+            self.piece.clear();
+        }
+        if self.gathered.is_empty() {
+            self.piece = piece;
+        } else {
+            self.gathered.extend_from_slice(&piece);
+        }
+    }
+
+    /// Returns the next event that is complete.
+    pub fn next_event(&mut self) -> Option<Result<SseItem, SseError>> {
+        if self.broken || !self.begin() {
+            return None;
+        }
+        loop {
+            let Some((end, next)) = self.line_end() else {
+                if self.buffered().len() > EVENT_MAX {
+                    return self.fail();
+                }
+                return None;
+            };
+            if next > EVENT_MAX {
+                return self.fail();
+            }
+            let start = self.partial.line;
+            self.partial.line = next;
+            self.partial.searched = next;
+            if start < end {
+                if let Some(comment) = self.on_line(start, end) {
+                    return Some(Ok(comment));
+                }
+                continue;
+            }
+            if let Some(item) = self.on_blank(start) {
+                return Some(Ok(item));
+            }
+        }
+    }
+
+    /// Returns the last event where the body ended without a blank line behind it.
+    pub fn finish(&mut self) -> Option<Result<SseItem, SseError>> {
+        if !self.started && !self.buffered().is_empty() {
+            self.started = true;
+        }
+        if !self.partial.begun && self.buffered().is_empty() {
+            return None;
+        }
+        self.feed(Bytes::from_static(b"\n\n"));
+        let item = self.next_event();
+        self.consume(self.buffered().len());
+        item
+    }
+
+    fn fail(&mut self) -> Option<Result<SseItem, SseError>> {
+        self.broken = true;
+        Some(Err(SseError::TooLarge))
+    }
+
+    fn buffered(&self) -> &[u8] {
+        if self.gathered.is_empty() { &self.piece } else { &self.gathered }
+    }
+
+    fn consume(&mut self, len: usize) {
+        if self.gathered.is_empty() {
+            self.piece.advance(len)
+        } else {
+            self.gathered.advance(len)
+        }
+        self.partial = Partial::default();
+    }
+
+    /// Skips a byte order mark; false while it may still be coming.
+    fn begin(&mut self) -> bool {
+        if self.started {
+            return true;
+        }
+        let buffered = self.buffered();
+        if buffered.len() < BOM.len() && BOM.starts_with(buffered) {
+            return false;
+        }
+        let marked = buffered.starts_with(BOM);
+        self.started = true;
+        if marked {
+            self.consume(BOM.len());
+        }
+        true
+    }
+
+    /// Returns where the current line's text ends and where the next line begins.
+    fn line_end(&mut self) -> Option<(usize, usize)> {
+        if self.after_cr {
+            let line = self.partial.line;
+            if *self.buffered().get(line)? == b'\n' {
+                if self.partial.begun {
+                    self.partial.line += 1;
+                    self.partial.searched = self.partial.line;
+                } else {
+                    self.consume(line + 1);
+                }
+            }
+            self.after_cr = false;
+        }
+        let from = self.partial.searched;
+        let rest = &self.buffered()[from..];
+        let Some(found) = memchr2(b'\n', b'\r', rest) else {
+            self.partial.searched = from + rest.len();
+            return None;
+        };
+        self.after_cr = rest[found] == b'\r';
+        self.partial.odd |= self.after_cr;
+        Some((from + found, from + found + 1))
+    }
+
+    /// Takes a line that is not blank.
+    fn on_line(&mut self, start: usize, end: usize) -> Option<SseItem> {
+        let line = &self.buffered()[start..end];
+        if line[0] == b':' {
+            if !self.partial.begun {
+                self.consume(self.partial.line);
+                return Some(SseItem::Comment);
+            }
+            self.partial.odd = true;
+            return None;
+        }
+        let colon = memchr::memchr(b':', &line[..line.len().min(8)]);
+        let field = &line[..colon.unwrap_or(line.len())];
+        let mut value = colon.map_or(end, |at| start + at + 1);
+        let is_data = field == b"data";
+        let is_name = field == b"event";
+        if value < end && self.buffered()[value] == b' ' {
+            value += 1;
+        }
+        if is_data {
+            self.on_data(start, value..end);
+        } else {
+            self.partial.odd = true;
+            if is_name {
+                self.partial.name = Some(Bytes::copy_from_slice(&self.buffered()[value..end]));
+            }
+        }
+        self.partial.begun = true;
+        None
+    }
+
+    fn on_data(&mut self, start: usize, value: Range<usize>) {
+        let Some(first) = self.partial.data.clone() else {
+            self.partial.odd |= start != 0 || value.start != b"data: ".len();
+            self.partial.data = Some(value);
+            return;
+        };
+        let mut joined = self.partial.joined.take().unwrap_or_else(|| BytesMut::from(&self.buffered()[first]));
+        joined.extend_from_slice(b"\n");
+        joined.extend_from_slice(&self.buffered()[value]);
+        self.partial.joined = Some(joined);
+        self.partial.odd = true;
+    }
+
+    /// Takes the blank line that ends an event.
+    fn on_blank(&mut self, start: usize) -> Option<SseItem> {
+        let end = self.partial.line;
+        let Partial { data, joined, name, odd, begun, .. } = std::mem::take(&mut self.partial);
+        let Some(data) = data else {
+            self.consume(end);
+            return begun.then_some(SseItem::Comment);
+        };
+        if !odd && joined.is_none() && end == start + 1 {
+            let raw = self.split(end);
+            return Some(SseItem::Event(SseEvent { raw, data, joined: None, name }));
+        }
+        let joined = joined.map(BytesMut::freeze);
+        let payload = joined.as_deref().unwrap_or(&self.buffered()[data]);
+        let mut raw = BytesMut::with_capacity(payload.len() + 8);
+        raw.extend_from_slice(b"data: ");
+        // A payload is JSON, where a line feed between tokens means no more than a space.
+        raw.extend(payload.iter().map(|&byte| if byte == b'\n' { b' ' } else { byte }));
+        let data = b"data: ".len()..raw.len();
+        raw.extend_from_slice(b"\n\n");
+        self.consume(end);
+        Some(SseItem::Event(SseEvent { raw: raw.freeze(), data, joined, name }))
+    }
+
+    fn split(&mut self, end: usize) -> Bytes {
+        if !self.gathered.is_empty() {
+            return self.gathered.split_to(end).freeze();
+        }
+        if end == self.piece.len() { std::mem::take(&mut self.piece) } else { self.piece.split_to(end) }
+    }
+}

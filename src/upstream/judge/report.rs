@@ -1,0 +1,106 @@
+//! An error body of any of the shapes in use, reduced to message, type, code and parameter.
+
+use serde_json::Value;
+
+/// What a body says of the error.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) message: String,
+    pub(super) kind: Option<String>,
+    pub(super) code: Option<String>,
+    pub(super) param: Option<String>,
+    /// A status given inside the body.
+    pub(super) status: Option<u16>,
+    /// OpenRouter's `metadata.limit_source`.
+    pub(super) limit_source: Option<String>,
+    /// OpenRouter's moderation gave reasons.
+    pub(super) moderated: bool,
+    pub(super) html: bool,
+    /// Everything that patterns look at, in lower case.
+    pub(super) lower: String,
+}
+
+/// Bytes of a body that are looked at.
+const BODY_MAX: usize = 64 * 1024;
+
+impl Report {
+    pub(super) fn read(body: &[u8]) -> Self {
+        let body = body.trim_ascii();
+        let mut report = match serde_json::from_slice::<Value>(body) {
+            Ok(value) => Self::of(value.get(0).unwrap_or(&value)),
+            Err(_) => {
+                let text = String::from_utf8_lossy(&body[..body.len().min(BODY_MAX)]);
+                Self { html: body.starts_with(b"<"), message: text.into_owned(), ..Self::default() }
+            }
+        };
+        let words = [Some(&report.message), report.kind.as_ref(), report.code.as_ref(), Some(&report.lower)];
+        report.lower = words.into_iter().flatten().map(|word| word.to_lowercase()).collect::<Vec<_>>().join("\n");
+        report
+    }
+
+    fn of(value: &Value) -> Self {
+        let error = match value.get("error") {
+            Some(error) if !error.is_null() => error,
+            _ => value,
+        };
+        if let Some(message) = error.as_str() {
+            // xAI and TGI: the error is a string, its code or type stands beside it.
+            return Self {
+                message: message.to_owned(),
+                kind: text(value, "error_type").or_else(|| text(value, "type")),
+                code: text(value, "code"),
+                ..Self::default()
+            };
+        }
+        let metadata = error.get("metadata");
+        let numbers = ["status_code", "status", "code"];
+        let extra = ["/metadata/raw", "/innererror/code", "/innererror", "/details", "/failed_generation"];
+        let extra: Vec<_> = extra[..4].iter().filter_map(|path| error.pointer(path)).map(Value::to_string).collect();
+        Self {
+            message: message(error).unwrap_or_default(),
+            kind: text(error, "type").or_else(|| text(error, "status").filter(|status| status.parse::<u16>().is_err())),
+            code: text(error, "code"),
+            param: text(error, "param"),
+            status: numbers.iter().find_map(|key| status(error.get(key)?)),
+            limit_source: metadata.and_then(|metadata| text(metadata, "limit_source")),
+            moderated: metadata.is_some_and(|metadata| metadata.get("reasons").is_some()),
+            html: false,
+            lower: extra.join("\n"),
+        }
+    }
+
+    /// Returns whether any of the words occurs.
+    pub(super) fn has(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.lower.contains(word))
+    }
+
+    pub(super) fn code_is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+}
+
+fn message(error: &Value) -> Option<String> {
+    if let Some(message) = text(error, "message") {
+        return Some(message);
+    }
+    // FastAPI: a text, or a list of findings.
+    match error.get("detail")? {
+        Value::String(detail) => Some(detail.clone()),
+        Value::Array(findings) => findings.first().and_then(|finding| text(finding, "msg")),
+        other => message(other),
+    }
+}
+
+/// Returns a member that is a non-empty string or a number, as text.
+fn text(value: &Value, key: &str) -> Option<String> {
+    match value.get(key)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn status(value: &Value) -> Option<u16> {
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+    u16::try_from(number).ok().filter(|status| (400..600).contains(status))
+}
