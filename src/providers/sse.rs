@@ -299,8 +299,11 @@ mod tests {
 
     use super::*;
 
-    /// Reads pieces to their end: (raw, data, name) of each event, `None` for a comment.
-    fn read(pieces: &[&[u8]]) -> Vec<Option<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)>> {
+    /// An event's raw bytes, data and name; `None` for a comment.
+    type Shown = Option<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)>;
+
+    /// Reads pieces to their end.
+    fn read(pieces: &[&[u8]]) -> Vec<Shown> {
         let mut reader = SseReader::new();
         let mut items = Vec::new();
         for piece in pieces {
@@ -313,7 +316,7 @@ mod tests {
         items.map(|item| if let SseItem::Event(event) = item { Some(show(event)) } else { None }).collect()
     }
 
-    fn event(raw: &str, data: &str) -> Option<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)> {
+    fn event(raw: &str, data: &str) -> Shown {
         Some((raw.into(), data.into(), None))
     }
 
