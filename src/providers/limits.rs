@@ -30,10 +30,12 @@ pub fn learn(header: Header<'_, '_>, now: SystemTime) -> LearnedLimits {
 
 /// Returns how long the provider asks to wait, by the first form found that makes sense.
 pub fn retry_after(header: Header<'_, '_>, body: &[u8], now: SystemTime) -> Option<Duration> {
+    // No wait at all is no answer: to call again at once would only be refused again.
+    let some = |wait: &Duration| !wait.is_zero();
     from_headers(header, now)
-        .or_else(|| retry_info(body))
-        .or_else(|| exhausted(header, now))
-        .or_else(|| in_words(&String::from_utf8_lossy(&body[..body.len().min(TEXT_MAX)])))
+        .or_else(|| retry_info(body).filter(some))
+        .or_else(|| exhausted(header, now).filter(some))
+        .or_else(|| in_words(&String::from_utf8_lossy(&body[..body.len().min(TEXT_MAX)])).filter(some))
         .map(|wait| wait.min(WAIT_MAX))
 }
 
@@ -41,13 +43,11 @@ pub fn retry_after(header: Header<'_, '_>, body: &[u8], now: SystemTime) -> Opti
 const TEXT_MAX: usize = 16 * 1024;
 
 fn from_headers(header: Header<'_, '_>, now: SystemTime) -> Option<Duration> {
-    let in_ms = header("retry-after-ms").and_then(|value| seconds(value, 0.001)).filter(|wait| !wait.is_zero());
-    in_ms.or_else(|| {
+    let in_ms = header("retry-after-ms").and_then(|value| seconds(value, 0.001));
+    in_ms.filter(|wait| !wait.is_zero()).or_else(|| {
         let value = header("retry-after")?;
-        seconds(value, 1.0).or_else(|| {
-            let date = httpdate::parse_http_date(value.trim()).ok()?;
-            Some(date.duration_since(now).unwrap_or_default())
-        })
+        let date = || httpdate::parse_http_date(value.trim()).ok()?.duration_since(now).ok();
+        seconds(value, 1.0).or_else(date).filter(|wait| !wait.is_zero())
     })
 }
 
@@ -164,4 +164,89 @@ pub fn go_duration(text: &str) -> Option<Duration> {
         rest = &rest[letters..];
     }
     total.is_finite().then(|| Duration::from_secs_f64(total.clamp(0.0, WAIT_MAX.as_secs_f64())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
+    }
+
+    fn wait(headers: &[(&str, &'static str)], body: &str) -> Option<Duration> {
+        let header = |name: &str| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        retry_after(&header, body.as_bytes(), now())
+    }
+
+    #[test]
+    fn every_form_of_a_wait_is_read() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+
+        assert_eq!(wait(&[("retry-after-ms", "12.5"), ("retry-after", "9")], ""), Some(Duration::from_micros(12_500)));
+        assert_eq!(wait(&[("retry-after-ms", "-1"), ("retry-after", "9")], ""), ms(9_000));
+        assert_eq!(wait(&[("retry-after", " 1.5 ")], ""), ms(1_500));
+        assert_eq!(wait(&[("retry-after", "Mon, 21 Sep 2026 14:13:30 GMT")], ""), ms(10_000));
+        assert_eq!(wait(&[], r#"[{"error":{"details":[{"x":1},{"retryDelay":"34.4s"}]}}]"#), ms(34_400));
+        assert_eq!(wait(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1790000007000")], ""), ms(7_000));
+        let anthropic = [
+            ("anthropic-ratelimit-input-tokens-remaining", "0"),
+            ("anthropic-ratelimit-input-tokens-reset", "2026-09-21T14:13:25Z"),
+        ];
+        assert_eq!(wait(&anthropic, ""), ms(5_000));
+        assert_eq!(wait(&[], "please retry in 20 seconds"), ms(20_000));
+        assert_eq!(wait(&[], "Please try again in 6m0s."), ms(360_000));
+        assert_eq!(wait(&[], "Please try again in 250ms"), ms(250));
+    }
+
+    #[test]
+    fn a_wait_that_makes_no_sense_is_ignored_or_clamped() {
+        for absurd in ["-5", "0", "NaN", "inf", "soon", "", "Mon, 21 Sep 2015 14:13:30 GMT"] {
+            assert_eq!(wait(&[("retry-after", absurd)], ""), None, "{absurd}");
+        }
+        assert_eq!(wait(&[("retry-after", "1e300")], ""), Some(WAIT_MAX));
+    }
+
+    #[test]
+    fn limits_are_learned_from_go_style_headers() {
+        let headers = [
+            ("x-ratelimit-limit-requests", "60"),
+            ("x-ratelimit-remaining-requests", "59"),
+            ("x-ratelimit-reset-requests", "1s"),
+            ("x-ratelimit-remaining-tokens", "-3"),
+            ("x-ratelimit-reset-tokens", "1m2.5s"),
+        ];
+        let header = |name: &str| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+
+        let limits = learn(&header, now());
+
+        let requests = Learned { limit: Some(60), remaining: 59, reset: Some(Duration::from_secs(1)) };
+        let tokens = Learned { limit: None, remaining: 0, reset: Some(Duration::from_millis(62_500)) };
+        assert_eq!(limits, LearnedLimits { requests: Some(requests), tokens: Some(tokens) });
+    }
+
+    #[test]
+    fn go_durations_are_read() {
+        assert_eq!(go_duration("1h2m3.5s"), Some(WAIT_MAX));
+        assert_eq!(go_duration("2m3.5s"), Some(Duration::from_millis(123_500)));
+        assert_eq!(go_duration("12ms"), Some(Duration::from_millis(12)));
+        for wrong in ["", "12", "s", "1x", "1.2.3s", "-4s"] {
+            assert_eq!(go_duration(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic_or_wait_over_an_hour(text in ".{0,60}", lead in "(try again in |retry in )?[0-9.]{0,8}[hmsn]{0,3}") {
+            for text in [&text, &lead] {
+                let header = |_: &str| Some("");
+                prop_assert!(retry_after(&header, text.as_bytes(), now()).is_none_or(|wait| wait <= WAIT_MAX));
+                prop_assert!(moment(text, now()).is_none_or(|wait| wait <= WAIT_MAX));
+            }
+        }
+    }
 }

@@ -141,7 +141,7 @@ impl SseReader {
         }
     }
 
-    /// Returns the last event where the body ended without a blank line behind it.
+    /// Returns the last event where the body ended without a blank line behind it; its payload may be cut.
     pub fn finish(&mut self) -> Option<Result<SseItem, SseError>> {
         if !self.started && !self.buffered().is_empty() {
             self.started = true;
@@ -288,5 +288,113 @@ impl SseReader {
             return self.gathered.split_to(end).freeze();
         }
         if end == self.piece.len() { std::mem::take(&mut self.piece) } else { self.piece.split_to(end) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An event's raw bytes, data and name; `None` for a comment.
+    type Shown = Option<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)>;
+
+    /// Reads pieces to their end.
+    fn read(pieces: &[&[u8]]) -> Vec<Shown> {
+        let mut reader = SseReader::new();
+        let mut items = Vec::new();
+        for piece in pieces {
+            reader.feed(Bytes::copy_from_slice(piece));
+            items.extend(std::iter::from_fn(|| reader.next_event()));
+        }
+        items.extend(reader.finish());
+        let show = |event: SseEvent| (event.raw().to_vec(), event.data().to_vec(), event.name().map(<[u8]>::to_vec));
+        let items = items.into_iter().map(Result::unwrap);
+        items.map(|item| if let SseItem::Event(event) = item { Some(show(event)) } else { None }).collect()
+    }
+
+    fn event(raw: &str, data: &str) -> Shown {
+        Some((raw.into(), data.into(), None))
+    }
+
+    #[test]
+    fn a_canonical_event_is_the_very_bytes_that_came() {
+        let mut reader = SseReader::new();
+        let piece = Bytes::from_static(b"data: {}\n\ndata: [DONE]\n\n");
+        reader.feed(piece.clone());
+
+        let Some(Ok(SseItem::Event(first))) = reader.next_event() else { panic!("no event") };
+
+        assert_eq!(first.raw().as_ptr(), piece.as_ptr());
+        assert_eq!(first.data(), b"{}");
+    }
+
+    #[test]
+    fn odd_framing_is_made_canonical() {
+        assert_eq!(read(&[b"data:{}\r\n\r\n"]), [event("data: {}\n\n", "{}")]);
+        assert_eq!(read(&[b"data: {\rdata: }\r\r"]), [event("data: { }\n\n", "{\n}")]);
+        assert_eq!(read(&[b"\xEF\xBB\xBFid: 7\ndata: {}\n\n"]), [event("data: {}\n\n", "{}")]);
+        assert_eq!(read(&[b"event: error\ndata: {}\n\n"])[0].as_ref().unwrap().2.as_deref(), Some(&b"error"[..]));
+        assert_eq!(read(&[b"data: {}\n: note\n\n"]), [event("data: {}\n\n", "{}")]);
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_no_events() {
+        assert_eq!(read(&[b": OPEN\n\n\n\ndata: {}\n\n:x\n"]), [None, event("data: {}\n\n", "{}"), None]);
+        assert_eq!(read(&[b"event: ping\n\n"]), [None]);
+    }
+
+    #[test]
+    fn the_last_event_needs_no_blank_line() {
+        assert_eq!(read(&[b"data: [DONE]"]), [event("data: [DONE]\n\n", "[DONE]")]);
+        assert_eq!(read(&[b"data: [DONE]\n"]), [event("data: [DONE]\n\n", "[DONE]")]);
+        assert_eq!(read(&[b"data: {}\n\n\n"]), [event("data: {}\n\n", "{}")]);
+        assert_eq!(read(&[b""]), []);
+    }
+
+    #[test]
+    fn an_event_above_the_limit_ends_the_stream() {
+        let mut reader = SseReader::new();
+        reader.feed(Bytes::from(vec![b'x'; EVENT_MAX + 1]));
+
+        assert_eq!(reader.next_event(), Some(Err(SseError::TooLarge)));
+        assert_eq!(reader.next_event(), None);
+    }
+
+    #[test]
+    fn a_large_event_in_small_pieces_is_read_in_linear_time() {
+        let mut reader = SseReader::new();
+        let piece = Bytes::from(vec![b'x'; 64]);
+        reader.feed(Bytes::from_static(b"data: "));
+        for _ in 0..50_000 {
+            reader.feed(piece.clone());
+            assert_eq!(reader.next_event(), None);
+        }
+        reader.feed(Bytes::from_static(b"\n\n"));
+
+        assert!(matches!(reader.next_event(), Some(Ok(SseItem::Event(event))) if event.data().len() == 3_200_000));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(
+            lines in proptest::collection::vec("(data: ?|event: ?|: ?|id:|x|)[a-c{}\u{e9}\u{1F680}]{0,6}(\n|\r|\r\n|\n\n|\r\n\r\n)", 0..12),
+            bom in any::<bool>(),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6),
+        ) {
+            let text = format!("{}{}", if bom { "\u{feff}" } else { "" }, lines.concat()).into_bytes();
+            let whole = read(&[&text]);
+
+            for at in 0..=text.len() {
+                prop_assert_eq!(&read(&[&text[..at], &text[at..]]), &whole, "split at {}", at);
+            }
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).chain([0, text.len()]).collect();
+            at.sort_unstable();
+            let pieces: Vec<&[u8]> = at.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(&read(&pieces), &whole);
+        }
     }
 }

@@ -54,8 +54,8 @@ impl Report {
         }
         let metadata = error.get("metadata");
         let numbers = ["status_code", "status", "code"];
-        let extra = ["/metadata/raw", "/innererror/code", "/innererror", "/details", "/failed_generation"];
-        let extra: Vec<_> = extra[..4].iter().filter_map(|path| error.pointer(path)).map(Value::to_string).collect();
+        let extra = ["/metadata/raw", "/innererror/code", "/innererror", "/details"];
+        let extra: Vec<_> = extra.iter().filter_map(|path| error.pointer(path)).map(Value::to_string).collect();
         Self {
             message: message(error).unwrap_or_default(),
             kind: text(error, "type").or_else(|| text(error, "status").filter(|status| status.parse::<u16>().is_err())),

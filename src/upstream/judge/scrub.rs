@@ -50,3 +50,37 @@ fn is_secret(token: &str) -> bool {
     let unknown = token.len() >= 32 && letters > 0 && digits >= 4 && !token.contains('_');
     known || masked || unknown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_account_ids_are_taken_out() {
+        let cases = [
+            ("key sk-proj-****************abcd is wrong", "key [redacted] is wrong"),
+            ("in organization org-AbCdEf123456 on", "in organization [redacted] on"),
+            ("for user_2xYzAbC99 now", "for [redacted] now"),
+            ("Authorization: Bearer abcdefgh rest", "Authorization: Bearer [redacted] rest"),
+            ("id 0123456789abcdef0123456789abcdef!", "id [redacted]!"),
+        ];
+        for (message, scrubbed) in cases {
+            assert_eq!(scrub(message), scrubbed);
+        }
+    }
+
+    #[test]
+    fn plain_words_and_parameters_stay() {
+        for message in
+            ["user_message must be set", "max_completion_tokens is too large: 99", "model gpt-4o-mini-2026-01-01"]
+        {
+            assert_eq!(scrub(message), message);
+        }
+    }
+
+    #[test]
+    fn long_and_unprintable_messages_are_cut_down() {
+        assert_eq!(scrub("a\r\nb\u{1b}[0m"), "a  b [0m");
+        assert_eq!(scrub(&"\u{e9} ".repeat(2_000)).chars().count(), 500);
+    }
+}
