@@ -20,7 +20,8 @@ use bursar::providers::openai::{
 };
 use bursar::providers::sse::{SseItem, SseReader};
 use bursar::schema::{Operation, read};
-use bursar::upstream::judge::{Failure, Phase, judge_error_value, judge_status};
+use bursar::error::Failure;
+use bursar::upstream::judge::{Phase, judge_error_value, judge_status};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
