@@ -19,6 +19,7 @@ mod answer;
 mod dice;
 mod embedding;
 mod openai;
+mod pattern;
 mod record;
 mod reply;
 mod request;
@@ -39,7 +40,7 @@ use tokio::sync::oneshot;
 use crate::config::DemoSettings;
 
 pub use record::{Ending, Exchange};
-pub use script::{Behaviour, Rule, When};
+pub use script::{Behaviour, Raw, Rule, When};
 
 use record::Record;
 
@@ -145,6 +146,8 @@ impl Demo {
     }
 
     /// Returns once the predicate holds for the exchanges; it is asked anew after every change.
+    ///
+    /// The predicate runs under the record's lock: it must not call [`Demo::exchanges`] or [`Demo::script`].
     pub async fn wait_for(&self, predicate: impl Fn(&[Exchange]) -> bool) {
         let mut changes = self.record.changes();
         while !self.record.with_exchanges(&predicate) {

@@ -55,7 +55,7 @@ pub enum Ending {
     InProgress,
     /// The whole answer went out.
     Complete,
-    /// The client hung up first, so long after its request was read.
+    /// The client hung up first, so long after its request was read. Closing only its sending half counts too.
     PeerClosed {
         after: Duration,
     },

@@ -63,7 +63,7 @@ impl Reply {
             self.status = status;
         }
         if let Some(body) = &behaviour.body {
-            self.pieces = vec![Piece { wait: Duration::ZERO, bytes: body.clone().into() }];
+            self.pieces = vec![Piece { wait: Duration::ZERO, bytes: body.0.clone().into() }];
         }
         if let Some(payloads) = &behaviour.events {
             let pieces = payloads.iter().map(|payload| pace.piece(event(payload))).collect();

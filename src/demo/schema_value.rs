@@ -1,16 +1,16 @@
 //! JSON that satisfies a JSON schema, with values from the user's text where they fit.
 //!
-//! Covers what structured outputs and tool parameters use: types, `enum`, `const`, bounds, `format`, `required`,
-//! `$ref`, `allOf`, the first of `anyOf` or `oneOf`. Not covered: `pattern`, `not`, `if`, `patternProperties`,
-//! `dependentRequired`, `contains`. Depth and size are bounded, so a schema that demands an endless value gets a
-//! finite one that does not satisfy it.
+//! Covers what structured outputs and tool parameters use: types, `enum`, `const`, bounds, `format`, simple
+//! `pattern`s, `required`, `$ref`, `allOf`, the first of `anyOf` or `oneOf`. Not covered: `not`, `if`,
+//! `patternProperties`, `dependentRequired`, `contains`. Depth and size are bounded, so a schema that demands an
+//! endless value gets a finite one that does not satisfy it.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value, json};
 
 use super::dice::Dice;
-use super::text;
+use super::{pattern, text};
 
 /// Depth from which on only what is demanded is made.
 const SPARING_DEPTH: usize = 5;
@@ -183,6 +183,12 @@ impl Maker<'_> {
     }
 
     fn string(&self, schema: &Value, name: &str) -> String {
+        let least = size(schema, "minLength");
+        let most = schema.get("maxLength").map_or(MAX_CHARS, |_| size(schema, "maxLength"));
+        let pattern = schema.get("pattern").and_then(Value::as_str);
+        if let Some(matching) = pattern.and_then(|pattern| pattern::matching(pattern, least..=most)) {
+            return matching;
+        }
         let format = schema.get("format").and_then(Value::as_str).and_then(|format| self.formatted(format));
         let mut made = match format {
             Some(formatted) if self.turn == 0 => return formatted,
@@ -192,8 +198,6 @@ impl Maker<'_> {
         if self.turn > 0 {
             made = format!("{} {made}", self.turn + 1);
         }
-        let least = size(schema, "minLength");
-        let most = schema.get("maxLength").map_or(MAX_CHARS, |_| size(schema, "maxLength"));
         if made.chars().count() > most {
             made = made.chars().take(most).collect();
         }

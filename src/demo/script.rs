@@ -48,7 +48,7 @@ pub struct Behaviour {
     /// Response headers to add; one of the same name is replaced.
     pub headers: Vec<(String, String)>,
     /// The response body, byte for byte, for streams too.
-    pub body: Option<String>,
+    pub body: Option<Raw>,
     pub content_type: Option<String>,
     /// The payloads of the server-sent events to send instead of the answer.
     pub events: Option<Vec<String>>,
@@ -65,7 +65,7 @@ pub struct Behaviour {
     /// Sends the body in pieces of so many bytes, even through the middle of a character.
     pub split: Option<usize>,
     /// Sends these bytes in place of an HTTP response, then closes; an empty text is a hang-up without an answer.
-    pub garbage: Option<String>,
+    pub garbage: Option<Raw>,
     /// Sends a body that would have a `content-length` in chunks.
     pub chunked: bool,
     /// Marks the end of the body by closing the connection: neither length nor chunks.
@@ -83,6 +83,45 @@ impl Behaviour {
     /// Returns the behaviour that answers with this status and nothing else unusual.
     pub fn status(status: u16) -> Self {
         Self { status: Some(status), ..Self::default() }
+    }
+}
+
+/// Bytes to send as they are; in JSON a string, or an array of numbers where they are no UTF-8.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Written")]
+pub struct Raw(pub Vec<u8>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<Written> for Raw {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Text(text) => Self(text.into_bytes()),
+            Written::Bytes(bytes) => Self(bytes),
+        }
+    }
+}
+
+impl From<&str> for Raw {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+impl From<String> for Raw {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Raw {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 }
 
@@ -154,10 +193,17 @@ pub(super) fn without_version(path: &str) -> &str {
 mod millis {
     use std::time::Duration;
 
+    use serde::de::Error as _;
     use serde::{Deserialize, Deserializer};
 
+    /// Longest wait, a day: far above any timeout, far below what overflows a clock.
+    const MAX: u64 = 24 * 60 * 60 * 1000;
+
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+        match Option::<u64>::deserialize(deserializer)? {
+            Some(millis) if millis > MAX => Err(D::Error::custom(format!("{millis} ms are more than a day"))),
+            millis => Ok(millis.map(Duration::from_millis)),
+        }
     }
 }
 
@@ -222,6 +268,19 @@ mod tests {
 
         assert_eq!(read.delay, Some(Duration::from_millis(250)));
         assert_eq!((read.cut_after, read.omit_done), (Some(10), true));
+    }
+
+    #[test]
+    fn raw_bytes_read_from_a_string_or_from_numbers() {
+        let read: Behaviour = serde_json::from_str(r#"{"body": "é", "garbage": [255, 0]}"#).unwrap();
+
+        assert_eq!((read.body, read.garbage), (Some("é".into()), Some(vec![255, 0].into())));
+    }
+
+    #[test]
+    fn a_wait_of_more_than_a_day_is_refused() {
+        assert!(serde_json::from_str::<Behaviour>(r#"{"delay_ms": 86400000}"#).is_ok());
+        assert!(serde_json::from_str::<Behaviour>(r#"{"delay_ms": 86400001}"#).is_err());
     }
 
     #[test]

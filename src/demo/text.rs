@@ -69,6 +69,15 @@ pub(super) fn excerpt(text: &str, length: usize) -> String {
     excerpt
 }
 
+/// Returns the first bytes of a text, at most so many and no broken character.
+pub(super) fn beginning(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Returns the words of a text that look like e-mail addresses.
 pub(super) fn emails(text: &str) -> impl Iterator<Item = &str> {
     words(text).filter(|word| {

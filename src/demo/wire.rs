@@ -64,7 +64,7 @@ pub(super) async fn send(
         pending::<()>().await;
     }
     if let Some(garbage) = &faults.garbage {
-        writer.write_all(garbage.as_bytes()).await?;
+        writer.write_all(&garbage.0).await?;
         return Ok(if faults.reset_after.is_some() { Sent::Reset } else { Sent::Cut });
     }
     clock += reply.wait;

@@ -12,6 +12,8 @@ use super::tools::Call;
 use super::{Asking, EMBED, LARGE, check_context, now, usage};
 
 const FINGERPRINT: &str = "fp_demo";
+/// Bytes of the user's text that tools and schemas look at.
+const MAX_SEARCHED: usize = 16 * 1024;
 
 /// One of the answers to a request.
 struct Choice {
@@ -54,15 +56,17 @@ pub(super) fn answer(mut asking: Asking<'_>, body: &Value) -> Result<Reply, Refu
 
 fn choose(model: &str, request: &ChatRequest<'_>, dice: &mut Dice) -> Choice {
     let user = request.user_text();
+    // Every tool and every value of a schema looks for words in it, which must not cost megabytes each.
+    let beginning = text::beginning(&user, MAX_SEARCHED);
     if request.user_spoke_last() {
-        let calls = request.tools.calls(&user, dice);
+        let calls = request.tools.calls(beginning, dice);
         if !calls.is_empty() {
             return Choice { content: None, calls, finish_reason: "tool_calls" };
         }
     }
     let results = request.tool_results();
     let full = match request.format {
-        Format::Schema(schema) => schema_value::satisfying(schema, &user, dice).to_string(),
+        Format::Schema(schema) => schema_value::satisfying(schema, beginning, dice).to_string(),
         Format::JsonObject => answer::json_object(&user).to_string(),
         Format::Text if !results.is_empty() => answer::to_tool_results(&results, &user),
         Format::Text if model == LARGE => answer::to_user_at_length(&user, dice),
