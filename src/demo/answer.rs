@@ -14,7 +14,7 @@ const MAX_ADDRESSES: usize = 5;
 
 const GREETINGS: [&str; 4] = ["Hello!", "Hi there!", "Good to hear from you.", "Welcome!"];
 const HOW_TO: &str = "To talk to a real model, set a provider's key, for example \
-    `OPENAI_API_KEY=sk-...`, and start Bursar again; nothing else in your program changes.";
+    `OPENAI_API_KEY=sk-...`, start Bursar again, and ask for one of that provider's models.";
 
 /// Answers a message of the user's.
 pub(super) fn to_user(message: &str, dice: &mut Dice) -> String {
@@ -36,7 +36,7 @@ pub(super) fn to_user_at_length(message: &str, dice: &mut Dice) -> String {
         - `response_format` with a JSON schema makes me answer with JSON that fits the schema.\n\
         - The model `demo-flaky` fails now and then, so that you can watch retries and fallbacks at work.\n\
         - The model `demo-slow` takes its time, for trying out timeouts.\n\n\
-        None of this costs anything, and nothing you write here leaves this machine."
+        None of this costs anything, and nothing you write here is passed on to anyone."
     )
 }
 
@@ -59,7 +59,7 @@ pub(super) fn to_prompt(prompt: &str, dice: &mut Dice) -> String {
 fn echo(message: &str) -> String {
     match echo_text(message).as_str() {
         "" => "Your message had no text.".to_owned(),
-        said => format!("You wrote: “{said}”"),
+        said => format!("You wrote: “{said}”."),
     }
 }
 

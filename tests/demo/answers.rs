@@ -186,7 +186,10 @@ fn a_json_schema_gets_json_that_fits_it() {
     let demo = demo();
     let schema = json!({
         "type": "object",
-        "properties": {"kind": {"enum": ["greeting", "question"]}, "score": {"type": "integer", "minimum": 1, "maximum": 5}},
+        "properties": {
+            "kind": {"enum": ["greeting", "question"]},
+            "score": {"type": "integer", "minimum": 1, "maximum": 5},
+        },
         "required": ["kind", "score"],
         "additionalProperties": false,
     });

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use bursar::demo::{Behaviour, Ending, Rule, When};
+use bursar::demo::{Behaviour, Demo, DemoOptions, Ending, Rule, When};
 use serde_json::json;
 
 use crate::client::{Client, ask, block_on, chat, demo, hung_up, scripted, wait_for_ending};
@@ -226,4 +226,19 @@ fn the_flaky_model_fails_now_and_then_and_the_same_way_with_the_same_seed() {
         assert!(seen.contains(&wanted), "{wanted:?} is missing in {seen:?}");
     }
     assert_eq!(seen, play());
+}
+
+#[test]
+fn an_error_rate_of_one_fails_every_post_and_no_get() {
+    let demo = Demo::start(DemoOptions { error_rate: 1.0, ..DemoOptions::default() }).unwrap();
+    let mut client = Client::of(&demo);
+
+    client.send("GET /v1/models HTTP/1.1", b"");
+
+    assert_eq!(client.response().unwrap().status, 200);
+    for _ in 0..8 {
+        let mut client = Client::of(&demo);
+        client.send("POST /v1/chat/completions HTTP/1.1", chat(json!({})).to_string().as_bytes());
+        assert!(client.response().map_or(true, |response| response.status >= 429));
+    }
 }

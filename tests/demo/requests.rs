@@ -85,10 +85,8 @@ fn a_connection_serves_one_request_after_another_sent_whole_or_in_chunks() {
     let mut client = Client::of(&demo);
     let body = chat(json!({})).to_string();
     let (left, right) = body.split_at(10);
-    let chunked = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\na\r\n{left}\r\n{:x};x=y\r\n{right}\r\n0\r\nx: y\r\n\r\n",
-        right.len()
-    );
+    let head = "POST /v1/chat/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked = format!("{head}a\r\n{left}\r\n{:x};x=y\r\n{right}\r\n0\r\nx: y\r\n\r\n", right.len());
 
     let first = client.post("/v1/chat/completions", &chat(json!({})));
     client.stream.get_mut().write_all(chunked.as_bytes()).unwrap();
