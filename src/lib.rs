@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod http;
 pub mod pipeline;
@@ -9,3 +10,4 @@ pub mod providers;
 pub mod schema;
 pub mod telemetry;
 pub mod upstream;
+

@@ -1,0 +1,7 @@
+//! The built-in demo provider as a client sees it: raw HTTP over a socket.
+#![allow(clippy::unwrap_used)]
+
+mod answers;
+mod client;
+mod faults;
+mod requests;
