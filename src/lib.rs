@@ -1,6 +1,7 @@
 //! Bursar, the LLM gateway: the HTTP service around the actors of `bursar_actors`.
 
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod error;
@@ -10,4 +11,3 @@ pub mod providers;
 pub mod schema;
 pub mod telemetry;
 pub mod upstream;
-

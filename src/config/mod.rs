@@ -3,6 +3,17 @@
 //! `load` reads the layers (built-in defaults, files, environment, `--set`) into `raw`, `check` turns the raw shape
 //! into [`Config`] or into all the faults it found. A `Config` exists only if every name in it resolves.
 
+pub mod check;
+pub mod discover;
+pub mod expand;
+pub mod fault;
+pub mod layer;
+pub mod load;
+pub mod overrides;
+pub mod raw;
+pub mod schema;
+pub mod units;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;

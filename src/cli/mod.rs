@@ -1,0 +1,4 @@
+//! The commands beside `serve`.
+
+pub mod check;
+pub mod init;

@@ -1,0 +1,140 @@
+//! `[models]`: the public names, what serves them, and what comes after.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Balancing, Checker};
+use crate::config::fault::Fault;
+use crate::config::layer::{child, item};
+use crate::config::raw::{RawAlias, RawModels};
+use crate::config::{Alias, Models, Provider, Target};
+
+/// Checks the aliases against the providers that exist. `skipped` are providers that are written but left out.
+pub fn models(
+    checker: &mut Checker<'_>,
+    raw: RawModels,
+    balancing: &Balancing,
+    providers: &BTreeMap<String, Provider>,
+    skipped: &BTreeSet<String>,
+) -> Models {
+    let names: BTreeSet<String> = raw.alias.keys().cloned().collect();
+    let mut aliases = BTreeMap::new();
+    for (name, raw) in raw.alias {
+        let path = child("models.alias", &name);
+        if name.is_empty() || name.len() > 200 || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            checker.fault(&path, format!("`{name}` is not a model name: 1 to 200 characters without spaces"));
+        }
+        let targets = targets(checker, &path, &raw, providers, skipped);
+        fallbacks(checker, &path, &name, &raw, &names);
+        let strategy = raw.strategy.unwrap_or(balancing.strategy);
+        let alias =
+            Alias { name: name.clone(), description: raw.description, strategy, targets, fallback: raw.fallback };
+        aliases.insert(name, alias);
+    }
+    for cycle in cycles(&aliases) {
+        let path = child(&child("models.alias", &cycle[0]), "fallback");
+        let walk = cycle.iter().chain(cycle.first()).map(String::as_str).collect::<Vec<_>>().join(" -> ");
+        checker.fault(&path, format!("the fallbacks go in a circle: {walk}"));
+    }
+    if let Some(default) = &raw.default
+        && !names.contains(default)
+        && !is_direct(default, providers)
+    {
+        let message = format!("models.default names alias `{default}`, which is not defined");
+        checker.unknown("models.default", message, default, names.iter().map(String::as_str));
+    }
+    Models { allow_direct: raw.allow_direct.unwrap_or(true), default: raw.default, aliases }
+}
+
+/// Returns whether `name` is `provider/model` of a provider that exists.
+fn is_direct(name: &str, providers: &BTreeMap<String, Provider>) -> bool {
+    name.split_once('/').is_some_and(|(provider, model)| providers.contains_key(provider) && !model.is_empty())
+}
+
+fn targets(
+    checker: &mut Checker<'_>,
+    path: &str,
+    raw: &RawAlias,
+    providers: &BTreeMap<String, Provider>,
+    skipped: &BTreeSet<String>,
+) -> Vec<Target> {
+    let list = child(path, "targets");
+    if raw.targets.is_empty() {
+        checker.missing(path, "targets", "at least one, such as { provider = \"openai\", model = \"gpt-5.4-mini\" }");
+    }
+    let before = checker.faults.errors();
+    let mut targets = Vec::with_capacity(raw.targets.len());
+    for (index, target) in raw.targets.iter().enumerate() {
+        let here = item(&list, index);
+        let weight = checker.at_least_one(&here, "weight", target.weight, 1);
+        let model = target.model.clone().filter(|model| !model.is_empty());
+        if model.is_none() {
+            checker.missing(&here, "model", "the model's name at the provider");
+        }
+        let Some(provider) = &target.provider else {
+            checker.missing(&here, "provider", "the id of a provider");
+            continue;
+        };
+        if skipped.contains(provider) {
+            checker.warn(&child(&here, "provider"), format!("{here} is left out, as its provider `{provider}` is"));
+        } else if !providers.contains_key(provider) {
+            let message = format!("{here} names provider `{provider}`, which is not defined");
+            checker.unknown(&child(&here, "provider"), message, provider, providers.keys().map(String::as_str));
+        } else if let Some(model) = model {
+            targets.push(Target { provider: provider.clone(), model, weight });
+        }
+    }
+    if targets.is_empty() && !raw.targets.is_empty() && checker.faults.errors() == before {
+        let fault = Fault::error(format!("{path} has no target left: the providers of all of them are left out"));
+        checker.report(&list, fault.help("set a key of one of them, or add a target"));
+    }
+    targets
+}
+
+fn fallbacks(checker: &mut Checker<'_>, path: &str, name: &str, raw: &RawAlias, names: &BTreeSet<String>) {
+    let list = child(path, "fallback");
+    let mut seen = BTreeSet::new();
+    for (index, fallback) in raw.fallback.iter().enumerate() {
+        let here = item(&list, index);
+        if !names.contains(fallback) {
+            let message = format!("{here} names alias `{fallback}`, which is not defined");
+            let others = names.iter().map(String::as_str).filter(|other| *other != name);
+            checker.unknown(&here, message, fallback, others);
+        }
+        if !seen.insert(fallback) {
+            checker.warn(&here, format!("{here} repeats `{fallback}`"));
+        }
+    }
+}
+
+/// Returns each circle of fallbacks once, beginning with its first name in alphabetical order.
+fn cycles(aliases: &BTreeMap<String, Alias>) -> Vec<Vec<String>> {
+    let mut done = BTreeSet::new();
+    let mut found = Vec::new();
+    for start in aliases.keys() {
+        // An explicit stack: each entry is an alias and how many of its fallbacks have been followed.
+        let mut walk: Vec<(&str, usize)> = vec![(start, 0)];
+        while let Some((name, next)) = walk.last().copied() {
+            let following = aliases.get(name).and_then(|alias| alias.fallback.get(next)).map(String::as_str);
+            let Some(following) = following.filter(|_| !done.contains(name)) else {
+                done.insert(name);
+                walk.pop();
+                continue;
+            };
+            if let Some(top) = walk.last_mut() {
+                top.1 += 1;
+            }
+            match walk.iter().position(|(name, _)| *name == following) {
+                Some(at) => found.push(rotated(walk[at..].iter().map(|(name, _)| (*name).to_owned()).collect())),
+                None if done.contains(following) => {}
+                None => walk.push((following, 0)),
+            }
+        }
+    }
+    found
+}
+
+fn rotated(mut cycle: Vec<String>) -> Vec<String> {
+    let first = cycle.iter().enumerate().min_by_key(|(_, name)| (*name).clone()).map_or(0, |(index, _)| index);
+    cycle.rotate_left(first);
+    cycle
+}

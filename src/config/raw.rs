@@ -1,0 +1,242 @@
+//! The shapes that files, environment and command line may fill: every key optional, nothing checked but its type.
+//!
+//! These structs are the only list of keys: `schema` reads it off them, so an unknown key can be reported with its
+//! place and a suggestion. `flatten` and `untagged` stay out, because both hide which keys exist. None of them
+//! implements `Debug`: some hold secrets.
+
+use std::collections::BTreeMap;
+
+use bursar_actors::Strategy;
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    pub version: Option<u32>,
+    pub server: RawServer,
+    pub storage: RawStorage,
+    pub providers: BTreeMap<String, RawProvider>,
+    pub balancing: RawBalancing,
+    pub models: RawModels,
+    pub teams: BTreeMap<String, RawTeam>,
+    pub client_keys: Vec<RawClientKey>,
+    pub auth: RawAuth,
+    pub telemetry: RawTelemetry,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawServer {
+    pub listen: Option<String>,
+    pub workers: Option<u32>,
+    pub max_body: Option<String>,
+    pub request_timeout: Option<String>,
+    pub shutdown_grace: Option<String>,
+    pub sse_keepalive: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawStorage {
+    pub path: Option<String>,
+}
+
+/// The values of `kind`.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawKind {
+    Openai,
+    OpenaiCompatible,
+    Demo,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawProvider {
+    pub kind: Option<RawKind>,
+    pub base_url: Option<String>,
+    pub endpoints: Vec<RawEndpoint>,
+    pub keys: Vec<RawKey>,
+    pub key_pool: Option<RawKeyPool>,
+    pub region: Option<String>,
+    pub self_hosted: Option<bool>,
+    pub connect_timeout: Option<String>,
+    pub first_token_timeout: Option<String>,
+    pub idle_timeout: Option<String>,
+    pub max_concurrency: Option<u32>,
+    pub headers: BTreeMap<String, String>,
+    pub tags: Vec<String>,
+    pub latency: Option<RawLatency>,
+    pub error_rate: Option<f64>,
+    pub seed: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEndpoint {
+    pub id: Option<String>,
+    pub base_url: Option<String>,
+    pub weight: Option<u32>,
+    pub region: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawKey {
+    pub id: Option<String>,
+    pub value: Option<String>,
+    pub optional: Option<bool>,
+    pub weight: Option<u32>,
+    pub rpm: Option<u64>,
+    pub tpm: Option<u64>,
+    pub models: Option<Vec<String>>,
+    pub deny: Vec<String>,
+    pub teams: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawKeyPool {
+    pub id: Option<String>,
+    pub value: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLatency {
+    pub first_token: Option<String>,
+    pub per_token: Option<String>,
+    pub jitter: Option<f64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBalancing {
+    pub strategy: Option<Strategy>,
+    pub headroom: Option<f64>,
+    pub retry: RawRetry,
+    pub breaker: RawBreaker,
+    pub rest: RawRest,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRetry {
+    pub max_attempts: Option<u32>,
+    pub backoff: RawBackoff,
+    pub budget: RawRetryBudget,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBackoff {
+    pub base: Option<String>,
+    pub max: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRetryBudget {
+    pub share: Option<f64>,
+    pub per_second: Option<f64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBreaker {
+    pub open_after: Option<u32>,
+    pub window: Option<String>,
+    pub min_requests: Option<u32>,
+    pub open_for: Option<String>,
+    pub open_for_max: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRest {
+    pub quota_spent: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawModels {
+    pub allow_direct: Option<bool>,
+    pub default: Option<String>,
+    pub alias: BTreeMap<String, RawAlias>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAlias {
+    pub description: Option<String>,
+    pub strategy: Option<Strategy>,
+    pub targets: Vec<RawTarget>,
+    pub fallback: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTarget {
+    pub provider: Option<String>,
+    pub model: Option<String>,
+    pub weight: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTeam {
+    pub name: Option<String>,
+    pub models: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawClientKey {
+    pub id: Option<String>,
+    pub team: Option<String>,
+    pub value: Option<String>,
+    pub hash: Option<String>,
+    pub optional: Option<bool>,
+    pub models: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAuth {
+    pub require_key: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTelemetry {
+    pub logs: RawLogs,
+}
+
+/// The values of `telemetry.logs.format`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawLogFormat {
+    Auto,
+    Pretty,
+    Json,
+}
+
+/// The values of `telemetry.logs.level`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawLogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLogs {
+    pub format: Option<RawLogFormat>,
+    pub level: Option<RawLogLevel>,
+    pub access_log: Option<bool>,
+}

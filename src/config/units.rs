@@ -1,0 +1,127 @@
+//! Values with a unit, and names: durations, sizes, identifiers, addresses.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Reads a duration such as `250ms`, `30s`, `15m` or `1h 30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim())
+        .map_err(|_| format!("`{text}` is not a duration; write for example 250ms, 30s, 15m or 30d"))
+}
+
+/// Reads a size in bytes such as `20MB` (20,000,000) or `64KiB` (65,536).
+pub fn size(text: &str) -> Result<usize, String> {
+    let wrong = || format!("`{text}` is not a size; write for example 512KB, 20MB or 1GiB");
+    let trimmed = text.trim();
+    let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits);
+    let number: usize = number.replace('_', "").parse().map_err(|_| wrong())?;
+    let factor: usize = match unit.trim() {
+        "" | "B" => 1,
+        "KB" | "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is more than this machine can address"))
+}
+
+/// Returns whether `text` is an identifier: `[a-z][a-z0-9_]*`, which an environment name can spell too.
+pub fn is_id(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && !text.contains("__")
+}
+
+/// Reads an address to listen on: `127.0.0.1:8080`, `[::]:8080`, `localhost:8080`.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    let example = "write for example 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080";
+    numeric.parse().map_err(|_| format!("`{text}` is not an address and port; {example}"))
+}
+
+/// Returns `text` as the base URL of an API, without a slash at the end, or why it is none.
+///
+/// The reason does not repeat the URL, because a password may stand in it.
+pub fn base_url(text: &str) -> Result<String, &'static str> {
+    let uri: actix_http::Uri = text.trim().parse().map_err(|_| "is not a URL")?;
+    let authority = uri.authority().ok_or("is not a whole URL; it starts with http:// or https://")?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        _ => return Err("has to start with http:// or https://"),
+    }
+    if authority.as_str().contains('@') {
+        return Err("holds a user or password; put keys in `keys` and headers in `headers`");
+    }
+    if uri.query().is_some() || text.contains('#') {
+        return Err("has a query or fragment; it ends with the path, such as /v1");
+    }
+    if authority.host().is_empty() {
+        return Err("has no host");
+    }
+    Ok(text.trim().trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_decimal_unless_they_say_otherwise() {
+        assert_eq!(size("20MB"), Ok(20_000_000));
+        assert_eq!(size("1 KiB"), Ok(1024));
+        assert_eq!(size("1_000"), Ok(1000));
+        assert!(size("20 Mb").is_err());
+        assert!(size("-1MB").is_err());
+        assert!(size("99999999999999999999GB").is_err());
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert!(duration("15").is_err());
+        assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn identifiers_are_what_an_environment_name_can_spell() {
+        assert!(is_id("openai_eu2"));
+        assert!(["", "2a", "Open", "a-b", "a.b", "é", "a__b"].iter().all(|text| !is_id(text)));
+    }
+
+    #[test]
+    fn base_urls_are_whole_and_hold_no_secret() {
+        assert_eq!(base_url("https://api.openai.com/v1/"), Ok("https://api.openai.com/v1".to_owned()));
+        for bad in ["api.openai.com/v1", "ftp://x/v1", "https://u:p@x/v1", "https://x/v1?key=1", "https://x/#a", ""] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_an_address() {
+        assert_eq!(address("localhost:81").unwrap().to_string(), "127.0.0.1:81");
+        assert!(address("0.0.0.0").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,24}") {
+            _ = (duration(&text), size(&text), address(&text), base_url(&text), is_id(&text));
+        }
+
+        #[test]
+        fn a_size_is_read_as_it_was_written(number in 0_usize..1_000_000) {
+            prop_assert_eq!(size(&format!("{number}KiB")), Ok(number * 1024));
+        }
+    }
+}
