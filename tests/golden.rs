@@ -15,12 +15,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use bursar::error::Failure;
 use bursar::providers::openai::{
     Action, Malformed, Quirks, StreamEnd, StreamRepair, encode, error_chunk, repair_whole, whole_facts,
 };
 use bursar::providers::sse::{SseItem, SseReader};
 use bursar::schema::{Operation, read};
-use bursar::error::Failure;
 use bursar::upstream::judge::{Phase, judge_error_value, judge_status};
 use bytes::Bytes;
 use serde_json::{Value, json};

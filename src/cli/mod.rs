@@ -1,4 +1,139 @@
-//! The commands beside `serve`.
+//! The command line: `serve` and what goes with it.
 
 pub mod check;
+mod control;
+mod data;
 pub mod init;
+mod list;
+mod providers;
+pub mod serve;
+mod status;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::load::Sources;
+
+/// An LLM gateway: one API, many providers, keys and budgets kept in order.
+#[derive(Parser)]
+#[command(name = "bursar", version, about)]
+struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Where the settings come from, for every command.
+#[derive(Args)]
+struct Settings {
+    /// A configuration file instead of ./bursar.toml; may be repeated, later files win
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Address and port to listen on, for example 0.0.0.0:8080
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Data directory
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// One setting, for example server.max_body=50MB; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    fn sources(self) -> Sources {
+        let Self { config, listen, data, set } = self;
+        Sources { files: config, set, listen, data, ..Sources::of_process() }
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway (this is what happens without a command)
+    Serve,
+    /// Say whether the configuration is sound, and if not, everything that is wrong with it
+    Check,
+    /// Write a first bursar.toml
+    Init {
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+        /// Replace a file that exists
+        #[arg(long)]
+        force: bool,
+    },
+    /// Ask the running gateway how it is
+    Status {
+        /// Form of the answer
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+        /// Print nothing; the exit code says it: 0 serving, 1 not
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Providers of the running gateway
+    Providers {
+        #[command(subcommand)]
+        command: ProvidersCommand,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Subcommand)]
+enum ProvidersCommand {
+    /// List every endpoint and key with its state
+    List {
+        /// Form of the list
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// Forms in which every list comes.
+#[derive(Clone, Copy, Default, ValueEnum, PartialEq, Eq)]
+pub enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For spreadsheets
+    Csv,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let Arguments { settings, command } = Arguments::parse();
+    let mut output = io::stdout().lock();
+    let done = match command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            drop(output);
+            return serve::run(&settings.sources());
+        }
+        Command::Check => check::run(&settings.sources(), &mut output),
+        Command::Init { yes, force } => {
+            let asking = if yes { init::Asking::Nobody } else { init::Asking::Terminal };
+            let existing = if force { init::Existing::Replace } else { init::Existing::Keep };
+            let options = init::Options { existing, asking, ..init::Options::default() };
+            init::run(&options, &settings.sources(), &mut io::stdin().lock(), &mut output)
+        }
+        Command::Status { output: form, quiet } => status::run(&settings.sources(), form, quiet, &mut output),
+        Command::Providers { command: ProvidersCommand::List { output: form } } => {
+            providers::run(&settings.sources(), form, &mut output)
+        }
+        Command::Version => writeln!(output, "bursar {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS),
+    };
+    // A reader that closes the pipe early (`| head`) is no failure worth words.
+    done.unwrap_or(ExitCode::FAILURE)
+}
+
+/// Says on standard error why a command failed.
+fn complain(message: impl std::fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "bursar: {message}");
+    ExitCode::FAILURE
+}

@@ -63,6 +63,7 @@ pub struct RawProvider {
     pub self_hosted: Option<bool>,
     pub connect_timeout: Option<String>,
     pub first_token_timeout: Option<String>,
+    pub reply_timeout: Option<String>,
     pub idle_timeout: Option<String>,
     pub max_concurrency: Option<u32>,
     pub headers: BTreeMap<String, String>,

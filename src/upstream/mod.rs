@@ -20,10 +20,10 @@ use bursar_actors::{EndpointId, ErrorClass, LearnedLimits, Secret};
 use bytes::Bytes;
 use futures_util::Stream;
 
+pub use crate::error::Failure;
 use crate::providers::limits;
 use crate::schema::Operation;
 use dial::Dialer;
-pub use crate::error::Failure;
 pub use pieces::Pieces;
 
 /// Most bytes of an error body that are read; the rest only costs the connection.

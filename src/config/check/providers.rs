@@ -88,6 +88,7 @@ fn provider(
         endpoints: endpoints(checker, path, &id, kind, &raw, endpoint_ids),
         connect_timeout: checker.duration(path, "connect_timeout", raw.connect_timeout.as_ref(), secs(3)),
         first_token_timeout: checker.duration(path, "first_token_timeout", raw.first_token_timeout.as_ref(), secs(60)),
+        reply_timeout: checker.duration(path, "reply_timeout", raw.reply_timeout.as_ref(), secs(300)),
         idle_timeout: checker.duration(path, "idle_timeout", raw.idle_timeout.as_ref(), secs(60)),
         max_concurrency: checker.at_least_one(path, "max_concurrency", raw.max_concurrency, 400),
         headers: headers(checker, path, &raw.headers),

@@ -1,0 +1,204 @@
+//! `bursar serve`: from the settings to a running gateway, and back down in good order.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bursar_actors::Clock;
+use rand::RngExt;
+use socket2::{Domain, Socket, Type};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use super::complain;
+use super::data::Data;
+use crate::config::load::{Sources, load};
+use crate::config::{Config, LogFormat, ProviderEndpoint};
+use crate::demo::Demo;
+use crate::http::{self, Gateway, Opening, ServerHandle};
+use crate::telemetry::logs;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4_096;
+/// Exit code when the actors are gone ("internal software error", sysexits.h).
+const EXIT_SOFTWARE: i32 = 70;
+
+/// Serves until SIGTERM or SIGINT. Returns 1 where the settings, the port or the data directory do not allow it.
+pub fn run(sources: &Sources) -> ExitCode {
+    let started = Instant::now();
+    let mut config = match load(sources) {
+        Ok(config) => config,
+        Err(faults) => return complain(format!("these settings cannot be served\n{faults}")),
+    };
+    logs::install(&config.logs);
+    // The demo's thread ends when this is dropped.
+    let _demos = match start_demos(&mut config) {
+        Ok(demos) => demos,
+        Err(error) => return complain(format!("the demo provider cannot start: {error}")),
+    };
+    let prepared = Data::hold(&config.storage.path).and_then(|data| {
+        let tcp = listen(config.server.listen)?;
+        let socket = data.listen().map_err(|error| format!("cannot open the control socket: {error}"))?;
+        let token = data.admin_token().map_err(|error| format!("cannot read or make the admin token: {error}"))?;
+        Ok((data, tcp, socket, token))
+    });
+    let (_data, tcp, socket, token) = match prepared {
+        Ok(prepared) => prepared,
+        Err(message) => return complain(message),
+    };
+    let served = actix::System::new().block_on(async {
+        let opening = Opening {
+            listen: tcp.local_addr()?,
+            admin_token: Some(blake3::hash(token.as_bytes())),
+            clock: Clock::system(),
+            seed: rand::rng().random(),
+        };
+        let gateway = Gateway::open(&config, opening);
+        let server = http::serve(gateway.clone(), tcp, Some(socket))?;
+        actix_rt::spawn(watch_actors(gateway.clone()));
+        announce(&config, &gateway, started.elapsed());
+        actix_rt::spawn(stop_on_signal(gateway, server.handle()));
+        server.await
+    });
+    match served {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(format!("the server failed: {error}")),
+    }
+}
+
+/// Starts a demo provider for each that is configured and fills in its address.
+fn start_demos(config: &mut Config) -> io::Result<Vec<Demo>> {
+    let mut demos = Vec::new();
+    for provider in config.providers.values_mut() {
+        let Some(settings) = &provider.demo else { continue };
+        let demo = Demo::start(settings.into())?;
+        let endpoint = ProviderEndpoint {
+            id: provider.id.as_str().into(),
+            base_url: demo.base_url(),
+            weight: 1,
+            region: provider.region.clone(),
+        };
+        provider.endpoints = vec![endpoint];
+        demos.push(demo);
+    }
+    Ok(demos)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    let bound = Socket::new(Domain::for_address(address), Type::STREAM, None).and_then(|socket| {
+        // A restart must not wait for the old connections' TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    });
+    bound.map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let next = SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024));
+            format!("{address} is in use by another program; choose another, for example --listen {next}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("may not listen on {address}: {error}; ports below 1024 are for root, choose another with --listen")
+        }
+        _ => format!("cannot listen on {address}: {error}; choose another with --listen"),
+    })
+}
+
+/// Ends the process when the supervisor is gone: without it nothing can be served, and a service manager restarts us.
+async fn watch_actors(gateway: Arc<Gateway>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        if !gateway.actors.supervisor.connected() {
+            complain("the supervisor has died; stopping so that a fresh process can take over");
+            std::process::exit(EXIT_SOFTWARE);
+        }
+    }
+}
+
+/// First signal: refuse new requests, let running ones finish within the grace, end the rest with an error event.
+/// Second signal: stop at once.
+async fn stop_on_signal(gateway: Arc<Gateway>, server: ServerHandle) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        warn!("signals cannot be caught; the gateway will stop without letting requests finish");
+        return;
+    };
+    either(&mut terminate, &mut interrupt).await;
+    let grace_s = gateway.shutdown_grace.as_secs();
+    let running = gateway.metrics.in_flight();
+    info!(running, grace_s, "stopping: {running} requests have up to {grace_s} s to finish");
+    gateway.drain.start();
+    let stopping = server.stop(true);
+    tokio::select! {
+        () = stopping => {}
+        () = either(&mut terminate, &mut interrupt) => {
+            warn!("stopping at once");
+            server.stop(false).await;
+        }
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// Says on standard error what runs where: for people on a terminal, as a log line otherwise.
+fn announce(config: &Config, gateway: &Gateway, took: Duration) {
+    let listen = gateway.listen;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let ready_ms = took.as_millis() as u64;
+    let pretty = config.logs.format == LogFormat::Pretty
+        || (config.logs.format == LogFormat::Auto && io::stderr().is_terminal());
+    if !pretty {
+        info!(listen = %listen, ready_ms, sources = %config.sources.join(" + "), "ready");
+        return;
+    }
+    let _ = io::stderr().write_all(banner(config, gateway, ready_ms).as_bytes());
+}
+
+fn banner(config: &Config, gateway: &Gateway, ready_ms: u64) -> String {
+    let url = format!("http://{}", gateway.listen);
+    let keys = |count: usize| match count {
+        0 => String::new(),
+        1 => " 1 key".into(),
+        count => format!(" {count} keys"),
+    };
+    let providers = config.providers.values().map(|provider| format!("{}{}", provider.id, keys(provider.keys.len())));
+    let providers = providers.collect::<Vec<_>>().join(" | ");
+    let aliases = config.models.aliases.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let direct = if config.models.allow_direct { "  (and any provider/model)" } else { "" };
+    let auth = match (config.auth.require_key, config.client_keys.len()) {
+        (false, _) => "no key asked (loopback only)".into(),
+        (true, count) => format!("required; {count} client keys, {} teams", config.teams.len()),
+    };
+    let model = config.models.default.as_deref().or(config.models.aliases.keys().next().map(String::as_str));
+    let authorization = if config.auth.require_key { " -H 'authorization: Bearer <client key>'" } else { "" };
+    format!(
+        "bursar {version}  ready in {ready_ms} ms\n  \
+         API        {url}/v1\n  \
+         Metrics    {url}/metrics\n  \
+         Config     {sources}\n  \
+         Data       {data}\n  \
+         Providers  {providers}\n  \
+         Models     {aliases}{direct}\n  \
+         Auth       {auth}\n\n  \
+         Try it     curl {url}/v1/chat/completions -H 'content-type: application/json'{authorization} \
+         -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n",
+        version = env!("CARGO_PKG_VERSION"),
+        sources = if config.sources.is_empty() { "defaults".into() } else { config.sources.join(" + ") },
+        data = config.storage.path.display(),
+        model = model.unwrap_or("<provider/model>"),
+    )
+}
