@@ -1,7 +1,7 @@
 //! The question each request asks, and the order in which endpoints are asked for it.
 //!
 //! `order` is pure: what this request has tried in vain is left out or kept for last, the strategy picks the first of
-//! the rest, the others follow by cost in case the first refuses. `acquire_from` walks that order.
+//! the rest, the others follow likewise in case the first refuses. `acquire_from` walks that order.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -30,6 +30,7 @@ mod retry_budget;
 mod routing;
 mod supervisor;
 mod system;
+mod usage;
 
 pub use acquire::{Acquire, Candidate, Tried, Unavailable};
 pub use board::{EndpointBoard, EndpointView};
@@ -44,3 +45,4 @@ pub use retry_budget::RetryBudget;
 pub use routing::{Load, Pulse, Strategy, choose};
 pub use supervisor::{ChanceFactory, Supervisor, Views};
 pub use system::{Handles, SystemOptions, start};
+pub use usage::Usage;

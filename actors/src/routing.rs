@@ -15,7 +15,7 @@ use crate::outcome::ReplyForm;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// Power of two choices: of two drawn by chance, the one with the lower cost (see [`Load`]).
+    /// Power of two choices: of two drawn by chance, the one with the lower score (see [`Load`]).
     #[default]
     P2cEwma,
     /// By chance, in proportion to the weights.
@@ -33,7 +33,7 @@ const RECENT_MAX: f64 = 8.0;
 
 /// What is known of one candidate when the choice is made.
 ///
-/// Cost = expected time to the first token × (in flight + recent picks + 1) / weight. Recent picks (at most 8, fading
+/// Score = expected time to the first token × (in flight + recent picks + 1) / weight. Recent picks (at most 8, fading
 /// within a second) make the weights hold when hardly anything is in flight; by calls in flight alone, an idle gateway
 /// would send everything to the heavier key.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +51,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Returns the cost where a candidate without a sample is taken to be as fast as `unknown_us`.
-    fn cost(&self, unknown_us: f64) -> f64 {
+    /// Returns the score where a candidate without a sample is taken to be as fast as `unknown_us`.
+    fn score(&self, unknown_us: f64) -> f64 {
         let queued = f64::from(self.in_flight) + self.recent.min(RECENT_MAX) + 1.0;
         self.latency_us.unwrap_or(unknown_us) * queued / f64::from(self.weight)
     }
@@ -125,8 +125,8 @@ pub fn choose(
     }
 }
 
-fn least(costs: impl Iterator<Item = (usize, f64)>) -> Option<usize> {
-    costs.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index)
+fn least(shares: impl Iterator<Item = (usize, f64)>) -> Option<usize> {
+    shares.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index)
 }
 
 /// Draws until two usable ones are found; a long run of unusable ones ends in a scan.
@@ -158,11 +158,11 @@ fn power_of_two(count: usize, load: &impl Fn(usize) -> Option<Load>, chance: &mu
 
 fn cheaper(a: (usize, Load), b: (usize, Load), chance: &mut Chance) -> usize {
     let unknown_us = a.1.latency_us.or(b.1.latency_us).unwrap_or(1.0);
-    let (cost_a, cost_b) = (a.1.cost(unknown_us), b.1.cost(unknown_us));
-    if cost_a == cost_b {
+    let (score_a, score_b) = (a.1.score(unknown_us), b.1.score(unknown_us));
+    if score_a == score_b {
         return if chance.draw() < 0.5 { a.0 } else { b.0 };
     }
-    if cost_a < cost_b { a.0 } else { b.0 }
+    if score_a < score_b { a.0 } else { b.0 }
 }
 
 fn weighted(count: usize, load: &impl Fn(usize) -> Option<Load>, chance: &mut Chance) -> Option<usize> {

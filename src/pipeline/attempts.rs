@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bursar_actors::{Acquire, ErrorClass, Lease, Outcome, ReplyForm, Tried, Unavailable};
+use bursar_actors::{Acquire, ErrorClass, Lease, Outcome, ReplyForm, Tried, Unavailable, Usage};
 use bytes::Bytes;
 use rand::RngExt;
 
@@ -14,7 +14,7 @@ use super::settlement::{Provenance, Settlement};
 use super::stream::{Opened, open};
 use crate::call::Call;
 use crate::error::{Failure, GatewayError};
-use crate::providers::openai::{Quirks, Usage, encode, repair_whole, whole_facts};
+use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
 use crate::upstream::judge::{self, Phase};
 use crate::upstream::{Destination, Reply};
 

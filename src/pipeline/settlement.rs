@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bursar_actors::{EndpointId, KeyId, ModelName};
+use bursar_actors::{EndpointId, KeyId, ModelName, Usage};
 use tracing::info;
 
 use crate::call::{Call, RequestId};
 use crate::error::GatewayError;
-use crate::providers::openai::Usage;
+
 use crate::schema::Operation;
 use crate::telemetry::metrics::{Ending, Finished, Metrics};
 

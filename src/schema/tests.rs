@@ -1,3 +1,5 @@
+//! What the intake reads and refuses, one behaviour each.
+
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

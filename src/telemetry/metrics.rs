@@ -5,12 +5,10 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use bursar_actors::{BreakerState, EndpointBoard};
+use bursar_actors::{BreakerState, EndpointBoard, Usage};
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
-
-use crate::providers::openai::Usage;
 
 /// Buckets for seconds that a request or its first token takes: 5 ms to 10 min.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];

@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, MapAccess};
 
 use super::fold::{Array, Fold, Items, Object, raw, skip};
-use super::usage::{RawUsage, Usage};
+use bursar_actors::Usage;
+
+use super::usage::RawUsage;
 
 /// Why bytes that should be a reply are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 pub use encode::{Quirks, encode};
 pub use facts::{ChunkFacts, Finish, Malformed, chunk_facts};
 pub use repair::{Action, StreamEnd, StreamRepair};
-pub use usage::Usage;
+
 pub use whole::{WholeFacts, repair_whole, whole_facts};
 
 /// Builds the event that tells a client, in the middle of a stream, that it ends in an error; no `[DONE]` follows.

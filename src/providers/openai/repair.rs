@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::event;
 use super::facts::{Arguments, ChunkFacts, Finish, Malformed, TOOLS_MAX, ToolDelta, chunk_facts};
 use super::slow;
-use super::usage::Usage;
 use crate::providers::sse::SseEvent;
 use crate::schema::Operation;
+use bursar_actors::Usage;
 
 /// What to do with one event.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,17 +1,6 @@
-//! What a reply says it used, in one shape for all providers.
+//! What a reply says it used, bent into the one shape of [`Usage`] for all providers.
 
-/// Tokens of one reply: `cached + cache_write ≤ prompt`, `reasoning ≤ completion`, `total = prompt + completion`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Usage {
-    pub prompt: u64,
-    pub completion: u64,
-    pub total: u64,
-    pub cached: u64,
-    pub cache_write: u64,
-    pub reasoning: u64,
-    /// A figure was negative, absurd or impossible and has been bent into shape; estimate rather than trust it.
-    pub suspect: bool,
-}
+use bursar_actors::Usage;
 
 /// More than any model reads or writes in one call.
 const TOKENS_MAX: u64 = 100_000_000;

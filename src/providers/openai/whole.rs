@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::facts::{Arguments, Finish, Malformed, chunk_facts, malformed};
 use super::slow;
-use super::usage::Usage;
 use crate::schema::Operation;
+use bursar_actors::Usage;
 
 /// What a whole reply says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,22 @@
+//! Tokens that one call used, in one arithmetic for all providers.
+
+use serde::Serialize;
+
+/// Tokens of one reply: `cached + cache_write ≤ prompt`, `reasoning ≤ completion`, `total = prompt + completion`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Usage {
+    /// Everything read, cached parts included.
+    pub prompt: u64,
+    /// Everything written, reasoning included.
+    pub completion: u64,
+    /// Both together.
+    pub total: u64,
+    /// Read from the provider's prompt cache.
+    pub cached: u64,
+    /// Written to the provider's prompt cache.
+    pub cache_write: u64,
+    /// Written but not shown.
+    pub reasoning: u64,
+    /// A figure was negative, absurd or impossible and has been bent into shape; estimate rather than trust it.
+    pub suspect: bool,
+}
