@@ -25,12 +25,10 @@ pub enum GatewayError {
         /// Names that are close to it, or hints.
         near: Vec<String>,
     },
-    /// The key's team may not use this model.
+    /// The client key, or its team, may not use this model.
     ModelNotAllowed {
         /// What was asked for.
         asked: String,
-        /// By which team.
-        team: String,
     },
     /// No endpoint and key can take the call now.
     NoHealthyTarget {

@@ -108,8 +108,8 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::ModelNotFound { asked, near } => {
             Face::new(StatusCode::NOT_FOUND, INVALID, code, model_not_found(asked, near)).about("model")
         }
-        GatewayError::ModelNotAllowed { asked, team } => {
-            let message = format!("team `{team}` may not use the model `{asked}`; GET /v1/models lists what it may");
+        GatewayError::ModelNotAllowed { asked } => {
+            let message = format!("this client key may not use the model `{asked}`; GET /v1/models lists what it may");
             Face::new(StatusCode::FORBIDDEN, "permission_error", code, message).about("model")
         }
         GatewayError::NoHealthyTarget { retry_after, why } => {
@@ -144,7 +144,7 @@ fn model_not_found(asked: &str, near: &[String]) -> String {
     // What the client sent is cut: it may be a prompt in the wrong place.
     let asked: String = asked.chars().take(100).collect();
     if near.is_empty() {
-        return format!("the model `{asked}` does not exist; use `provider/model` or define an alias");
+        return format!("the model `{asked}` does not exist; GET /v1/models lists those that do");
     }
     format!("the model `{asked}` does not exist; near names: {}", near.join(", "))
 }

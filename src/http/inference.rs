@@ -8,6 +8,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use tracing::info;
 
 use super::error::respond;
 use super::sse::LateStream;
@@ -40,6 +41,9 @@ async fn serve(operation: Operation, request: HttpRequest, payload: Payload, wor
         Ok(call) => call,
         Err(error) => {
             worker.gateway.metrics.refuse(error.code());
+            if worker.gateway.access_log {
+                info!(request_id = %id, error = error.code(), path = request.path(), "refused");
+            }
             return respond(&error, &id);
         }
     };
@@ -166,7 +170,12 @@ fn wishes(headers: &HeaderMap) -> Result<Wishes, GatewayError> {
         let Some(wish) = name.as_str().strip_prefix("x-bursar-") else { continue };
         let text = value.to_str().unwrap_or_default();
         let refused = |expected: &str| invalid(format!("header `{name}` must be {expected}"), Some(name.as_str()));
-        let duration = || humantime::parse_duration(text).map_err(|_| refused("a duration such as `30s` or `250ms`"));
+        let duration = || {
+            // A bare number means seconds, as in `retry-after`.
+            let seconds = text.parse().ok().map(Duration::from_secs);
+            let duration = seconds.or_else(|| humantime::parse_duration(text).ok()).filter(|wait| !wait.is_zero());
+            duration.ok_or_else(|| refused("a positive duration such as `30s` or `250ms`"))
+        };
         match wish {
             "timeout" => wishes.timeout = Some(duration()?),
             "first-token-timeout" => wishes.first_token_timeout = Some(duration()?),

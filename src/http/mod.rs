@@ -114,7 +114,11 @@ fn read_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
 fn post(path: &str, route: actix_web::Route) -> actix_web::Resource {
     const ALLOW: &str = "POST, OPTIONS";
     let posts = route.guard(guard::Post());
-    web::resource(path).route(posts).route(options(ALLOW)).default_service(web::to(no_method(ALLOW)))
+    // Some clients end the path in a slash.
+    web::resource([path.to_owned(), format!("{path}/")])
+        .route(posts)
+        .route(options(ALLOW))
+        .default_service(web::to(no_method(ALLOW)))
 }
 
 fn options(allow: &'static str) -> actix_web::Route {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::error::respond;
 use super::{Worker, request_id};
-use crate::error::GatewayError;
-use crate::pipeline::route::PublicModel;
+use crate::call::Caller;
+use crate::pipeline::route::{PublicModel, Routes};
 use crate::schema::Operation;
 
 /// Lists aliases first, then `provider/model` of every target.
@@ -17,8 +17,7 @@ pub async fn list(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
         Ok(caller) => caller,
         Err(error) => return respond(&error, &id),
     };
-    let models = worker.gateway.routes.load().public_models();
-    let data: Vec<Value> = models.iter().filter(|model| caller.may_use(&model.id)).map(shape).collect();
+    let data: Vec<Value> = models_of(&worker.gateway.routes.load(), &caller).iter().map(shape).collect();
     HttpResponse::Ok().insert_header(("x-request-id", id.as_str())).json(json!({ "object": "list", "data": data }))
 }
 
@@ -27,11 +26,11 @@ pub async fn show(request: HttpRequest, asked: Path<String>, worker: Data<Worker
     let id = request_id(&request);
     let found = worker.gateway.clients.load().authenticate(&request).and_then(|caller| {
         let routes = worker.gateway.routes.load();
-        let route = routes.resolve(Some(asked.as_str()), Operation::ChatCompletions)?;
-        if !caller.may_use(&route.asked) {
-            // What the team may not use does not exist for it.
-            return Err(GatewayError::ModelNotFound { asked: asked.to_string(), near: vec![] });
-        }
+        let route = routes.resolve(Some(asked.as_str()), Operation::ChatCompletions);
+        // What the caller may not use does not exist for it.
+        let Some(route) = route.filter(|route| route.allows(&caller)) else {
+            return Err(routes.not_found(Some(asked.as_str()), &caller));
+        };
         let owner = if routes.alias(&asked).is_some() { "bursar" } else { route.destinations[0].provider.as_str() };
         Ok(PublicModel { id: asked.to_string(), owned_by: owner.into() })
     });
@@ -39,6 +38,18 @@ pub async fn show(request: HttpRequest, asked: Path<String>, worker: Data<Worker
         Err(error) => respond(&error, &id),
         Ok(model) => HttpResponse::Ok().insert_header(("x-request-id", id.as_str())).json(shape(&model)),
     }
+}
+
+/// Returns what is public, and what the caller's rights name beyond that.
+fn models_of(routes: &Routes, caller: &Caller) -> Vec<PublicModel> {
+    let mut models: Vec<_> = routes.public_models().into_iter().filter(|model| caller.may_use(&model.id)).collect();
+    for name in caller.models.iter().flat_map(|models| models.iter()) {
+        let direct = name.split_once('/').filter(|_| routes.resolve(Some(name), Operation::ChatCompletions).is_some());
+        if let Some((provider, _)) = direct.filter(|_| !models.iter().any(|model| model.id == *name)) {
+            models.push(PublicModel { id: name.clone(), owned_by: provider.into() });
+        }
+    }
+    models
 }
 
 fn shape(model: &PublicModel) -> Value {

@@ -34,11 +34,12 @@ struct Attempts<'a> {
     pipeline: &'a Pipeline,
     call: &'a Call,
     routes: &'a Routes,
-    books: &'a Settlement,
+    books: &'a mut Settlement,
     made: u32,
     upstream: Duration,
     last: Option<Failure>,
-    refused: Option<Unavailable>,
+    /// Who refused, in words, and when the soonest is back.
+    refused: Option<(String, Option<Duration>)>,
 }
 
 /// Returns the first good answer, its lease still out where the answer is a stream, and what served it.
@@ -47,7 +48,7 @@ pub async fn run(
     call: &Call,
     routes: &Routes,
     route: &Arc<Route>,
-    books: &Settlement,
+    books: &mut Settlement,
 ) -> Result<(Begun, Provenance), GatewayError> {
     let mut attempts =
         Attempts { pipeline, call, routes, books, made: 0, upstream: Duration::ZERO, last: None, refused: None };
@@ -62,7 +63,7 @@ pub async fn run(
             return Ok(answer);
         }
     }
-    Err(attempts.exhausted())
+    Err(attempts.exhausted(route))
 }
 
 impl Attempts<'_> {
@@ -77,7 +78,7 @@ impl Attempts<'_> {
             let mut lease = match self.acquire(route, &tried).await? {
                 Ok(lease) => lease,
                 Err(unavailable) => {
-                    self.refused = Some(unavailable);
+                    self.refused = Some((describe(&unavailable, route), unavailable.soonest));
                     return Ok(None);
                 }
             };
@@ -182,7 +183,7 @@ impl Attempts<'_> {
     }
 
     /// Reports a failed call. A call cut short by the caller's own deadline says nothing about the upstream.
-    fn give_back(&self, mut lease: Lease, failure: &Failure) -> Result<(), GatewayError> {
+    fn give_back(&mut self, mut lease: Lease, failure: &Failure) -> Result<(), GatewayError> {
         let out_of_time = failure.class == ErrorClass::FirstByteTimeout && Instant::now() >= self.call.deadline;
         if out_of_time {
             self.books.attempted(lease.endpoint(), "cancelled");
@@ -196,7 +197,7 @@ impl Attempts<'_> {
     }
 
     fn answered(
-        &self,
+        &mut self,
         begun: Begun,
         lease: Lease,
         route: &Route,
@@ -232,27 +233,31 @@ impl Attempts<'_> {
     }
 
     /// Says why nothing is left: the last failure if calls were made, else who refused.
-    fn exhausted(self) -> GatewayError {
-        let soonest = self.refused.as_ref().and_then(|refused| refused.soonest);
+    fn exhausted(self, route: &Route) -> GatewayError {
+        let (why, soonest) = self.refused.unwrap_or_default();
         if let Some(mut failure) = self.last {
+            // Without an alias it is the client that named a model which does not exist.
+            if failure.class == ErrorClass::ConfigMissing && route.direct_name.is_some() {
+                return self.routes.not_found(Some(&route.asked), &self.call.caller);
+            }
             if failure.class == ErrorClass::RateLimited {
                 failure.retry_after = soonest.or(failure.retry_after);
             }
             return GatewayError::Upstream { failure, attempts: self.made };
         }
         if Instant::now() >= self.call.deadline {
-            return self.too_late();
+            let after = self.call.deadline.saturating_duration_since(self.call.received);
+            return GatewayError::DeadlineExceeded { after };
         }
-        let why = self.refused.as_ref().map(describe).unwrap_or_default();
         GatewayError::NoHealthyTarget { retry_after: soonest, why }
     }
 }
 
-/// Says in words who refused and why, the most telling first; at most three.
-fn describe(unavailable: &Unavailable) -> String {
+/// Says in words who refused and why; at most three.
+fn describe(unavailable: &Unavailable, route: &Route) -> String {
     let mut words: Vec<String> = Vec::new();
-    for (_, refusal) in &unavailable.refusals {
-        let word = refusal.to_string();
+    for (candidate, refusal) in &unavailable.refusals {
+        let word = format!("`{}`: {refusal}", route.candidates[*candidate].endpoint);
         if !words.contains(&word) {
             words.push(word);
         }

@@ -66,11 +66,13 @@ impl Pipeline {
     /// Model → route → access → attempts. Each station may end it.
     async fn answer(&self, call: &Call, books: &mut Settlement) -> Result<(Begun, Provenance), GatewayError> {
         let routes = self.routes.load_full();
-        let route = routes.resolve(call.head.model.as_deref(), call.head.operation)?;
+        let asked = call.head.model.as_deref();
+        let Some(route) = routes.resolve(asked, call.head.operation) else {
+            return Err(routes.not_found(asked, &call.caller));
+        };
         books.routed(&route.label);
-        if !call.caller.may_use(&route.asked) {
-            let team = call.caller.team_label().into();
-            return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone(), team });
+        if !route.allows(&call.caller) {
+            return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone() });
         }
         let (begun, provenance) = attempts::run(self, call, &routes, &route, books).await?;
         books.answered(provenance.clone());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bursar_actors::{Candidate, RetryBudget, Strategy};
 
+use crate::call::Caller;
 use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
 use crate::error::GatewayError;
 use crate::schema::Operation;
@@ -23,6 +24,8 @@ pub struct Route {
     pub asked: String,
     /// The alias, or `direct`.
     pub label: String,
+    /// `provider/model` where no alias stands between.
+    pub direct_name: Option<String>,
     pub candidates: Arc<[Candidate]>,
     /// Where each candidate's calls go, by the same index.
     pub destinations: Vec<Arc<Destination>>,
@@ -60,6 +63,13 @@ pub struct Routes {
     pub max_body: usize,
 }
 
+impl Route {
+    /// Returns whether `caller` may use it, by the name that was asked for or by its full one.
+    pub fn allows(&self, caller: &Caller) -> bool {
+        caller.may_use(&self.asked) || self.direct_name.as_ref().is_some_and(|name| caller.may_use(name))
+    }
+}
+
 impl Routes {
     /// Builds the snapshot; `config` has been checked, so every name in it resolves.
     pub fn new(config: &Config) -> Self {
@@ -88,6 +98,7 @@ impl Routes {
             let route = Route {
                 asked: alias.name.clone(),
                 label: alias.name.clone(),
+                direct_name: None,
                 candidates,
                 destinations,
                 strategy: alias.strategy,
@@ -100,13 +111,24 @@ impl Routes {
     }
 
     /// Returns what may serve `asked`, or the default model where the client named none.
-    pub fn resolve(&self, asked: Option<&str>, operation: Operation) -> Result<Arc<Route>, GatewayError> {
+    pub fn resolve(&self, asked: Option<&str>, operation: Operation) -> Option<Arc<Route>> {
         let asked = asked.or(self.default.as_deref()).unwrap_or_default();
         if let Some(route) = self.aliases.get(asked) {
-            return Ok(route.clone());
+            return Some(route.clone());
         }
-        let direct = if self.allow_direct { self.direct(asked, operation) } else { None };
-        direct.map(Arc::new).ok_or_else(|| GatewayError::ModelNotFound { asked: asked.into(), near: self.near(asked) })
+        if self.allow_direct { self.direct(asked, operation).map(Arc::new) } else { None }
+    }
+
+    /// Returns the error for a name that does not resolve, with near ones that the caller may use.
+    pub fn not_found(&self, asked: Option<&str>, caller: &Caller) -> GatewayError {
+        let asked = asked.or(self.default.as_deref()).unwrap_or_default();
+        let wanted = asked.to_lowercase();
+        let distance = |name: &str| strsim::damerau_levenshtein(&wanted, &name.to_lowercase());
+        let names = self.public_models().into_iter().filter(|model| caller.may_use(&model.id));
+        let mut names: Vec<_> = names.map(|model| (distance(&model.id), model.id)).collect();
+        names.sort();
+        let near = names.into_iter().take(NEAR_MAX).map(|(_, name)| name).collect();
+        GatewayError::ModelNotFound { asked: asked.into(), near }
     }
 
     /// Returns the route of the alias `name`.
@@ -163,6 +185,7 @@ impl Routes {
         Some(Route {
             asked: asked.into(),
             label: DIRECT.into(),
+            direct_name: Some(format!("{provider}/{model}")),
             candidates,
             destinations,
             strategy: self.strategy,
@@ -180,14 +203,6 @@ impl Routes {
         let mut openai = self.providers.iter().filter(|(_, routes)| routes.kind == ProviderKind::OpenAi);
         let (name, _) = openai.next()?;
         (openai.next().is_none() && is_openai_name(model)).then_some(name.as_str())
-    }
-
-    fn near(&self, asked: &str) -> Vec<String> {
-        let wanted = asked.to_lowercase();
-        let distance = |name: &str| strsim::damerau_levenshtein(&wanted, &name.to_lowercase());
-        let mut names: Vec<_> = self.public_models().into_iter().map(|model| (distance(&model.id), model.id)).collect();
-        names.sort();
-        names.into_iter().take(NEAR_MAX).map(|(_, name)| name).collect()
     }
 }
 

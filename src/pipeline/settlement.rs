@@ -52,6 +52,9 @@ pub struct Settlement {
     received: Instant,
     alias: String,
     provenance: Option<Provenance>,
+    /// Upstream calls made, and where the last one went.
+    attempts: u32,
+    endpoint: Option<EndpointId>,
     first_token: Option<Duration>,
     usage: Option<Usage>,
     ending: Ending,
@@ -73,6 +76,8 @@ impl Settlement {
             received: call.received,
             alias: "none".into(),
             provenance: None,
+            attempts: 0,
+            endpoint: None,
             first_token: None,
             usage: None,
             ending: Ending::Cancelled,
@@ -86,7 +91,9 @@ impl Settlement {
     }
 
     /// Notes one upstream call.
-    pub fn attempted(&self, endpoint: &EndpointId, outcome: &str) {
+    pub fn attempted(&mut self, endpoint: &EndpointId, outcome: &str) {
+        self.attempts += 1;
+        self.endpoint = Some(endpoint.clone());
         self.metrics.attempt(endpoint.as_str(), outcome);
     }
 
@@ -130,9 +137,9 @@ impl Settlement {
             team = self.team,
             alias = self.alias,
             model,
-            endpoint = provenance.map(|served| served.endpoint.as_str()),
+            endpoint = self.endpoint.as_ref().map(EndpointId::as_str),
             provider_key = provenance.map(|served| served.key.as_str()),
-            attempts = provenance.map(|served| served.attempts),
+            attempts = self.attempts,
             outcome = self.ending.as_str(),
             error = self.error_code,
             took_ms = took.as_millis() as u64,

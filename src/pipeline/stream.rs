@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 use super::drain::Drain;
 use super::settlement::Settlement;
 use crate::error::Failure;
-use crate::providers::openai::{Action, StreamEnd, StreamRepair, error_chunk};
+use crate::providers::openai::{Action, Malformed, StreamEnd, StreamRepair, error_chunk};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
 use crate::schema::RequestHead;
 use crate::upstream::judge::{self, Phase};
@@ -81,7 +81,11 @@ impl Events {
         while let Some(item) = self.reader.next_event() {
             match item {
                 Ok(SseItem::Comment) => {}
-                Ok(SseItem::Event(event)) => self.on_event(&event, &mut out, &mut batch),
+                Ok(SseItem::Event(event)) => {
+                    if let Err(malformed) = self.on_event(&event, &mut out, &mut batch) {
+                        batch.failure = Some(broken(format!("the upstream sent an unusable event: {malformed}")));
+                    }
+                }
                 Err(error) => batch.failure = Some(broken(format!("the upstream's stream is unreadable: {error}"))),
             }
             if batch.done || batch.failure.is_some() {
@@ -92,20 +96,20 @@ impl Events {
         batch
     }
 
-    fn on_event(&mut self, event: &SseEvent, out: &mut Pieces, batch: &mut Batch) {
-        match self.repair.on_event(event) {
-            Err(malformed) => batch.failure = Some(broken(format!("the upstream sent an unusable event: {malformed}"))),
-            Ok((Action::Error, _)) => batch.failure = Some(judge::judge_error_value(event.data(), Phase::BeforeOutput)),
-            Ok((action, facts)) => {
-                match action {
-                    Action::Forward => out.push(event.raw().clone()),
-                    Action::Replace(bytes) => out.push(bytes),
-                    Action::Drop | Action::Error => {}
-                }
-                batch.began |= facts.meaningful || facts.finish.is_some() || facts.done;
-                batch.done |= facts.done;
+    fn on_event(&mut self, event: &SseEvent, out: &mut Pieces, batch: &mut Batch) -> Result<(), Malformed> {
+        let (action, facts) = self.repair.on_event(event)?;
+        match action {
+            Action::Forward => out.push(event.raw().clone()),
+            Action::Replace(bytes) => out.push(bytes),
+            Action::Drop => {}
+            Action::Error => {
+                batch.failure = Some(judge::judge_error_value(event.data(), Phase::BeforeOutput));
+                return Ok(());
             }
         }
+        batch.began |= facts.meaningful || facts.finish.is_some() || facts.done;
+        batch.done |= facts.done;
+        Ok(())
     }
 
     /// The upstream's body is over: with everything said, or cut off.
@@ -121,7 +125,8 @@ impl Events {
         let mut batch = Batch::default();
         let mut out = Pieces::default();
         match self.reader.finish() {
-            Some(Ok(SseItem::Event(event))) => self.on_event(&event, &mut out, &mut batch),
+            // An event that the end cut in two is no event; `end` knows what was missing.
+            Some(Ok(SseItem::Event(event))) => _ = self.on_event(&event, &mut out, &mut batch),
             Some(Err(error)) => return Batch::failed(broken(format!("the upstream's stream is unreadable: {error}"))),
             _ => {}
         }
@@ -132,7 +137,7 @@ impl Events {
                     out.push(tail);
                     batch.done = true;
                 }
-                StreamEnd::Truncated => batch.failure = Some(broken("the upstream's stream ended without its end")),
+                StreamEnd::Truncated => batch.failure = Some(broken("the upstream's stream broke off before its end")),
             }
         }
         batch.began |= batch.done;

@@ -24,6 +24,9 @@ const REST_BASE: Duration = Duration::from_secs(2);
 const REST_DOUBLED_MAX: Duration = Duration::from_secs(60);
 /// Rest of a key for a model it may not use.
 const DENIED_FOR: Duration = Duration::from_secs(600);
+/// Rest after a refusal that concerns a key, where the upstream asks for none: nobody can exchange a key that is not
+/// there, so it is simply tried again.
+const KEYLESS_REST: Duration = Duration::from_secs(10);
 /// Shortest rest of all keys when a provider asks the account to slow down.
 const RAMP_MIN: Duration = Duration::from_secs(30);
 
@@ -98,7 +101,7 @@ pub enum NoKey {
     #[error("every key was tried")]
     Tried,
     /// Keys rest or have no quota left; the soonest is back at `until`.
-    #[error("every key rests after rate limits or errors")]
+    #[error("no key is ready: they rest after rate limits, refusals or errors")]
     Resting {
         /// When the soonest is back.
         until: Instant,
@@ -286,6 +289,9 @@ impl KeyRing {
         let key = &mut self.keys[index];
         match effect {
             KeyEffect::None | KeyEffect::Suspect => {}
+            KeyEffect::Retire | KeyEffect::Exhaust | KeyEffect::DenyModel if key.spec.secret.is_none() => {
+                key.rest(model, asked.unwrap_or(KEYLESS_REST).min(KEYLESS_REST), now);
+            }
             KeyEffect::Retire => key.retired = true,
             KeyEffect::Exhaust => key.exhausted_until = Some(now + asked.unwrap_or(self.policy.quota_rest)),
             KeyEffect::DenyModel => key.rest(model, asked.unwrap_or(DENIED_FOR), now),

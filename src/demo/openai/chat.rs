@@ -67,7 +67,10 @@ fn choose(model: &str, request: &ChatRequest<'_>, dice: &mut Dice) -> Choice {
     let results = request.tool_results();
     let full = match request.format {
         Format::Schema(schema) => schema_value::satisfying(schema, beginning, dice).to_string(),
-        Format::JsonObject => answer::json_object(&user).to_string(),
+        Format::JsonObject => match request.schema_in_words() {
+            Some(schema) => schema_value::satisfying(&schema, beginning, dice).to_string(),
+            None => answer::json_object(&user).to_string(),
+        },
         Format::Text if !results.is_empty() => answer::to_tool_results(&results, &user),
         Format::Text if model == LARGE => answer::to_user_at_length(&user, dice),
         Format::Text => answer::to_user(&user, dice),

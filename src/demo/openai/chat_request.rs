@@ -25,6 +25,10 @@ pub(super) struct ChatRequest<'a> {
     pub(super) prompt_tokens: usize,
 }
 
+/// Bounds on the search for a schema in a prompt.
+const SCHEMA_TEXT_MAX: usize = 64 * 1024;
+const SCHEMA_STARTS_MAX: usize = 16;
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Format<'a> {
     Text,
@@ -33,6 +37,19 @@ pub(super) enum Format<'a> {
 }
 
 impl<'a> ChatRequest<'a> {
+    /// Returns the JSON Schema that a message describes the wanted object with, as libraries write it that ask for
+    /// `json_object` and put the schema into the prompt.
+    pub(super) fn schema_in_words(&self) -> Option<Value> {
+        let texts = self.messages.iter().filter_map(|message| message["content"].as_str());
+        texts.filter(|text| text.len() <= SCHEMA_TEXT_MAX).find_map(|text| {
+            let starts = text.match_indices('{').map(|(at, _)| at);
+            starts.take(SCHEMA_STARTS_MAX).find_map(|at| {
+                let first = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>().next()?.ok()?;
+                first["properties"].is_object().then_some(first)
+            })
+        })
+    }
+
     pub(super) fn read(body: &'a Value) -> Result<Self, Refusal> {
         let messages = parameters::list(body, "messages")?.unwrap_or_default();
         if messages.is_empty() {

@@ -113,6 +113,18 @@ fn a_key_refused_with_401_never_comes_back_by_itself() {
 }
 
 #[test]
+fn an_upstream_without_keys_is_never_out_for_good() {
+    let mut bench = Bench::new(vec![KeySpec { secret: None, ..spec("none") }]);
+    for class in [ErrorClass::AuthInvalid, ErrorClass::QuotaExhausted, ErrorClass::PermissionModel] {
+        let picked = bench.pick(Duration::ZERO).unwrap();
+        bench.fail(picked, class, Some(3600 * SECOND), Duration::ZERO);
+
+        assert_eq!(bench.pick(SECOND), Err(NoKey::Resting { until: bench.now + 10 * SECOND }));
+        bench.now += 10 * SECOND;
+    }
+}
+
+#[test]
 fn a_provider_cannot_ask_for_more_than_an_hour() {
     let mut bench = Bench::new(vec![spec("k1")]);
     let picked = bench.pick(Duration::ZERO).unwrap();
