@@ -50,6 +50,7 @@ struct Plan {
     providers: Vec<&'static KnownProvider>,
     /// The base URL of a server of one's own.
     local: Option<String>,
+    data: Option<String>,
 }
 
 /// Writes the file and says so on `output`. Asks on `output` and reads answers from `input`; an empty answer or the
@@ -68,14 +69,18 @@ pub fn run(
     }
     let environment: BTreeMap<&str, &str> =
         sources.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let plan = plan(options.asking, &environment, input, output)?;
+    let mut plan = plan(options.asking, &environment, input, output)?;
+    if let Some(listen) = &sources.listen {
+        plan.listen.clone_from(listen);
+    }
+    plan.data = sources.data.as_ref().map(|data| data.display().to_string());
     let text = starter(&plan, &environment);
     match options.existing {
         Existing::Replace => std::fs::write(&path, text)?,
         // `create_new` also keeps a file that came into being while the questions were asked.
         Existing::Keep => std::fs::File::create_new(&path)?.write_all(text.as_bytes())?,
     }
-    writeln!(output, "wrote {name}; check it with: bursar check")?;
+    writeln!(output, "wrote {name}; check it with `bursar check`, then start with `bursar`")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,7 +91,7 @@ fn plan(
     output: &mut dyn Write,
 ) -> io::Result<Plan> {
     let found = KNOWN.iter().filter(|provider| variable(provider, environment).is_some());
-    let mut plan = Plan { listen: "127.0.0.1:8080".to_owned(), providers: found.collect(), local: None };
+    let mut plan = Plan { listen: "127.0.0.1:8080".to_owned(), providers: found.collect(), local: None, data: None };
     if asking == Asking::Nobody {
         return Ok(plan);
     }
@@ -154,7 +159,10 @@ fn starter(plan: &Plan, environment: &BTreeMap<&str, &str>) -> String {
          # Check this file with: bursar check\n\nversion = 1\n\n[server]\n",
     );
     let listen = toml::Value::String(plan.listen.clone());
-    _ = writeln!(text, "listen = {listen}    # loopback: nobody else reaches it, so no key is asked");
+    _ = writeln!(text, "listen = {listen}    # on loopback nobody else reaches it, so no key is asked");
+    if let Some(data) = &plan.data {
+        _ = writeln!(text, "\n[storage]\npath = {}", toml::Value::String(data.clone()));
+    }
     for provider in &plan.providers {
         let single = variable(provider, environment).is_none_or(|name| name == provider.variable);
         text.push_str(&provider_table(provider, single));

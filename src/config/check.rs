@@ -33,11 +33,12 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         checker.fault("version", format!("version {version} is not known; this program reads version {VERSION}"));
     }
     let server = server(&mut checker, &raw.server);
-    let teams = access::teams(&mut checker, raw.teams, &raw.models, &raw.client_keys);
+    let named = raw.providers.keys().cloned().collect();
+    let teams = access::teams(&mut checker, raw.teams, &raw.models, &raw.client_keys, &named);
     let (providers, skipped) = providers::providers(&mut checker, raw.providers, &teams);
     let balancing = balancing(&mut checker, &raw.balancing);
     let models = models::models(&mut checker, raw.models, &balancing, &providers, &skipped);
-    let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &models);
+    let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &models, &named);
     let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys);
     let path = raw.storage.path.unwrap_or_else(|| "./data".to_owned());
     if path.is_empty() {

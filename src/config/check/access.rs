@@ -1,6 +1,6 @@
 //! Who may call: `[teams.<id>]`, `[[client_keys]]` and `[auth]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_actors::TeamId;
 
@@ -22,6 +22,7 @@ pub fn teams(
     raw: BTreeMap<String, RawTeam>,
     models: &RawModels,
     keys: &[RawClientKey],
+    providers: &BTreeSet<String>,
 ) -> BTreeMap<TeamId, Team> {
     let mut teams = BTreeMap::new();
     for (id, raw) in raw {
@@ -29,7 +30,7 @@ pub fn teams(
         checker.is_id(&path, &id);
         let allowed = raw.models.unwrap_or_else(|| vec!["*".to_owned()]);
         let aliases = models.alias.keys().map(String::as_str);
-        warn_of_misspelt_models(checker, &child(&path, "models"), &allowed, aliases);
+        warn_of_misspelt_models(checker, &child(&path, "models"), &allowed, aliases, providers);
         let name = raw.name.unwrap_or_else(|| id.clone());
         let id = TeamId::from(id);
         teams.insert(id.clone(), Team { id, name, models: allowed });
@@ -48,9 +49,21 @@ fn warn_of_misspelt_models<'a>(
     path: &str,
     models: &[String],
     aliases: impl Iterator<Item = &'a str> + Clone,
+    providers: &BTreeSet<String>,
 ) {
     for (index, model) in models.iter().enumerate() {
         let is_alias = aliases.clone().any(|alias| alias == model);
+        // Upstream names may hold a slash too, so here as well only a near miss counts.
+        let names = || providers.iter().map(String::as_str);
+        let misspelt = model.split_once('/').filter(|(provider, _)| {
+            !is_alias && !providers.contains(*provider) && nearest(provider, names()).is_some()
+        });
+        if let Some((provider, _)) = misspelt {
+            let here = item(path, index);
+            let warning = Fault::warning(format!("{here} names provider `{provider}`, which is not defined"));
+            checker.report(&here, warning.near(provider, names()));
+            continue;
+        }
         if is_alias || model.contains(['/', '*']) || nearest(model, aliases.clone()).is_none() {
             continue;
         }
@@ -66,6 +79,7 @@ pub fn client_keys(
     raw: Vec<RawClientKey>,
     teams: &BTreeMap<TeamId, Team>,
     models: &Models,
+    providers: &BTreeSet<String>,
 ) -> Vec<ClientKey> {
     let (mut ids, mut hashes) = (Taken::default(), Taken::default());
     let mut keys = Vec::with_capacity(raw.len());
@@ -86,7 +100,7 @@ pub fn client_keys(
             checker.unknown(&child(&path, "team"), message, team.as_str(), teams.keys().map(TeamId::as_str));
         }
         let aliases = models.aliases.keys().map(String::as_str);
-        warn_of_misspelt_models(checker, &child(&path, "models"), &raw.models, aliases);
+        warn_of_misspelt_models(checker, &child(&path, "models"), &raw.models, aliases, providers);
         let Some(hash) = hash(checker, &path, &raw) else { continue };
         if let Some(first) = hashes.take(&blake3::Hash::from_bytes(hash).to_hex(), &path) {
             checker.fault(&path, format!("{path} is the same key as {first}"));
