@@ -1,0 +1,85 @@
+//! What reading, patching and forwarding costs per request, per reply and per streamed chunk.
+
+use std::hint::black_box;
+
+use bursar::providers::openai::{Quirks, StreamRepair, encode, whole_facts};
+use bursar::providers::sse::{SseItem, SseReader};
+use bursar::schema::{self, Operation};
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const OPERATION: Operation = Operation::ChatCompletions;
+
+fn request(stream: bool) -> Bytes {
+    let prompt = "My parcel was delivered to a neighbour, but no neighbour of mine has it. What now? ".repeat(12);
+    let body = serde_json::json!({
+        "model": "fast", "temperature": 0.7, "max_tokens": 256, "stream": stream,
+        "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": prompt }],
+    });
+    body.to_string().into()
+}
+
+fn reply() -> Bytes {
+    let text = "Please tell me your house number, so that I can ask the carrier to look for it. ".repeat(8);
+    let body = serde_json::json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1_790_000_000, "model": "m",
+        "choices": [{ "index": 0, "finish_reason": "stop", "logprobs": null,
+                      "message": { "role": "assistant", "content": text, "refusal": null } }],
+        "usage": { "prompt_tokens": 180, "completion_tokens": 140, "total_tokens": 320 },
+    });
+    body.to_string().into()
+}
+
+fn chunk(content: &str) -> Bytes {
+    let payload = serde_json::json!({
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_790_000_000, "model": "gpt-4o-mini",
+        "system_fingerprint": "fp_1", "usage": null,
+        "choices": [{ "index": 0, "delta": { "content": content }, "logprobs": null, "finish_reason": null }],
+    });
+    format!("data: {payload}\n\n").into()
+}
+
+fn requests(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("request_1_KiB");
+    let body = request(false);
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group.bench_function("read", |bencher| bencher.iter(|| schema::read(OPERATION, black_box(&body))));
+    let head = schema::read(OPERATION, &body).expect("the request is sound");
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| encode(black_box(&body), &head, "qwen3-32b", Quirks::default()));
+    });
+    let streamed = request(true);
+    let head = schema::read(OPERATION, &streamed).expect("the request is sound");
+    group.bench_function("encode_streamed", |bencher| {
+        bencher.iter(|| encode(black_box(&streamed), &head, "qwen3-32b", Quirks::default()));
+    });
+}
+
+fn replies(criterion: &mut Criterion) {
+    let body = reply();
+    criterion.bench_function("reply_1_KiB/facts", |bencher| {
+        bencher.iter(|| whole_facts(OPERATION, black_box(&body)));
+    });
+}
+
+fn streams(criterion: &mut Criterion) {
+    let chunks: Vec<Bytes> = ["alpha", "brave", "coral", "delta"].map(chunk).into();
+    let mut group = criterion.benchmark_group("stream");
+    group.throughput(Throughput::Elements(chunks.len() as u64));
+    group.bench_function("4_chunks_of_250_B", |bencher| {
+        let (mut reader, mut repair) = (SseReader::new(), StreamRepair::new(OPERATION, false));
+        bencher.iter(|| {
+            let mut forwarded = 0;
+            for chunk in &chunks {
+                reader.feed(chunk.clone());
+                while let Some(Ok(SseItem::Event(event))) = reader.next_event() {
+                    forwarded += usize::from(repair.on_event(&event).is_ok());
+                }
+            }
+            forwarded
+        });
+    });
+}
+
+criterion_group!(benches, requests, replies, streams);
+criterion_main!(benches);
