@@ -16,6 +16,11 @@ pub enum GatewayError {
         /// In bytes.
         limit: usize,
     },
+    /// The body stopped coming.
+    BodyTimeout {
+        /// After this much silence.
+        after: Duration,
+    },
     /// No client key, or one that is unknown. Both are answered alike.
     InvalidApiKey,
     /// The name is no alias and no `provider/model`.
@@ -107,6 +112,7 @@ impl GatewayError {
         match self {
             Self::Invalid(_) => "invalid_request",
             Self::BodyTooLarge { .. } => "request_too_large",
+            Self::BodyTimeout { .. } => "request_timeout",
             Self::InvalidApiKey => "invalid_api_key",
             Self::ModelNotFound { .. } => "model_not_found",
             Self::ModelNotAllowed { .. } => "model_not_allowed",

@@ -69,7 +69,7 @@ pub fn respond(error: &GatewayError, id: &RequestId) -> HttpResponse {
         GatewayError::NoMethod { allow } => {
             answer.insert_header((ALLOW, HeaderValue::from_static(allow)));
         }
-        GatewayError::BodyTooLarge { .. } | GatewayError::ShuttingDown => {
+        GatewayError::BodyTooLarge { .. } | GatewayError::BodyTimeout { .. } | GatewayError::ShuttingDown => {
             answer.force_close();
         }
         _ => {}
@@ -100,6 +100,10 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::BodyTooLarge { limit } => {
             let message = format!("the request body is larger than {limit} bytes (server.max_body); send less");
             Face::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, code, message)
+        }
+        GatewayError::BodyTimeout { after } => {
+            let message = format!("the request body stopped coming for {} s", after.as_secs());
+            Face { retry: true, ..Face::new(StatusCode::REQUEST_TIMEOUT, INVALID, code, message) }
         }
         GatewayError::InvalidApiKey => {
             let message = "no valid client key; send yours as `authorization: Bearer <key>`";

@@ -20,6 +20,9 @@ use crate::pipeline::{Answer, Body};
 use crate::schema::{self, IntakeError, Operation};
 use crate::upstream::Pieces;
 
+/// Longest pause within a request body: who sends slower holds memory for nothing.
+const BODY_SILENCE: Duration = Duration::from_secs(5);
+
 /// `POST /v1/chat/completions`.
 pub async fn chat_completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
     serve(Operation::ChatCompletions, request, payload, worker).await
@@ -145,7 +148,8 @@ async fn read_body(request: &HttpRequest, mut payload: Payload, limit: usize) ->
         return Err(invalid("compressed request bodies are not supported; send it without content-encoding", None));
     }
     let mut body = Pieces::default();
-    while let Some(piece) = payload.next().await {
+    let late = |_| GatewayError::BodyTimeout { after: BODY_SILENCE };
+    while let Some(piece) = tokio::time::timeout(BODY_SILENCE, payload.next()).await.map_err(late)? {
         let piece = piece.map_err(|_| invalid("the request body broke off before its end", None))?;
         if body.len() + piece.len() > limit {
             return Err(GatewayError::BodyTooLarge { limit });

@@ -21,8 +21,14 @@ use std::time::Duration;
 
 pub use actix_web::dev::ServerHandle;
 use actix_web::dev::{Extensions, Server};
+#[cfg(target_os = "linux")]
+use actix_web::rt::net::TcpStream;
+use actix_web::rt::net::UnixStream;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, guard};
+
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 
 use crate::call::RequestId;
 use crate::error::GatewayError;
@@ -35,6 +41,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle client connection is kept; longer than usual load balancers keep theirs (60 s), so that they close
 /// first and no request meets a closing connection.
 const IDLE_KEPT: Duration = Duration::from_secs(75);
+/// How long a client may take nothing of its answer while more is ready. The kernel watches it (TCP_USER_TIMEOUT, which
+/// counts a closed window too) and resets the connection, which ends the upstream call.
+#[cfg(target_os = "linux")]
+const UNREAD_KEPT: Duration = Duration::from_secs(60);
 /// What the server waits beyond `server.shutdown_grace`, in which ending streams say so.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
 
@@ -68,7 +78,7 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
         .client_request_timeout(HEAD_TIMEOUT)
         .keep_alive(IDLE_KEPT)
         .shutdown_timeout((grace + STOP_MARGIN).as_secs())
-        .on_connect(mark_local)
+        .on_connect(on_connect)
         .disable_signals()
         .listen(tcp)?;
     if let Some(socket) = socket {
@@ -77,9 +87,15 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
     Ok(server.run())
 }
 
-fn mark_local(connection: &dyn Any, data: &mut Extensions) {
-    if connection.is::<actix_web::rt::net::UnixStream>() {
+/// Marks what came through the socket; bounds how long a client may leave its answer unread.
+fn on_connect(connection: &dyn Any, data: &mut Extensions) {
+    if connection.is::<UnixStream>() {
         data.insert(Local);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+        // Best effort: without it such a client holds its upstream call until the request's deadline.
+        let _ = SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD_KEPT));
     }
 }
 
