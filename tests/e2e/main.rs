@@ -1,0 +1,12 @@
+//! The gateway from end to end: real sockets, scripted upstreams, every fault that a client must not feel.
+
+mod client;
+mod harness;
+
+mod connections;
+mod failover;
+mod hang_ups;
+mod refusals;
+mod serving;
+mod streams;
+mod waiting;
