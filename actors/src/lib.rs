@@ -31,7 +31,7 @@ mod routing;
 mod supervisor;
 mod system;
 
-pub use acquire::{Acquire, Candidate, Tried, Unavailable};
+pub use acquire::{Acquire, Candidate, Repeat, Tried, Unavailable};
 pub use board::{EndpointBoard, EndpointView};
 pub use clock::{Chance, Clock};
 pub use endpoint::breaker::{BreakerPolicy, BreakerState};

@@ -204,6 +204,19 @@ fn with_fallback(first: &Demo, second: &Demo) -> Bursar {
 }
 
 #[test]
+fn a_fallback_alias_takes_over_and_is_named() {
+    let (failing, spare) = (scripted(Behaviour::status(503)), demo());
+    let bursar = with_fallback(&failing, &spare);
+
+    let answer = ask(&bursar, &[], &chat(json!({})));
+
+    assert_eq!((answer.status, answer.header("x-bursar-fallback")), (200, Some("spare")));
+    assert_eq!(answer.header("x-bursar-model"), Some("b/demo-large"));
+    assert_eq!(spare.exchanges()[0].model(), Some("demo-large"));
+    assert_eq!(bursar.books().endings(), (1, 0, 0));
+}
+
+#[test]
 fn a_client_may_forbid_the_fallback() {
     let (failing, spare) = (scripted(Behaviour::status(503)), demo());
     let bursar = with_fallback(&failing, &spare);
