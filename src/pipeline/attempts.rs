@@ -107,7 +107,7 @@ impl Attempts<'_> {
                 Err(failure) => failure,
             };
             leg.tried.push(Tried { candidate, key: lease.key_id.clone(), class: failure.class });
-            self.give_back(lease, &failure)?;
+            self.give_back(lease, &failure, destination)?;
             let retry = failure.class.retry();
             let final_answer = !retry.other_key && !retry.other_endpoint && retry.same_endpoint == 0;
             if final_answer {
@@ -168,8 +168,9 @@ impl Attempts<'_> {
         let head = &self.call.head;
         let model = &route.candidates[lease.candidate].model;
         let body = encode(&self.call.body, head, model.as_str(), Quirks::default());
-        let patience = if head.stream { destination.timeouts.first_token } else { destination.timeouts.reply };
-        let begin_by = self.call.deadline.min(sent + self.call.wishes.first_token_timeout.unwrap_or(patience));
+        let patience = self.patience(destination);
+        let wished = self.call.wishes.first_token_timeout.unwrap_or(patience);
+        let begin_by = self.call.deadline.min(sent + patience.min(wished));
         let secret = lease.secret.clone();
         let upstream = &self.pipeline.upstream;
         let reply = upstream.send(destination, head.operation, secret.as_ref(), body, begin_by).await?;
@@ -179,16 +180,22 @@ impl Attempts<'_> {
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));
         }
-        let read_by = self.call.deadline.min(Instant::now() + destination.timeouts.idle);
-        let begun = self.read_whole(reply, read_by).await?;
+        let begun = self.read_whole(reply, destination.timeouts.idle).await?;
         lease.first_token(sent.elapsed());
         Ok(begun)
     }
 
-    async fn read_whole(&self, mut reply: Reply, read_by: Instant) -> Result<Begun, Failure> {
+    /// Returns how long the upstream may take to begin by the operator's word.
+    fn patience(&self, destination: &Destination) -> Duration {
+        if self.call.head.stream { destination.timeouts.first_token } else { destination.timeouts.reply }
+    }
+
+    async fn read_whole(&self, mut reply: Reply, idle: Duration) -> Result<Begun, Failure> {
+        let stops = Instant::now() + idle;
+        let read_by = stops.min(self.call.deadline);
         let body = tokio::time::timeout_at(read_by.into(), reply.read_whole(REPLY_MAX)).await;
-        let late = || Failure::plain(ErrorClass::StreamBroken, "the upstream's answer stopped half-way");
-        let body = body.map_err(|_| late())??;
+        let class = if read_by < stops { ErrorClass::FirstByteTimeout } else { ErrorClass::StreamBroken };
+        let body = body.map_err(|_| Failure::plain(class, "the upstream's answer stopped half-way"))??;
         let facts = whole_facts(self.call.head.operation, &body).map_err(|malformed| {
             Failure::plain(ErrorClass::ServerError, format!("the upstream's answer is unusable: {malformed}"))
         })?;
@@ -199,8 +206,9 @@ impl Attempts<'_> {
         Ok(Begun::Whole(body, facts.usage))
     }
 
-    /// Reports a failed call. A call cut short by the caller's own deadline says nothing about the upstream.
-    fn give_back(&self, mut lease: Lease, failure: &Failure) -> Result<(), GatewayError> {
+    /// Reports a failed call. A call cut short by the caller's own deadline or haste says nothing about the upstream:
+    /// otherwise one hasty client could open its breaker for everybody.
+    fn give_back(&self, mut lease: Lease, failure: &Failure, to: &Destination) -> Result<(), GatewayError> {
         let out_of_time = failure.class == ErrorClass::FirstByteTimeout && Instant::now() >= self.call.deadline;
         if out_of_time {
             self.books.attempted(lease.endpoint(), "cancelled");
@@ -208,6 +216,11 @@ impl Attempts<'_> {
             return Err(self.too_late());
         }
         self.books.attempted(lease.endpoint(), failure.class.as_str());
+        let hasty = self.call.wishes.first_token_timeout.is_some_and(|wished| wished < self.patience(to));
+        if failure.class == ErrorClass::FirstByteTimeout && hasty {
+            lease.report(Outcome::Cancelled);
+            return Ok(());
+        }
         lease.learn(failure.limits);
         lease.report(Outcome::Failed { class: failure.class, retry_after: failure.retry_after });
         Ok(())

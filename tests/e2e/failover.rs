@@ -280,6 +280,58 @@ fn the_clients_own_faults_come_back_in_the_upstreams_words_after_one_call() {
 }
 
 #[test]
+fn a_deadline_ends_in_a_504_and_blames_no_endpoint() {
+    let stalls = [
+        ("no head", Behaviour { stall_head: true, ..Behaviour::default() }),
+        ("no more after the first bytes", Behaviour { stall_after: Some(20), ..Behaviour::default() }),
+    ];
+    for (what, then) in stalls {
+        for body in [chat(json!({})), stream(json!({}))] {
+            let demo = scripted(then.clone());
+            let bursar = Setup::over(&[&demo]).start();
+
+            let answer = ask(&bursar, &[("x-bursar-timeout", "150ms")], &body);
+
+            assert_eq!((answer.status, answer.error_code().as_str()), (504, "deadline_exceeded"), "{what}: {answer:?}");
+            crate::harness::wait_for_hang_up(&demo);
+            assert_eq!(bursar.books().endings(), (0, 1, 0), "{what}");
+            assert_eq!(bursar.error_share("a"), 0.0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_clients_own_haste_moves_on_to_another_endpoint_and_blames_none() {
+    let (slow, quick) = (scripted(Behaviour { stall_head: true, ..Behaviour::default() }), demo());
+    let bursar = Setup::over(&[&slow, &quick]).start();
+
+    for _ in 0..6 {
+        let answer = ask(&bursar, &[("x-bursar-first-token-timeout", "40ms")], &stream(json!({})));
+        assert_eq!((answer.status, answer.header("x-bursar-model")), (200, Some("b/demo-small")));
+    }
+
+    // Otherwise one hasty client could open the breaker for everybody.
+    assert_eq!(slow.exchanges().len(), 6);
+    assert_eq!(bursar.error_share("a"), 0.0);
+    assert_eq!(bursar.books().endings(), (6, 0, 0));
+}
+
+#[test]
+fn a_wait_beyond_all_clocks_is_no_wait_at_all() {
+    let demo = demo();
+    let bursar = Setup::over(&[&demo]).start();
+
+    for name in ["x-bursar-first-token-timeout", "x-bursar-timeout"] {
+        for value in ["18446744073709551615s", "500000000000y", "99999999h"] {
+            let answer = ask(&bursar, &[(name, value)], &chat(json!({})));
+            assert!(matches!(answer.status, 200 | 400), "{name}: {value}: {answer:?}");
+        }
+    }
+
+    bursar.books();
+}
+
+#[test]
 fn under_total_failure_the_retry_budget_bounds_what_the_upstreams_get() {
     let (one, two) = (scripted(Behaviour::status(500)), scripted(Behaviour::status(500)));
     let never = ["balancing.breaker.open_after=1000000", "balancing.breaker.min_requests=1000000"];
