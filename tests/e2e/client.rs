@@ -107,11 +107,6 @@ impl Client {
             _ => Ok(line.trim_end_matches("\r\n").to_owned()),
         }
     }
-
-    /// Returns whether the gateway closes the connection, as opposed to keeping it for another request.
-    pub fn is_closed(&mut self) -> bool {
-        !matches!(self.stream.read(&mut [0; 1]), Ok(read) if read > 0)
-    }
 }
 
 impl Answer {

@@ -1,7 +1,7 @@
 //! A gateway inside the test process: started from settings over scripted upstreams, stopped when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, Once, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ pub struct Bursar {
     pub address: SocketAddr,
     pub gateway: Arc<Gateway>,
     server: ServerHandle,
+    system: usize,
     thread: Option<JoinHandle<()>>,
     _folder: TempDir,
 }
@@ -103,6 +104,7 @@ impl Setup {
         };
         let mut config = load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         config.server.workers = self.workers;
+        watch_panics();
         let (started, starting) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let system = actix::System::new();
@@ -114,15 +116,15 @@ impl Setup {
                 let opening = Opening { listen: address, admin_token, clock: Clock::system(), seed: 7 };
                 let gateway = Gateway::open(&config, opening);
                 let server = serve(gateway.clone(), tcp, None).unwrap();
-                started.send((address, gateway, server.handle())).unwrap();
+                started.send((address, gateway, server.handle(), actix::System::current().id())).unwrap();
                 let served = server.await;
                 actix::System::current().stop();
                 served
             });
             served.unwrap();
         });
-        let (address, gateway, server) = starting.recv().expect("the gateway starts");
-        Bursar { address, gateway, server, thread: Some(thread), _folder: folder }
+        let (address, gateway, server, system) = starting.recv().expect("the gateway starts");
+        Bursar { address, gateway, server, system, thread: Some(thread), _folder: folder }
     }
 }
 
@@ -133,7 +135,27 @@ impl Drop for Bursar {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        let own = format!("actix-rt|system:{}|", self.system);
+        // Not held while asserting: a panic takes the lock, too.
+        let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let panics: Vec<_> = panics.iter().filter(|panic| panic.starts_with(&own)).collect();
+        assert!(panics.is_empty() || std::thread::panicking(), "the gateway panicked: {panics:?}");
     }
+}
+
+/// What panicked on the threads of any gateway; a task's panic is caught there and would go unnoticed.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name} {panic}"));
+            usual(panic);
+        }));
+    });
 }
 
 impl Bursar {
