@@ -19,8 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use actix_web::dev::ServerHandle;
-use actix_web::dev::{Extensions, Server};
+use actix_web::dev::Extensions;
+pub use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, guard};
 

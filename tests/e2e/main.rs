@@ -5,8 +5,10 @@
 
 mod client;
 mod harness;
+mod process;
 
 mod connections;
+mod draining;
 mod failover;
 mod hang_ups;
 mod refusals;
