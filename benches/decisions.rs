@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bursar_actors::{
-    Acquire, BreakerPolicy, Candidate, Chance, Clock, EndpointSpec, KeyPolicy, KeySpec, Load, Outcome, ReplyForm,
-    RetryBudget, Secret, Strategy, SystemOptions, choose, start,
+    Acquire, BreakerPolicy, Candidate, Chance, Clock, EndpointSpec, KeyPolicy, KeySpec, Load, Outcome, Repeat,
+    ReplyForm, RetryBudget, Secret, Strategy, SystemOptions, choose, start,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -75,6 +75,7 @@ fn acquire(criterion: &mut Criterion) {
         tokens: 500,
         form: ReplyForm::Whole,
         tried: vec![],
+        repeat: Repeat::LastResort,
     };
     criterion.bench_function("acquire_and_report/4_endpoints_of_10_keys", |bencher| {
         bencher.iter_custom(|rounds| {

@@ -57,6 +57,17 @@ pub struct Acquire {
     pub form: ReplyForm,
     /// Calls of this request that failed already.
     pub tried: Vec<Tried>,
+    /// Whether an endpoint that failed may be asked again.
+    pub repeat: Repeat,
+}
+
+/// What to do with an endpoint that failed this very request in a way that may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Leave it out: something else is still to be tried, such as a fallback alias.
+    Never,
+    /// Ask it again once nothing else is left.
+    LastResort,
 }
 
 /// No lease: who refused and why, and when the soonest may be back.
@@ -146,7 +157,9 @@ pub(crate) fn order(acquire: &Acquire, board: &EndpointBoard, turn: u64, now: In
         let load = view.map(|view| view.pulse.load(candidate.weight, candidate.rank, acquire.form, now));
         match (standing(acquire, index), load) {
             (Standing::Fresh, Some(load)) => fresh.push((index, load)),
-            (Standing::LastResort, _) => last_resort.push(Next { candidate: index, again: true }),
+            (Standing::LastResort, _) if acquire.repeat == Repeat::LastResort => {
+                last_resort.push(Next { candidate: index, again: true })
+            }
             _ => order.refusals.push((index, Refusal::Tried)),
         }
     }

@@ -32,7 +32,7 @@ mod supervisor;
 mod system;
 mod usage;
 
-pub use acquire::{Acquire, Candidate, Tried, Unavailable};
+pub use acquire::{Acquire, Candidate, Repeat, Tried, Unavailable};
 pub use board::{EndpointBoard, EndpointView};
 pub use clock::{Chance, Clock};
 pub use endpoint::breaker::{BreakerPolicy, BreakerState};

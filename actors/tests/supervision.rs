@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bursar_actors::{
     Acquire, BreakerPolicy, BreakerState, Candidate, Chance, ChanceFactory, Clock, EndpointSpec, ErrorClass, Handles,
-    KeyPolicy, KeySpec, Lease, Outcome, Refusal, ReplyForm, Secret, Strategy, SystemOptions, Tried, Unavailable, Views,
-    start,
+    KeyPolicy, KeySpec, Lease, Outcome, Refusal, Repeat, ReplyForm, Secret, Strategy, SystemOptions, Tried,
+    Unavailable, Views, start,
 };
 
 fn endpoint(id: &str, keys: &[&str]) -> EndpointSpec {
@@ -53,6 +53,7 @@ fn ask(endpoints: &[&str], tried: Vec<Tried>) -> Acquire {
         tokens: 10,
         form: ReplyForm::Whole,
         tried,
+        repeat: Repeat::LastResort,
     }
 }
 

@@ -17,7 +17,7 @@ use super::data::Data;
 use crate::config::load::{Sources, load};
 use crate::config::{Config, LogFormat, ProviderEndpoint};
 use crate::demo::Demo;
-use crate::http::{self, Gateway, Opening, ServerHandle};
+use crate::http::{self, Gateway, Opening, Server};
 use crate::telemetry::logs;
 
 /// Connections that may wait to be accepted.
@@ -58,9 +58,10 @@ pub fn run(sources: &Sources) -> ExitCode {
         let gateway = Gateway::open(&config, opening);
         let server = http::serve(gateway.clone(), tcp, Some(socket))?;
         actix_rt::spawn(watch_actors(gateway.clone()));
+        // Before anybody is told that the gateway is ready: from then on it may be told to stop.
+        let signals = Signals::catch();
         announce(&config, &gateway, started.elapsed());
-        actix_rt::spawn(stop_on_signal(gateway, server.handle()));
-        server.await
+        until_stopped(gateway, server, signals).await
     });
     match served {
         Ok(()) => {
@@ -122,33 +123,49 @@ async fn watch_actors(gateway: Arc<Gateway>) {
     }
 }
 
-/// First signal: refuse new requests, let running ones finish within the grace, end the rest with an error event.
-/// Second signal: stop at once.
-async fn stop_on_signal(gateway: Arc<Gateway>, server: ServerHandle) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        warn!("signals cannot be caught; the gateway will stop without letting requests finish");
-        return;
-    };
-    either(&mut terminate, &mut interrupt).await;
-    let grace_s = gateway.shutdown_grace.as_secs();
-    let running = gateway.metrics.in_flight();
-    info!(running, grace_s, "stopping: {running} requests have up to {grace_s} s to finish");
-    gateway.drain.start();
-    let stopping = server.stop(true);
-    tokio::select! {
-        () = stopping => {}
-        () = either(&mut terminate, &mut interrupt) => {
-            warn!("stopping at once");
-            server.stop(false).await;
+/// SIGTERM and SIGINT; none where the system lets us catch neither.
+struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    fn catch() -> Self {
+        let caught = signal(SignalKind::terminate()).and_then(|one| Ok((one, signal(SignalKind::interrupt())?)));
+        if let Err(error) = &caught {
+            warn!(%error, "signals cannot be caught; the gateway will stop without letting requests finish");
+        }
+        Self(caught.ok())
+    }
+
+    async fn next(&mut self) {
+        let Some((terminate, interrupt)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     }
 }
 
-async fn either(one: &mut Signal, other: &mut Signal) {
+/// First signal: refuse new requests, let running ones finish within the grace, end the rest with an error.
+/// Second signal: stop at once.
+async fn until_stopped(gateway: Arc<Gateway>, server: Server, mut signals: Signals) -> io::Result<()> {
+    let handle = server.handle();
+    let mut server = std::pin::pin!(server);
     tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
+        ended = &mut server => return ended,
+        () = signals.next() => {}
+    }
+    let grace_s = gateway.shutdown_grace.as_secs();
+    let running = gateway.metrics.in_flight();
+    info!(running, grace_s, "stopping: {running} requests have up to {grace_s} s to finish");
+    gateway.drain.start();
+    // The command is sent here; that it was obeyed shows in the server's own end.
+    drop(handle.stop(true));
+    tokio::select! {
+        ended = &mut server => ended,
+        () = signals.next() => {
+            // A server that is draining heeds no further command, so it is dropped, which cuts what still runs.
+            warn!("stopping at once");
+            Ok(())
+        }
     }
 }
 

@@ -19,8 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use actix_web::dev::ServerHandle;
-use actix_web::dev::{Extensions, Server};
+use actix_web::dev::Extensions;
+pub use actix_web::dev::{Server, ServerHandle};
 #[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::net::UnixStream;

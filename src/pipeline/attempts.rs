@@ -1,10 +1,10 @@
-//! Acquire → send → judge, and again: another key, another endpoint, then the fallback aliases, until one answers or
-//! attempts, retry budget or deadline are spent.
+//! Acquire → send → judge, and again: another key, another endpoint, then the fallback aliases, then what failed once
+//! more, until one answers or attempts, retry budget or deadline are spent.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bursar_actors::{Acquire, ErrorClass, Lease, Outcome, ReplyForm, Tried, Unavailable, Usage};
+use bursar_actors::{Acquire, ErrorClass, Lease, Outcome, Repeat, ReplyForm, Tried, Unavailable, Usage};
 use bytes::Bytes;
 use rand::RngExt;
 
@@ -36,10 +36,20 @@ struct Attempts<'a> {
     routes: &'a Routes,
     books: &'a mut Settlement,
     made: u32,
+    /// Retries taken from the budget.
+    paid: u32,
     upstream: Duration,
     last: Option<Failure>,
     /// Who refused, in words, and when the soonest is back.
     refused: Option<(String, Option<Duration>)>,
+}
+
+/// A route to try, and what became of it so far.
+struct Leg<'a> {
+    route: &'a Route,
+    /// The fallback alias it belongs to; none for what the client asked for.
+    fallback: Option<&'a String>,
+    tried: Vec<Tried>,
 }
 
 /// Returns the first good answer, its lease still out where the answer is a stream, and what served it.
@@ -50,35 +60,37 @@ pub async fn run(
     route: &Arc<Route>,
     books: &mut Settlement,
 ) -> Result<(Begun, Provenance), GatewayError> {
-    let mut attempts =
-        Attempts { pipeline, call, routes, books, made: 0, upstream: Duration::ZERO, last: None, refused: None };
+    let (upstream, last, refused) = (Duration::ZERO, None, None);
+    let mut attempts = Attempts { pipeline, call, routes, books, made: 0, paid: 0, upstream, last, refused };
     route.retry_budget.on_request(call.received);
-    if let Some(answer) = attempts.on_route(route, None).await? {
-        return Ok(answer);
-    }
     let fallbacks: &[String] = if call.wishes.no_fallback { &[] } else { &route.fallback };
-    for name in fallbacks {
-        let Some(fallback) = routes.alias(name).filter(|_| call.caller.may_use(name)) else { continue };
-        if let Some(answer) = attempts.on_route(fallback, Some(name)).await? {
-            return Ok(answer);
+    let fallbacks = fallbacks.iter().filter(|name| call.caller.may_use(name));
+    let fallbacks = fallbacks.filter_map(|name| Some((&**routes.alias(name)?, Some(name))));
+    let legs = std::iter::once((&**route, None)).chain(fallbacks);
+    let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg { route, fallback, tried: Vec::new() }).collect();
+    // What failed may fail again, so a fallback goes first.
+    let rounds: &[Repeat] = if legs.len() > 1 { &[Repeat::Never, Repeat::LastResort] } else { &[Repeat::LastResort] };
+    for &repeat in rounds {
+        for leg in &mut legs {
+            if let Some(answer) = attempts.on_leg(leg, repeat).await? {
+                return Ok(answer);
+            }
         }
     }
     Err(attempts.exhausted(route))
 }
 
 impl Attempts<'_> {
-    /// Tries what `route` offers; `None` when nothing of it is left to try.
-    async fn on_route(
-        &mut self,
-        route: &Route,
-        fallback: Option<&String>,
-    ) -> Result<Option<(Begun, Provenance)>, GatewayError> {
-        let mut tried = Vec::new();
+    /// Tries what the leg's route offers; `None` when nothing of it is left to try.
+    async fn on_leg(&mut self, leg: &mut Leg<'_>, repeat: Repeat) -> Result<Option<(Begun, Provenance)>, GatewayError> {
+        let route = leg.route;
         while self.may_try(route) {
-            let mut lease = match self.acquire(route, &tried).await? {
+            let mut lease = match self.acquire(leg, repeat).await? {
                 Ok(lease) => lease,
                 Err(unavailable) => {
-                    self.refused = Some((describe(&unavailable, route), unavailable.soonest));
+                    let earlier = self.refused.take().and_then(|(_, soonest)| soonest);
+                    let soonest = earlier.into_iter().chain(unavailable.soonest).min();
+                    self.refused = Some((describe(&unavailable, route), soonest));
                     return Ok(None);
                 }
             };
@@ -92,11 +104,11 @@ impl Attempts<'_> {
             let called = self.call_upstream(route, destination, &mut lease, sent).await;
             self.upstream += sent.elapsed();
             let failure = match called {
-                Ok(begun) => return Ok(Some(self.answered(begun, lease, route, destination, fallback))),
+                Ok(begun) => return Ok(Some(self.answered(begun, lease, leg, destination))),
                 Err(failure) => failure,
             };
-            tried.push(Tried { candidate, key: lease.key_id.clone(), class: failure.class });
-            self.give_back(lease, &failure)?;
+            leg.tried.push(Tried { candidate, key: lease.key_id.clone(), class: failure.class });
+            self.give_back(lease, &failure, destination)?;
             let retry = failure.class.retry();
             let final_answer = !retry.other_key && !retry.other_endpoint && retry.same_endpoint == 0;
             if final_answer {
@@ -108,23 +120,29 @@ impl Attempts<'_> {
     }
 
     /// Returns whether another call may be made; a retry has to be paid for.
-    fn may_try(&self, route: &Route) -> bool {
+    fn may_try(&mut self, route: &Route) -> bool {
         let wished = self.call.wishes.retries.map_or(u32::MAX, |retries| retries.saturating_add(1));
         let now = Instant::now();
-        self.made < self.routes.retry.max_attempts.min(wished)
-            && now < self.call.deadline
-            && (self.made == 0 || route.retry_budget.take(now))
+        if self.made >= self.routes.retry.max_attempts.min(wished) || now >= self.call.deadline {
+            return false;
+        }
+        // A retry that was paid for and got no lease is still good for the next leg.
+        if self.paid < self.made && route.retry_budget.take(now) {
+            self.paid = self.made;
+        }
+        self.paid >= self.made
     }
 
-    async fn acquire(&self, route: &Route, tried: &[Tried]) -> Result<Result<Lease, Unavailable>, GatewayError> {
+    async fn acquire(&self, leg: &Leg<'_>, repeat: Repeat) -> Result<Result<Lease, Unavailable>, GatewayError> {
         let head = &self.call.head;
         let acquire = Acquire {
-            candidates: route.candidates.clone(),
-            strategy: route.strategy,
+            candidates: leg.route.candidates.clone(),
+            strategy: leg.route.strategy,
             team: self.call.caller.team.clone(),
             tokens: head.tokens_in_estimate + head.max_output_tokens.unwrap_or(0),
             form: if head.stream { ReplyForm::Streamed } else { ReplyForm::Whole },
-            tried: tried.to_vec(),
+            tried: leg.tried.clone(),
+            repeat,
         };
         match self.pipeline.actors.supervisor.send(acquire).await {
             Ok(Err(unavailable)) if unavailable.poisoned => Err(GatewayError::Internal),
@@ -151,8 +169,9 @@ impl Attempts<'_> {
         let head = &self.call.head;
         let model = &route.candidates[lease.candidate].model;
         let body = encode(&self.call.body, head, model.as_str(), Quirks::default());
-        let patience = if head.stream { destination.timeouts.first_token } else { destination.timeouts.reply };
-        let begin_by = self.call.deadline.min(sent + self.call.wishes.first_token_timeout.unwrap_or(patience));
+        let patience = self.patience(destination);
+        let wished = self.call.wishes.first_token_timeout.unwrap_or(patience);
+        let begin_by = self.call.deadline.min(sent + patience.min(wished));
         let secret = lease.secret.clone();
         let upstream = &self.pipeline.upstream;
         let reply = upstream.send(destination, head.operation, secret.as_ref(), body, begin_by).await?;
@@ -162,16 +181,22 @@ impl Attempts<'_> {
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));
         }
-        let read_by = self.call.deadline.min(Instant::now() + destination.timeouts.idle);
-        let begun = self.read_whole(reply, read_by).await?;
+        let begun = self.read_whole(reply, destination.timeouts.idle).await?;
         lease.first_token(sent.elapsed());
         Ok(begun)
     }
 
-    async fn read_whole(&self, mut reply: Reply, read_by: Instant) -> Result<Begun, Failure> {
+    /// Returns how long the upstream may take to begin by the operator's word.
+    fn patience(&self, destination: &Destination) -> Duration {
+        if self.call.head.stream { destination.timeouts.first_token } else { destination.timeouts.reply }
+    }
+
+    async fn read_whole(&self, mut reply: Reply, idle: Duration) -> Result<Begun, Failure> {
+        let stops = Instant::now() + idle;
+        let read_by = stops.min(self.call.deadline);
         let body = tokio::time::timeout_at(read_by.into(), reply.read_whole(REPLY_MAX)).await;
-        let late = || Failure::plain(ErrorClass::StreamBroken, "the upstream's answer stopped half-way");
-        let body = body.map_err(|_| late())??;
+        let class = if read_by < stops { ErrorClass::FirstByteTimeout } else { ErrorClass::StreamBroken };
+        let body = body.map_err(|_| Failure::plain(class, "the upstream's answer stopped half-way"))??;
         let facts = whole_facts(self.call.head.operation, &body).map_err(|malformed| {
             Failure::plain(ErrorClass::ServerError, format!("the upstream's answer is unusable: {malformed}"))
         })?;
@@ -182,8 +207,9 @@ impl Attempts<'_> {
         Ok(Begun::Whole(body, facts.usage))
     }
 
-    /// Reports a failed call. A call cut short by the caller's own deadline says nothing about the upstream.
-    fn give_back(&mut self, mut lease: Lease, failure: &Failure) -> Result<(), GatewayError> {
+    /// Reports a failed call. A call cut short by the caller's own deadline or haste says nothing about the upstream:
+    /// otherwise one hasty client could open its breaker for everybody.
+    fn give_back(&mut self, mut lease: Lease, failure: &Failure, to: &Destination) -> Result<(), GatewayError> {
         let out_of_time = failure.class == ErrorClass::FirstByteTimeout && Instant::now() >= self.call.deadline;
         if out_of_time {
             self.books.attempted(lease.endpoint(), "cancelled");
@@ -191,6 +217,11 @@ impl Attempts<'_> {
             return Err(self.too_late());
         }
         self.books.attempted(lease.endpoint(), failure.class.as_str());
+        let hasty = self.call.wishes.first_token_timeout.is_some_and(|wished| wished < self.patience(to));
+        if failure.class == ErrorClass::FirstByteTimeout && hasty {
+            lease.report(Outcome::Cancelled);
+            return Ok(());
+        }
         lease.learn(failure.limits);
         lease.report(Outcome::Failed { class: failure.class, retry_after: failure.retry_after });
         Ok(())
@@ -200,18 +231,17 @@ impl Attempts<'_> {
         &mut self,
         begun: Begun,
         lease: Lease,
-        route: &Route,
+        leg: &Leg<'_>,
         destination: &Destination,
-        fallback: Option<&String>,
     ) -> (Begun, Provenance) {
         let provenance = Provenance {
             provider: destination.provider.clone(),
             endpoint: destination.endpoint.clone(),
-            model: route.candidates[lease.candidate].model.clone(),
+            model: leg.route.candidates[lease.candidate].model.clone(),
             key: lease.key_id.clone(),
-            alias: route.asked.clone(),
+            alias: leg.route.asked.clone(),
             attempts: self.made,
-            fallback: fallback.cloned(),
+            fallback: leg.fallback.cloned(),
             upstream: self.upstream,
             began: self.call.received.elapsed(),
         };

@@ -1,4 +1,4 @@
-//! The end of the process as running requests see it: new ones are refused, streams may finish until a set moment.
+//! The end of the process as running requests see it: new ones are refused, others may finish until a set moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Returns a drain that has not begun; streams get `grace` once it has.
+    /// Returns a drain that has not begun; running requests get `grace` once it has.
     pub fn new(grace: Duration) -> Self {
         Self { grace, born: Instant::now(), cut_ms: AtomicU64::new(NEVER) }
     }
@@ -31,13 +31,24 @@ impl Drain {
         self.cut_ms.load(Ordering::Acquire) != NEVER
     }
 
-    /// Returns when streams that still run are ended, once that is set.
+    /// Returns when requests that still run are ended, once that is set.
     pub fn cut(&self) -> Option<Instant> {
         let cut_ms = self.cut_ms.load(Ordering::Acquire);
         (cut_ms != NEVER).then(|| self.born + Duration::from_millis(cut_ms))
     }
 
-    /// Returns how often a stream has to look, so that none misses its end.
+    /// Returns once requests that still run are to be ended.
+    pub async fn over(&self) {
+        loop {
+            let now = Instant::now();
+            match self.cut() {
+                Some(cut) if now >= cut => return,
+                cut => tokio::time::sleep_until(cut.unwrap_or(now + self.pulse()).into()).await,
+            }
+        }
+    }
+
+    /// Returns how often a request has to look, so that none misses its end.
     pub fn pulse(&self) -> Duration {
         (self.grace / 2).max(Duration::from_millis(50))
     }

@@ -45,7 +45,12 @@ pub enum Body {
 impl Pipeline {
     /// Serves one request. Whatever happens, its books are closed exactly once.
     pub async fn serve(self: Rc<Self>, call: Call, mut books: Settlement) -> Result<Answer, GatewayError> {
-        match self.answer(&call, &mut books).await {
+        let answered = tokio::select! {
+            biased;
+            answered = self.answer(&call, &mut books) => answered,
+            () = self.drain.over() => Err(GatewayError::ShuttingDown),
+        };
+        match answered {
             Ok((Begun::Whole(body, usage), provenance)) => {
                 books.used(usage);
                 books.served();

@@ -109,6 +109,8 @@ pub struct Reply {
     /// Bytes announced by Content-Length, for noticing a cut.
     length: Option<u64>,
     read: u64,
+    /// The body has ended or failed. awc panics when it is asked once more.
+    over: bool,
     pub limits: LearnedLimits,
 }
 
@@ -187,7 +189,7 @@ async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {
     let length = header("content-length").and_then(|text| text.parse().ok());
     let framed = length.is_some() || header("transfer-encoding").is_some();
     let limits = limits::learn(&header, SystemTime::now());
-    let mut reply = Reply { response, length, read: 0, limits };
+    let mut reply = Reply { response, length, read: 0, over: false, limits };
     if status.is_success() {
         if !framed && status != StatusCode::NO_CONTENT {
             // awc reads a body that ends with its connection as an empty one.
@@ -221,29 +223,30 @@ impl Reply {
 
     /// Returns the next piece of the body, `None` at its end. An end before the announced length is a failure.
     pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
-        match Pin::new(&mut self.response).poll_next(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(piece))) => {
-                self.read += piece.len() as u64;
-                Poll::Ready(Some(Ok(piece)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                let why = format!("the upstream's answer broke off: {error}");
-                Poll::Ready(Some(Err(Failure::plain(ErrorClass::StreamBroken, why))))
-            }
-            Poll::Ready(None) => match self.length {
-                Some(length) if self.read < length => {
-                    let why = format!("the upstream's answer ended after {} of {length} bytes", self.read);
-                    self.length = None;
-                    Poll::Ready(Some(Err(Failure::plain(ErrorClass::StreamBroken, why))))
-                }
-                _ => Poll::Ready(None),
-            },
+        if self.over {
+            return Poll::Ready(None);
         }
+        let piece = std::task::ready!(Pin::new(&mut self.response).poll_next(context));
+        let broken = match piece {
+            Some(Ok(piece)) => {
+                self.read += piece.len() as u64;
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            Some(Err(error)) => Some(format!("the upstream's answer broke off: {error}")),
+            None => self.length.filter(|length| self.read < *length).map(|length| {
+                let read = self.read;
+                format!("the upstream's answer ended after {read} of {length} bytes")
+            }),
+        };
+        self.over = true;
+        Poll::Ready(broken.map(|why| Err(Failure::plain(ErrorClass::StreamBroken, why))))
     }
 
     /// Reads what is left in the background, within bounds, so that the connection can serve the next call.
     pub fn drain(mut self) {
+        if self.over {
+            return;
+        }
         actix_rt::spawn(async move {
             let _ = tokio::time::timeout(DRAIN_FOR, self.read_whole(DRAIN_MAX)).await;
         });

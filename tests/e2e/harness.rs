@@ -1,0 +1,275 @@
+//! A gateway inside the test process: started from settings over scripted upstreams, stopped when dropped.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, Once, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bursar::config::load::{Sources, load};
+use bursar::demo::{Behaviour, Demo, DemoOptions, Ending, Exchange, Rule, When};
+use bursar::http::{Gateway, Opening, ServerHandle, serve};
+use bursar_actors::{Clock, EndpointId};
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+
+use crate::client::Client;
+
+/// The admin token of every gateway here.
+pub const ADMIN: &str = "bursar-admin-of-the-tests";
+/// Longest that an event may take to show.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// A running gateway.
+pub struct Bursar {
+    pub address: SocketAddr,
+    pub gateway: Arc<Gateway>,
+    server: ServerHandle,
+    system: usize,
+    thread: Option<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+/// What a gateway is started with. Each upstream is a provider (`a`, `b`, ...) with keys `sk-a-1`, `sk-a-2`, ...; the
+/// alias `m` tries them in their order.
+pub struct Setup {
+    upstreams: Vec<String>,
+    keys: usize,
+    workers: usize,
+    set: Vec<String>,
+    more: String,
+}
+
+impl Setup {
+    pub fn over(demos: &[&Demo]) -> Self {
+        Self::at(demos.iter().map(|demo| demo.base_url()).collect())
+    }
+
+    pub fn at(upstreams: Vec<String>) -> Self {
+        let set = ["balancing.retry.backoff.base=1ms", "balancing.retry.backoff.max=2ms"].map(str::to_owned);
+        Self { upstreams, keys: 1, workers: 1, set: set.into(), more: String::new() }
+    }
+
+    pub fn keys(self, keys: usize) -> Self {
+        Self { keys, ..self }
+    }
+
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Overrides one setting, as `--set` does.
+    pub fn set(mut self, assignment: &str) -> Self {
+        self.set.push(assignment.to_owned());
+        self
+    }
+
+    /// Overrides one setting of every provider.
+    pub fn each(mut self, assignment: &str) -> Self {
+        for index in 0..self.upstreams.len() {
+            self.set.push(format!("providers.{}.{assignment}", name(index)));
+        }
+        self
+    }
+
+    /// Appends to the file.
+    pub fn more(self, toml: &str) -> Self {
+        Self { more: self.more + toml, ..self }
+    }
+
+    pub fn file(&self) -> String {
+        let mut file = String::new();
+        for (index, base_url) in self.upstreams.iter().enumerate() {
+            let id = name(index);
+            file += &format!("[providers.{id}]\nkind = \"openai_compatible\"\nbase_url = \"{base_url}\"\n");
+            for key in 1..=self.keys {
+                file += &format!("[[providers.{id}.keys]]\nid = \"{id}{key}\"\nvalue = \"sk-{id}-{key}\"\n");
+            }
+        }
+        let target = |index| format!("{{ provider = \"{}\", model = \"demo-small\" }}", name(index));
+        let targets: Vec<String> = (0..self.upstreams.len()).map(target).collect();
+        file += &format!("[models.alias.m]\nstrategy = \"ordered\"\ntargets = [{}]\n", targets.join(", "));
+        file + &self.more
+    }
+
+    #[track_caller]
+    pub fn start(self) -> Bursar {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("bursar.toml"), self.file()).unwrap();
+        let sources = Sources {
+            set: self.set,
+            data: Some(folder.path().join("data")),
+            working_dir: folder.path().into(),
+            system_file: folder.path().join("none.toml"),
+            ..Sources::default()
+        };
+        let mut config = load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+        config.server.workers = self.workers;
+        watch_panics();
+        let (started, starting) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let system = actix::System::new();
+            let served = system.block_on(async {
+                let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                tcp.set_nonblocking(true).unwrap();
+                let address = tcp.local_addr().unwrap();
+                let admin_token = Some(blake3::hash(ADMIN.as_bytes()));
+                let opening = Opening { listen: address, admin_token, clock: Clock::system(), seed: 7 };
+                let gateway = Gateway::open(&config, opening);
+                let server = serve(gateway.clone(), tcp, None).unwrap();
+                started.send((address, gateway, server.handle(), actix::System::current().id())).unwrap();
+                let served = server.await;
+                actix::System::current().stop();
+                served
+            });
+            served.unwrap();
+        });
+        let (address, gateway, server, system) = starting.recv().expect("the gateway starts");
+        Bursar { address, gateway, server, system, thread: Some(thread), _folder: folder }
+    }
+}
+
+impl Drop for Bursar {
+    fn drop(&mut self) {
+        // The command is on its way as soon as the future is made.
+        drop(self.server.stop(false));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let own = format!("actix-rt|system:{}|", self.system);
+        // Not held while asserting: a panic takes the lock, too.
+        let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let panics: Vec<_> = panics.iter().filter(|panic| panic.starts_with(&own)).collect();
+        assert!(panics.is_empty() || std::thread::panicking(), "the gateway panicked: {panics:?}");
+    }
+}
+
+/// What panicked on the threads of any gateway; a task's panic is caught there and would go unnoticed.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name} {panic}"));
+            usual(panic);
+        }));
+    });
+}
+
+impl Bursar {
+    pub fn client(&self) -> Client {
+        Client::of(self.address)
+    }
+
+    /// Returns the share of an endpoint's calls that count as failed.
+    pub fn error_share(&self, endpoint: &str) -> f64 {
+        let view = self.gateway.actors.board.view(&EndpointId::from(endpoint)).unwrap();
+        view.pulse.errors.share(Instant::now())
+    }
+
+    /// Waits until nothing is in flight, then holds the books against each other.
+    #[track_caller]
+    pub fn books(&self) -> Books {
+        let mut client = self.client();
+        let begun = Instant::now();
+        loop {
+            let books = Books::read(&client.get("/metrics").text());
+            if books.in_flight == 0 && books.upstream_in_flight == 0 && books.granted == books.reported {
+                assert_eq!(books.admitted, books.served + books.failed + books.cancelled, "{books:?}");
+                return books;
+            }
+            assert!(begun.elapsed() < SOON, "the books do not close: {books:?}");
+        }
+    }
+}
+
+/// What the metrics say of requests and leases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Books {
+    pub admitted: u64,
+    pub served: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    pub in_flight: u64,
+    pub granted: u64,
+    pub reported: u64,
+    pub upstream_in_flight: u64,
+}
+
+impl Books {
+    pub fn read(metrics: &str) -> Self {
+        let sum = |name: &str, label: &str| {
+            let of_name = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+            let values = of_name.filter(|line| line.contains(label)).filter_map(|line| line.rsplit(' ').next());
+            values.map(|value| value.parse::<f64>().unwrap()).sum::<f64>() as u64
+        };
+        Self {
+            admitted: sum("bursar_requests_admitted_total", ""),
+            served: sum("bursar_requests_total", "outcome=\"served\""),
+            failed: sum("bursar_requests_total", "outcome=\"failed\""),
+            cancelled: sum("bursar_requests_total", "outcome=\"cancelled\""),
+            in_flight: sum("bursar_requests_in_flight", ""),
+            granted: sum("bursar_leases_granted_total", ""),
+            reported: sum("bursar_leases_reported_total", ""),
+            upstream_in_flight: sum("bursar_endpoint_in_flight", ""),
+        }
+    }
+
+    /// Returns how many requests were served, failed and cancelled.
+    pub fn endings(&self) -> (u64, u64, u64) {
+        (self.served, self.failed, self.cancelled)
+    }
+}
+
+fn name(index: usize) -> char {
+    char::from(b'a' + index as u8)
+}
+
+pub fn demo() -> Demo {
+    Demo::start(DemoOptions { any_model: true, ..DemoOptions::default() }).unwrap()
+}
+
+/// An upstream that behaves like this at every request.
+pub fn scripted(then: Behaviour) -> Demo {
+    let demo = demo();
+    demo.script(vec![Rule { when: When::default(), then }]);
+    demo
+}
+
+/// An upstream that behaves like this at its first requests, then as it should.
+pub fn at_first(times: u32, then: Behaviour) -> Demo {
+    let demo = demo();
+    demo.script(vec![Rule { when: When { times: Some(times), ..When::default() }, then }]);
+    demo
+}
+
+/// A port that refuses connections, kept from others while this lives.
+pub struct Closed {
+    _socket: Socket,
+    pub url: String,
+}
+
+impl Closed {
+    pub fn port() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let url = format!("http://{}/v1", socket.local_addr().unwrap().as_socket().unwrap());
+        Self { _socket: socket, url }
+    }
+}
+
+/// Waits for something that an upstream sees.
+#[track_caller]
+pub fn wait_for(demo: &Demo, predicate: impl Fn(&[Exchange]) -> bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let waited = runtime.block_on(async { tokio::time::timeout(SOON, demo.wait_for(predicate)).await });
+    assert!(waited.is_ok(), "it did not happen; seen: {:?}", demo.exchanges());
+}
+
+/// Waits until the last request's connection was closed on the upstream.
+#[track_caller]
+pub fn wait_for_hang_up(demo: &Demo) {
+    wait_for(demo, |all| all.last().is_some_and(|last| matches!(last.ending, Ending::PeerClosed { .. })));
+}

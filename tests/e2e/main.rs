@@ -1,0 +1,21 @@
+//! The gateway from end to end: real sockets, scripted upstreams, every fault that a client must not feel.
+
+// The harness fails a test by panicking and prints what it measured, as the tests themselves do.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod client;
+mod harness;
+mod process;
+
+mod connections;
+mod draining;
+mod failover;
+mod hang_ups;
+mod many_keys;
+mod program;
+mod refusals;
+mod secrecy;
+mod serving;
+mod streams;
+mod waiting;
+mod watching;
