@@ -36,6 +36,8 @@ impl EndpointView {
 
 struct Place {
     view: EndpointView,
+    /// Of the actor that may write here: one that is on its way out must not.
+    incarnation: u64,
     address: Option<Addr<Endpoint>>,
 }
 
@@ -80,14 +82,26 @@ impl EndpointBoard {
         self.places.get(endpoint).and_then(|place| place.address.clone())
     }
 
-    pub(crate) fn place(&self, endpoint: EndpointId, view: EndpointView, address: Option<Addr<Endpoint>>) {
-        self.places.insert(endpoint, Place { view, address });
+    /// Makes room for an endpoint whose actor is still to come.
+    pub(crate) fn announce(&self, endpoint: EndpointId, view: EndpointView) {
+        self.places.insert(endpoint, Place { view, incarnation: 0, address: None });
     }
 
-    pub(crate) fn update(&self, endpoint: &EndpointId, change: impl FnOnce(&mut EndpointView)) {
-        if let Some(mut place) = self.places.get_mut(endpoint) {
+    pub(crate) fn place(&self, endpoint: EndpointId, incarnation: u64, view: EndpointView, address: Addr<Endpoint>) {
+        self.places.insert(endpoint, Place { view, incarnation, address: Some(address) });
+    }
+
+    pub(crate) fn update(&self, endpoint: &EndpointId, incarnation: u64, change: impl FnOnce(&mut EndpointView)) {
+        if let Some(mut place) = self.places.get_mut(endpoint)
+            && place.incarnation == incarnation
+        {
             change(&mut place.view);
         }
+    }
+
+    /// Forgets an endpoint. Leases that are out still count as reported; nobody else asks how they ended.
+    pub(crate) fn remove(&self, endpoint: &EndpointId) {
+        self.places.remove(endpoint);
     }
 
     pub(crate) fn count_granted(&self) {

@@ -9,11 +9,13 @@
 //! |--------------|--------------|------------------------------|------------------------|
 //! | `Supervisor` | `Acquire`    | `Result<Lease, Unavailable>` | HTTP workers           |
 //! |              | `Views`      | `Vec<EndpointStatus>`        | lists                  |
+//! |              | `Reconfigure`| `Reconfigured`               | a reload               |
 //! |              | `Exited`     | –                            | a child's `ExitNotice` |
 //! | `Endpoint`   | `Admit`      | `Result<Lease, Refusal>`     | `Supervisor`           |
 //! |              | `FirstToken` | –                            | `Lease`                |
 //! |              | `Report`     | –                            | `Lease`, once each     |
 //! |              | `Inspect`    | `EndpointStatus`             | `Supervisor`           |
+//! |              | `Renew`      | –                            | `Supervisor`           |
 //!
 //! This crate knows no HTTP, no wire format and no socket. State is plain data, each decision a pure method with time
 //! and chance passed in; handlers are glue.
@@ -43,6 +45,6 @@ pub use ids::{EndpointId, KeyId, ModelName, Secret, TeamId};
 pub use outcome::{ErrorClass, KeyEffect, Learned, LearnedLimits, Outcome, ReplyForm, Retry};
 pub use retry_budget::RetryBudget;
 pub use routing::{Load, Pulse, Strategy, choose};
-pub use supervisor::{ChanceFactory, Supervisor, Views};
+pub use supervisor::{ChanceFactory, Reconfigure, Reconfigured, Supervisor, Views};
 pub use system::{Handles, SystemOptions, start};
 pub use usage::Usage;

@@ -1,14 +1,17 @@
 //! Owns every endpoint's actor, restarts those that die, and answers the one question each request asks.
 //!
-//! | message    | reply                        | sent by                |
-//! |------------|------------------------------|------------------------|
-//! | `Acquire`  | `Result<Lease, Unavailable>` | HTTP workers           |
-//! | `Views`    | `Vec<EndpointStatus>`        | lists                  |
-//! | `Exited`   | –                            | a child's `ExitNotice` |
+//! | message       | reply                        | sent by                |
+//! |---------------|------------------------------|------------------------|
+//! | `Acquire`     | `Result<Lease, Unavailable>` | HTTP workers           |
+//! | `Views`       | `Vec<EndpointStatus>`        | lists                  |
+//! | `Reconfigure` | `Reconfigured`               | a reload               |
+//! | `Exited`      | –                            | a child's `ExitNotice` |
 //!
 //! actix restarts an actor that stops, not one that panics, so each child carries a notice whose `Drop` reports here.
 //! A child that dies more than [`RESTARTS_MAX`] times within [`RESTART_PERIOD`] is quarantined instead: a burst is
 //! accepted, a flood is not.
+
+mod reconfigure;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,6 +28,8 @@ use crate::endpoint::lease::Lease;
 use crate::endpoint::{Birth, Endpoint, EndpointSpec, EndpointStatus, ExitNotice, Inspect};
 use crate::ids::EndpointId;
 
+pub use reconfigure::{Reconfigure, Reconfigured};
+
 /// Messages the supervisor's mailbox holds; a worker's `send` waits beyond that.
 const MAILBOX: usize = 8_192;
 /// Deaths within [`RESTART_PERIOD`] that are answered by a restart.
@@ -34,13 +39,14 @@ const RESTART_PERIOD: Duration = Duration::from_secs(30);
 /// After this a quarantined endpoint gets another chance, half open.
 const QUARANTINE: Duration = Duration::from_secs(300);
 
-/// Makes the chance of one incarnation of one endpoint; tests supply draws of their own.
+/// Makes the chance of one endpoint after so many restarts; tests supply draws of their own.
 pub type ChanceFactory = Box<dyn Fn(&EndpointId, u64) -> Chance + Send>;
 
 struct Child {
     spec: EndpointSpec,
     address: Addr<Endpoint>,
     incarnation: u64,
+    restarts: u64,
     deaths: VecDeque<Instant>,
 }
 
@@ -53,6 +59,10 @@ pub struct Supervisor {
     chance: Chance,
     chance_for: ChanceFactory,
     turn: u64,
+    /// Actors started so far.
+    births: u64,
+    /// Configurations so far.
+    generation: u64,
 }
 
 impl Supervisor {
@@ -63,32 +73,53 @@ impl Supervisor {
         chance: Chance,
         chance_for: ChanceFactory,
     ) -> Self {
-        Self { children: HashMap::new(), unborn: specs, board, clock, chance, chance_for, turn: 0 }
+        Self {
+            children: HashMap::new(),
+            unborn: specs,
+            board,
+            clock,
+            chance,
+            chance_for,
+            turn: 0,
+            births: 0,
+            generation: 0,
+        }
     }
 
-    fn give_birth(&self, spec: &EndpointSpec, incarnation: u64, context: &Context<Self>) -> Addr<Endpoint> {
+    /// Starts an actor that has died `restarts` times before; returns its address and the number of its incarnation.
+    fn give_birth(&mut self, spec: &EndpointSpec, restarts: u64, context: &Context<Self>) -> (Addr<Endpoint>, u64) {
+        self.births += 1;
+        let incarnation = self.births;
         let endpoint = Endpoint::new(Birth {
             spec: spec.clone(),
             board: self.board.clone(),
             clock: self.clock.clone(),
-            chance: (self.chance_for)(&spec.id, incarnation),
+            chance: (self.chance_for)(&spec.id, restarts),
             notice: ExitNotice { endpoint: spec.id.clone(), incarnation, supervisor: context.address().recipient() },
+            restarts,
+            generation: self.generation,
         });
         let view = endpoint.view();
         let address = endpoint.start();
-        self.board.place(spec.id.clone(), view, Some(address.clone()));
-        address
+        self.board.place(spec.id.clone(), incarnation, view, address.clone());
+        (address, incarnation)
     }
 
-    fn revive(&mut self, id: &EndpointId, context: &Context<Self>) {
-        let Some(child) = self.children.get(id) else { return };
-        let incarnation = child.incarnation + 1;
-        let address = self.give_birth(&child.spec, incarnation, context);
-        self.board.count_restart();
-        if let Some(child) = self.children.get_mut(id) {
-            child.address = address;
-            child.incarnation = incarnation;
+    fn adopt(&mut self, spec: EndpointSpec, context: &Context<Self>) {
+        let (address, incarnation) = self.give_birth(&spec, 0, context);
+        let child = Child { address, incarnation, restarts: 0, deaths: VecDeque::new(), spec };
+        self.children.insert(child.spec.id.clone(), child);
+    }
+
+    /// Starts the actor of `id` again, unless another has taken the place of the one that `died`.
+    fn revive(&mut self, id: &EndpointId, died: u64, context: &Context<Self>) {
+        let Some(mut child) = self.children.remove(id) else { return };
+        if child.incarnation == died {
+            child.restarts += 1;
+            (child.address, child.incarnation) = self.give_birth(&child.spec, child.restarts, context);
+            self.board.count_restart();
         }
+        self.children.insert(id.clone(), child);
     }
 }
 
@@ -98,9 +129,7 @@ impl Actor for Supervisor {
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(MAILBOX);
         for spec in std::mem::take(&mut self.unborn) {
-            let address = self.give_birth(&spec, 0, context);
-            let child = Child { address, incarnation: 0, deaths: VecDeque::new(), spec };
-            self.children.insert(child.spec.id.clone(), child);
+            self.adopt(spec, context);
         }
     }
 }
@@ -176,7 +205,7 @@ impl Handler<Exited> for Supervisor {
         }
         if child.deaths.len() <= RESTARTS_MAX {
             warn!(endpoint = %exited.endpoint, "the actor of `{}` died and is restarted, half open", exited.endpoint);
-            self.revive(&exited.endpoint, context);
+            self.revive(&exited.endpoint, exited.incarnation, context);
             return;
         }
         error!(
@@ -185,7 +214,9 @@ impl Handler<Exited> for Supervisor {
             exited.endpoint, child.deaths.len(), RESTART_PERIOD.as_secs(), QUARANTINE.as_secs(),
         );
         child.deaths.clear();
-        self.board.update(&exited.endpoint, |view| view.quarantined = true);
-        context.run_later(QUARANTINE, move |supervisor, context| supervisor.revive(&exited.endpoint, context));
+        self.board.update(&exited.endpoint, exited.incarnation, |view| view.quarantined = true);
+        context.run_later(QUARANTINE, move |supervisor, context| {
+            supervisor.revive(&exited.endpoint, exited.incarnation, context);
+        });
     }
 }

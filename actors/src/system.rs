@@ -40,10 +40,10 @@ pub fn start(options: SystemOptions) -> Handles {
     let board = Arc::new(EndpointBoard::default());
     for spec in &options.endpoints {
         // Readers find every endpoint from the first moment on, even before its actor has run.
-        board.place(spec.id.clone(), initial_view(spec), None);
+        board.announce(spec.id.clone(), initial_view(spec));
     }
     let SystemOptions { endpoints, clock, seed, chance_for } = options;
-    let chance_for = chance_for.unwrap_or_else(|| Box::new(move |id, incarnation| seeded(seed, id, incarnation)));
+    let chance_for = chance_for.unwrap_or_else(|| Box::new(move |id, restarts| seeded(seed, id, restarts)));
     let arbiter = Arbiter::new();
     let supervisor = {
         let board = board.clone();
@@ -63,7 +63,7 @@ fn initial_view(spec: &EndpointSpec) -> EndpointView {
     }
 }
 
-fn seeded(seed: u64, id: &EndpointId, incarnation: u64) -> Chance {
+fn seeded(seed: u64, id: &EndpointId, restarts: u64) -> Chance {
     let of_id = id.as_str().bytes().fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    Chance::seeded(of_id.wrapping_add(incarnation))
+    Chance::seeded(of_id.wrapping_add(restarts))
 }

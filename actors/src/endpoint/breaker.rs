@@ -117,6 +117,11 @@ impl CircuitBreaker {
         Self { state: BreakerState::HalfOpen { probing: false }, ..Self::closed(policy, now) }
     }
 
+    /// Goes by other numbers from now on; state and counts stay, and a break that runs ends when it was to end.
+    pub fn renew(&mut self, policy: BreakerPolicy) {
+        self.policy = policy;
+    }
+
     /// Returns the current state.
     pub fn state(&self) -> BreakerState {
         self.state

@@ -31,7 +31,7 @@ const KEYLESS_REST: Duration = Duration::from_secs(10);
 const RAMP_MIN: Duration = Duration::from_secs(30);
 
 /// One API key as the configuration describes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeySpec {
     /// Its name in lists and logs.
     pub id: KeyId,
@@ -52,7 +52,7 @@ pub struct KeySpec {
 }
 
 /// How keys are chosen and rested.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeyPolicy {
     /// How one of the usable keys is chosen.
     pub strategy: Strategy,
@@ -82,8 +82,10 @@ pub struct KeyNeed<'a> {
 /// A key picked for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Picked {
-    /// Its place in the ring.
+    /// Its place in the ring when it was picked; a renewed ring may have it elsewhere.
     pub index: usize,
+    /// Its number, which no other key of this ring ever has.
+    pub serial: u64,
     /// How the key's own breaker let it through.
     pub pass: Pass,
 }
@@ -150,6 +152,7 @@ pub struct KeyView {
 #[derive(Debug)]
 struct Key {
     spec: KeySpec,
+    serial: u64,
     pulse: Pulse,
     retired: bool,
     exhausted_until: Option<Instant>,
@@ -174,30 +177,29 @@ pub struct KeyRing {
     keys: Vec<Key>,
     policy: KeyPolicy,
     turn: u64,
+    next_serial: u64,
 }
 
 impl KeyRing {
     /// Returns a ring in which every key is ready.
     pub fn new(specs: Vec<KeySpec>, policy: KeyPolicy, now: Instant) -> Self {
-        let key = |spec: KeySpec| Key {
-            pulse: Pulse::default(),
-            retired: false,
-            exhausted_until: None,
-            rests: HashMap::new(),
-            breaker: CircuitBreaker::closed(policy.breaker.clone(), now),
-            requests: Allowance::configured(spec.rpm, now),
-            tokens: Allowance::configured(spec.tpm, now),
-            served: 0,
-            failed: 0,
-            last_error: None,
-            spec,
-        };
-        Self { keys: specs.into_iter().map(key).collect(), policy, turn: 0 }
+        let mut ring = Self { keys: Vec::with_capacity(specs.len()), policy: policy.clone(), turn: 0, next_serial: 0 };
+        ring.renew(specs, policy, now);
+        ring
     }
 
-    /// Returns the specification of the key at `index`.
-    pub fn spec(&self, index: usize) -> &KeySpec {
-        &self.keys[index].spec
+    /// Returns the specification of the picked key, if it is still in the ring.
+    pub fn spec(&self, picked: Picked) -> Option<&KeySpec> {
+        self.place(picked).map(|index| &self.keys[index].spec)
+    }
+
+    /// Returns where the picked key is now: usually where it was, elsewhere or nowhere after the ring was renewed.
+    fn place(&self, picked: Picked) -> Option<usize> {
+        let same = |key: &Key| key.serial == picked.serial;
+        if self.keys.get(picked.index).is_some_and(same) {
+            return Some(picked.index);
+        }
+        self.keys.iter().position(same)
     }
 
     /// Picks the key for one call and counts it as in flight.
@@ -221,7 +223,7 @@ impl KeyRing {
         key.pulse.recent.pick(now);
         key.requests.take(1, now);
         key.tokens.take(need.tokens, now);
-        Ok(Picked { index, pass })
+        Ok(Picked { index, serial: key.serial, pass })
     }
 
     /// Says why no key can be picked, and when that ends.
@@ -242,11 +244,14 @@ impl KeyRing {
     }
 
     /// Takes the time to the first token of a stream, or to the whole of a whole reply.
-    pub fn on_latency(&mut self, index: usize, form: ReplyForm, after: Duration, now: Instant) {
-        self.keys[index].pulse.latency_of(form).observe(after, now);
+    pub fn on_latency(&mut self, picked: Picked, form: ReplyForm, after: Duration, now: Instant) {
+        if let Some(index) = self.place(picked) {
+            self.keys[index].pulse.latency_of(form).observe(after, now);
+        }
     }
 
-    /// Takes in how the call ended. `draw` in [0, 1) spreads the breaker's time. Returns the effect it had on the key.
+    /// Takes in how the call ended. `draw` in [0, 1) spreads the breaker's time. Returns the effect it had on the key;
+    /// none on one that has left the ring, because what holds for an old key says nothing of a new one.
     pub fn on_outcome(
         &mut self,
         picked: Picked,
@@ -256,9 +261,10 @@ impl KeyRing {
         now: Instant,
         draw: f64,
     ) -> KeyEffect {
+        let Some(index) = self.place(picked) else { return KeyEffect::None };
         let suspended = self.keys.iter().filter(|key| key.breaker.state() != BreakerState::Closed).count();
         let half = self.keys.len() / 2;
-        let key = &mut self.keys[picked.index];
+        let key = &mut self.keys[index];
         key.pulse.in_flight = key.pulse.in_flight.saturating_sub(1);
         key.requests.learn(limits.requests, now);
         key.tokens.learn(limits.tokens, now);
@@ -280,7 +286,7 @@ impl KeyRing {
             }
             _ => key.breaker.on_void(picked.pass),
         }
-        self.apply(effect, picked.index, model, *retry_after, now);
+        self.apply(effect, index, model, *retry_after, now);
         effect
     }
 
@@ -382,5 +388,6 @@ impl Key {
     }
 }
 
+mod renew;
 #[cfg(test)]
 mod tests;

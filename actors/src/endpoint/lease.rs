@@ -18,7 +18,8 @@ use crate::outcome::{LearnedLimits, Outcome, ReplyForm};
 #[derive(Debug, Clone)]
 pub(crate) struct Receipt {
     pub endpoint: EndpointId,
-    /// Which incarnation of the endpoint's actor granted it; calls in flight are counted per incarnation.
+    /// Which incarnation of the endpoint's actor granted it; calls in flight are counted per incarnation. No two actors
+    /// have the same, not even one that was removed and its successor of the same name.
     pub incarnation: u64,
     pub picked: Picked,
     pub pass: Pass,

@@ -6,6 +6,7 @@
 //! | `FirstToken` | –                        | `Lease`            |
 //! | `Report`     | –                        | `Lease`, once each |
 //! | `Inspect`    | `EndpointStatus`         | lists, metrics     |
+//! | `Renew`      | –                        | `Supervisor`       |
 //!
 //! The actor decides; it never touches a socket. Bytes stay on the worker that serves the client.
 
@@ -29,14 +30,14 @@ use crate::outcome::{KeyEffect, Outcome, ReplyForm};
 use crate::routing::Pulse;
 use crate::supervisor::Exited;
 use breaker::{BreakerPolicy, BreakerState, CircuitBreaker, Pass};
-use keyring::{KeyNeed, KeyPolicy, KeyRing, KeySpec, KeyView, NoKey};
+use keyring::{KeyNeed, KeyPolicy, KeyRing, KeySpec, KeyView, NoKey, Picked};
 use lease::{FirstToken, Lease, Receipt, Report};
 
 /// Messages an endpoint's mailbox holds before `try_send` refuses.
 const MAILBOX: usize = 8_192;
 
 /// An endpoint as the configuration describes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSpec {
     /// Its id.
     pub id: EndpointId,
@@ -95,6 +96,15 @@ pub(crate) struct Admit {
 #[rtype(result = "EndpointStatus")]
 pub(crate) struct Inspect;
 
+/// Tells the endpoint what the configuration says of it now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Renew {
+    pub spec: EndpointSpec,
+    /// Of two that overtake each other the greater counts.
+    pub generation: u64,
+}
+
 /// An endpoint and its keys as lists show them.
 #[derive(Debug, Clone)]
 pub struct EndpointStatus {
@@ -129,12 +139,18 @@ pub(crate) struct Birth {
     pub clock: Clock,
     pub chance: Chance,
     pub notice: ExitNotice,
+    /// How often the actor died before.
+    pub restarts: u64,
+    /// Of the configuration that `spec` is from.
+    pub generation: u64,
 }
 
 /// The actor.
 pub struct Endpoint {
     id: EndpointId,
     incarnation: u64,
+    restarts: u64,
+    generation: u64,
     in_flight_max: u32,
     breaker: CircuitBreaker,
     ring: KeyRing,
@@ -148,14 +164,16 @@ pub struct Endpoint {
 impl Endpoint {
     pub(crate) fn new(birth: Birth) -> Self {
         let now = birth.clock.now();
-        let incarnation = birth.notice.incarnation;
+        let restarts = birth.restarts;
         let policy = birth.spec.breaker;
         // After a death nothing is known of the upstream: one call goes first.
         let breaker =
-            if incarnation == 0 { CircuitBreaker::closed(policy, now) } else { CircuitBreaker::half_open(policy, now) };
+            if restarts == 0 { CircuitBreaker::closed(policy, now) } else { CircuitBreaker::half_open(policy, now) };
         Self {
             id: birth.spec.id,
-            incarnation,
+            incarnation: birth.notice.incarnation,
+            restarts,
+            generation: birth.generation,
             in_flight_max: birth.spec.in_flight_max,
             breaker,
             ring: KeyRing::new(birth.spec.keys, birth.spec.key_policy, now),
@@ -178,7 +196,7 @@ impl Endpoint {
     }
 
     fn publish(&self) {
-        self.board.update(&self.id, |view| *view = self.view());
+        self.board.update(&self.id, self.incarnation, |view| *view = self.view());
     }
 
     fn admit(&mut self, admit: &Admit) -> Result<Lease, Refusal> {
@@ -209,7 +227,7 @@ impl Endpoint {
             model: admit.model.clone(),
             form: admit.form,
         };
-        let key = self.ring.spec(picked.index);
+        let key = self.ring.spec(picked).expect("the key was picked from this very ring");
         Ok(Lease::new(key.id.clone(), key.secret.clone(), receipt, self.board.clone()))
     }
 
@@ -223,11 +241,22 @@ impl Endpoint {
         let draw = self.chance.draw();
         self.pulse.in_flight = self.pulse.in_flight.saturating_sub(1);
         if let Some(after) = report.whole_after {
-            self.on_latency(picked.index, ReplyForm::Whole, after, now);
+            self.on_latency(picked, ReplyForm::Whole, after, now);
         }
         self.judge_endpoint(pass, &report.outcome, now, draw);
         let effect = self.ring.on_outcome(picked, model, &report.outcome, &report.limits, now, draw);
-        self.log_key(effect, picked.index, &report.outcome);
+        self.log_key(effect, picked, &report.outcome);
+    }
+
+    /// Goes on with what the configuration says now. Breaker, latencies and calls in flight stay as they are.
+    fn renew(&mut self, renew: Renew) {
+        if renew.generation <= self.generation {
+            return;
+        }
+        self.generation = renew.generation;
+        self.in_flight_max = renew.spec.in_flight_max;
+        self.breaker.renew(renew.spec.breaker);
+        self.ring.renew(renew.spec.keys, renew.spec.key_policy, self.clock.now());
     }
 
     fn judge_endpoint(&mut self, pass: Pass, outcome: &Outcome, now: Instant, draw: f64) {
@@ -254,14 +283,14 @@ impl Endpoint {
         }
     }
 
-    fn on_latency(&mut self, key: usize, form: ReplyForm, after: std::time::Duration, now: Instant) {
+    fn on_latency(&mut self, key: Picked, form: ReplyForm, after: std::time::Duration, now: Instant) {
         self.pulse.latency_of(form).observe(after, now);
         self.ring.on_latency(key, form, after, now);
     }
 
-    fn log_key(&self, effect: KeyEffect, index: usize, outcome: &Outcome) {
+    fn log_key(&self, effect: KeyEffect, picked: Picked, outcome: &Outcome) {
         let Outcome::Failed { class, retry_after } = outcome else { return };
-        let key = &self.ring.spec(index).id;
+        let Some(KeySpec { id: key, .. }) = self.ring.spec(picked) else { return };
         let class = class.as_str();
         match effect {
             KeyEffect::Retire => {
@@ -301,7 +330,7 @@ impl Handler<FirstToken> for Endpoint {
     fn handle(&mut self, first: FirstToken, _: &mut Self::Context) {
         if first.receipt.incarnation == self.incarnation {
             let now = self.clock.now();
-            self.on_latency(first.receipt.picked.index, ReplyForm::Streamed, first.after, now);
+            self.on_latency(first.receipt.picked, ReplyForm::Streamed, first.after, now);
             self.publish();
         }
     }
@@ -324,7 +353,16 @@ impl Handler<Inspect> for Endpoint {
             id: self.id.clone(),
             view: self.view(),
             keys: self.ring.views(self.clock.now()),
-            restarts: self.incarnation,
+            restarts: self.restarts,
         })
+    }
+}
+
+impl Handler<Renew> for Endpoint {
+    type Result = ();
+
+    fn handle(&mut self, renew: Renew, _: &mut Self::Context) {
+        self.renew(renew);
+        self.publish();
     }
 }

@@ -176,3 +176,74 @@ fn what_the_provider_says_is_left_is_respected() {
         assert_ne!(bench.pick(SECOND).unwrap().index, picked.index);
     }
 }
+
+#[test]
+fn a_renewed_ring_keeps_the_state_of_keys_that_stay() {
+    let mut bench = Bench::new(vec![spec("k1"), spec("k2")]);
+    let resting = bench.pick(Duration::ZERO).unwrap();
+    bench.fail(resting, ErrorClass::RateLimited, Some(20 * SECOND), Duration::ZERO);
+    let busy = bench.pick(SECOND).unwrap();
+    let state = |bench: &Bench, picked: Picked| {
+        let id = bench.ring.spec(picked).unwrap().id.clone();
+        let view = bench.ring.views(bench.now + SECOND).into_iter().find(|view| view.id == id).unwrap();
+        (view.state, view.in_flight, view.served)
+    };
+
+    let heavier = KeySpec { weight: 5, ..spec("k2") };
+    bench.ring.renew(vec![spec("k0"), heavier, spec("k1")], policy(), bench.now + SECOND);
+
+    assert_eq!(state(&bench, resting), (KeyState::Resting, 0, 0));
+    assert_eq!(state(&bench, busy), (KeyState::Up, 1, 0));
+    bench.end(busy, Outcome::Served, SECOND);
+    assert_eq!(state(&bench, busy), (KeyState::Up, 0, 1));
+}
+
+#[test]
+fn a_new_value_makes_a_retired_key_fresh_and_the_old_ones_reports_do_not_touch_it() {
+    let mut bench = Bench::new(vec![spec("k1")]);
+    let late = bench.pick(Duration::ZERO).unwrap();
+    let refused = bench.pick(Duration::ZERO).unwrap();
+    bench.fail(refused, ErrorClass::AuthInvalid, None, Duration::ZERO);
+    assert_eq!(bench.pick(SECOND), Err(NoKey::Retired));
+
+    bench.ring.renew(vec![spec("k1")], policy(), bench.now);
+    assert_eq!(bench.pick(SECOND), Err(NoKey::Retired), "the same value is still refused");
+    let changed = KeySpec { secret: Some(Secret::new("sk-new".into())), ..spec("k1") };
+    bench.ring.renew(vec![changed], policy(), bench.now);
+
+    let fresh = bench.pick(SECOND).unwrap();
+    bench.fail(late, ErrorClass::AuthInvalid, None, SECOND);
+    bench.end(fresh, Outcome::Served, SECOND);
+    assert_eq!(bench.ring.views(bench.now + SECOND)[0].state, KeyState::Up);
+    assert_eq!(bench.ring.views(bench.now + SECOND)[0].in_flight, 0);
+}
+
+#[test]
+fn a_removed_key_is_not_picked_and_its_report_finds_nobody() {
+    let mut bench = Bench::new(vec![spec("k1"), spec("k2")]);
+    let picked = bench.pick(Duration::ZERO).unwrap();
+    let left = if picked.index == 0 { "k2" } else { "k1" };
+
+    bench.ring.renew(vec![spec(left)], policy(), bench.now);
+
+    bench.fail(picked, ErrorClass::RateLimited, None, SECOND);
+    assert!(bench.ring.spec(picked).is_none());
+    assert_eq!(bench.ring.views(bench.now + SECOND)[0].state, KeyState::Up);
+    let next = bench.pick(SECOND).unwrap();
+    assert_eq!(bench.ring.spec(next).unwrap().id, KeyId::from(left));
+}
+
+#[test]
+fn a_changed_limit_counts_from_now_on_and_an_unchanged_one_goes_on() {
+    let limited = |rpm| KeySpec { rpm: Some(rpm), ..spec("k1") };
+    let mut bench = Bench::new(vec![limited(10)]);
+    for _ in 0..9 {
+        bench.pick(Duration::ZERO).unwrap();
+    }
+
+    bench.ring.renew(vec![limited(10)], policy(), bench.now);
+    assert!(matches!(bench.pick(SECOND), Err(NoKey::Resting { .. })));
+
+    bench.ring.renew(vec![limited(20)], policy(), bench.now);
+    assert!(bench.pick(SECOND).is_ok());
+}
