@@ -1,7 +1,7 @@
 //! What every endpoint last said of itself, readable from any thread without a message.
 //!
-//! The endpoint actor writes its view after each change; routing, metrics and lists read it. The board also knows
-//! where to send a report, so that a lease outlives a restart of its endpoint, and counts leases for the books.
+//! The endpoint actor writes its view after each change; routing, metrics and lists read it. The board also takes in what
+//! leases report, so that a lease outlives a restart of its endpoint, and counts leases for the books.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -11,6 +11,7 @@ use dashmap::DashMap;
 
 use crate::endpoint::Endpoint;
 use crate::endpoint::breaker::BreakerState;
+use crate::endpoint::lease::Told;
 use crate::ids::EndpointId;
 use crate::routing::Pulse;
 
@@ -39,6 +40,8 @@ struct Place {
     /// Of the actor that may write here: one that is on its way out must not.
     incarnation: u64,
     address: Option<Addr<Endpoint>>,
+    /// What leases have told and the endpoint has not yet collected.
+    inbox: Vec<Told>,
 }
 
 /// The board. Its guards are never held across an await.
@@ -84,11 +87,32 @@ impl EndpointBoard {
 
     /// Makes room for an endpoint whose actor is still to come.
     pub(crate) fn announce(&self, endpoint: EndpointId, view: EndpointView) {
-        self.places.insert(endpoint, Place { view, incarnation: 0, address: None });
+        self.places.insert(endpoint, Place { view, incarnation: 0, address: None, inbox: vec![] });
     }
 
+    /// What was told to an earlier incarnation is of no use to the next.
     pub(crate) fn place(&self, endpoint: EndpointId, incarnation: u64, view: EndpointView, address: Addr<Endpoint>) {
-        self.places.insert(endpoint, Place { view, incarnation, address: Some(address) });
+        self.places.insert(endpoint, Place { view, incarnation, address: Some(address), inbox: vec![] });
+    }
+
+    /// Leaves word for the endpoint without waking it: it collects before each of its decisions, and the supervisor sees
+    /// to it that none waits for longer than [`crate::supervisor::COLLECT_EVERY`].
+    pub(crate) fn tell(&self, endpoint: &EndpointId, told: Told) {
+        if let Some(mut place) = self.places.get_mut(endpoint) {
+            place.inbox.push(told);
+        }
+    }
+
+    /// Swaps the endpoint's inbox for the empty `into`.
+    pub(crate) fn collect(&self, endpoint: &EndpointId, into: &mut Vec<Told>) {
+        if let Some(mut place) = self.places.get_mut(endpoint) {
+            std::mem::swap(&mut place.inbox, into);
+        }
+    }
+
+    /// Returns whether word waits for the endpoint.
+    pub(crate) fn has_word(&self, endpoint: &EndpointId) -> bool {
+        self.places.get(endpoint).is_some_and(|place| !place.inbox.is_empty())
     }
 
     pub(crate) fn update(&self, endpoint: &EndpointId, incarnation: u64, change: impl FnOnce(&mut EndpointView)) {

@@ -12,8 +12,7 @@
 //! |              | `Reconfigure`| `Reconfigured`               | a reload               |
 //! |              | `Exited`     | –                            | a child's `ExitNotice` |
 //! | `Endpoint`   | `Admit`      | `Result<Lease, Refusal>`     | `Supervisor`           |
-//! |              | `FirstToken` | –                            | `Lease`                |
-//! |              | `Report`     | –                            | `Lease`, once each     |
+//! |              | `Collect`    | –                            | `Supervisor`           |
 //! |              | `Inspect`    | `EndpointStatus`             | `Supervisor`           |
 //! |              | `Renew`      | –                            | `Supervisor`           |
 //!

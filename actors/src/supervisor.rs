@@ -25,7 +25,7 @@ use crate::acquire::{Acquire, Unavailable, acquire_from, order};
 use crate::board::EndpointBoard;
 use crate::clock::{Chance, Clock};
 use crate::endpoint::lease::Lease;
-use crate::endpoint::{Birth, Endpoint, EndpointSpec, EndpointStatus, ExitNotice, Inspect};
+use crate::endpoint::{Birth, Collect, Endpoint, EndpointSpec, EndpointStatus, ExitNotice, Inspect};
 use crate::ids::EndpointId;
 
 pub use reconfigure::{Reconfigure, Reconfigured};
@@ -38,6 +38,10 @@ const RESTARTS_MAX: usize = 5;
 const RESTART_PERIOD: Duration = Duration::from_secs(30);
 /// After this a quarantined endpoint gets another chance, half open.
 const QUARANTINE: Duration = Duration::from_secs(300);
+
+/// Longest time that word from a lease waits on the board when nobody asks its endpoint anything. What it may change
+/// meanwhile is only the order in which endpoints are asked, never an endpoint's own decision.
+pub(crate) const COLLECT_EVERY: Duration = Duration::from_millis(20);
 
 /// Makes the chance of one endpoint after so many restarts; tests supply draws of their own.
 pub type ChanceFactory = Box<dyn Fn(&EndpointId, u64) -> Chance + Send>;
@@ -59,6 +63,8 @@ pub struct Supervisor {
     chance: Chance,
     chance_for: ChanceFactory,
     turn: u64,
+    /// A collection is due.
+    collecting: bool,
     /// Actors started so far.
     births: u64,
     /// Configurations so far.
@@ -81,6 +87,7 @@ impl Supervisor {
             chance,
             chance_for,
             turn: 0,
+            collecting: false,
             births: 0,
             generation: 0,
         }
@@ -111,6 +118,25 @@ impl Supervisor {
         self.children.insert(child.spec.id.clone(), child);
     }
 
+    /// Sees to it that word left on the board is collected, as long as leases are out.
+    fn collect_later(&mut self, context: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.collecting, true) {
+            context.run_later(COLLECT_EVERY, |supervisor, context| {
+                supervisor.collecting = false;
+                let out = supervisor.board.leases_granted() != supervisor.board.leases_reported();
+                let mut waits = false;
+                for child in supervisor.children.values().filter(|child| supervisor.board.has_word(&child.spec.id)) {
+                    // A full mailbox holds questions before which it will collect anyway.
+                    let _ = child.address.try_send(Collect);
+                    waits = true;
+                }
+                if out || waits {
+                    supervisor.collect_later(context);
+                }
+            });
+        }
+    }
+
     /// Starts the actor of `id` again, unless another has taken the place of the one that `died`.
     fn revive(&mut self, id: &EndpointId, died: u64, context: &Context<Self>) {
         let Some(mut child) = self.children.remove(id) else { return };
@@ -137,8 +163,9 @@ impl Actor for Supervisor {
 impl Handler<Acquire> for Supervisor {
     type Result = ResponseFuture<Result<Lease, Unavailable>>;
 
-    fn handle(&mut self, acquire: Acquire, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, acquire: Acquire, context: &mut Self::Context) -> Self::Result {
         self.turn += 1;
+        self.collect_later(context);
         let now = self.clock.now();
         let (board, turn, chance) = (&self.board, self.turn, &mut self.chance);
         // A request whose mere ordering panics fails alone, and the supervisor lives.

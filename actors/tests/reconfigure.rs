@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bursar_actors::{
     Acquire, BreakerPolicy, BreakerState, Candidate, Chance, Clock, EndpointSpec, ErrorClass, Handles, KeyPolicy,
-    KeySpec, KeyState, Lease, Outcome, Reconfigure, Reconfigured, Refusal, ReplyForm, Secret, Strategy, SystemOptions,
-    Unavailable, Views, start,
+    KeySpec, KeyState, Lease, Outcome, Reconfigure, Reconfigured, Refusal, Repeat, ReplyForm, Secret, Strategy,
+    SystemOptions, Unavailable, Views, start,
 };
 
 /// Keys are written `id` or `id=value`.
@@ -57,6 +57,7 @@ async fn acquire(handles: &Handles, endpoints: &[&str]) -> Result<Lease, Unavail
         tokens: 10,
         form: ReplyForm::Whole,
         tried: vec![],
+        repeat: Repeat::LastResort,
     };
     handles.supervisor.send(acquire).await.expect("the supervisor lives")
 }

@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Message;
-
 use crate::board::EndpointBoard;
 use crate::endpoint::breaker::Pass;
 use crate::endpoint::keyring::Picked;
@@ -65,13 +63,12 @@ impl Lease {
         &self.receipt.endpoint
     }
 
-    /// Tells the endpoint at once how long the first token of a stream took; of a whole reply, with the report.
+    /// Tells the endpoint how long the first token of a stream took, before its end; of a whole reply, with the report.
     pub fn first_token(&mut self, after: Duration) {
         if self.receipt.form == ReplyForm::Whole {
             self.whole_after = Some(after);
-        } else if let Some(address) = self.board.address(&self.receipt.endpoint) {
-            // A lost figure harms nobody, so a full mailbox may refuse it.
-            let _ = address.try_send(FirstToken { receipt: self.receipt.clone(), after });
+        } else {
+            self.board.tell(&self.receipt.endpoint, Told::FirstToken { receipt: self.receipt.clone(), after });
         }
     }
 
@@ -88,33 +85,30 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.board.count_reported();
-        let Some(address) = self.board.address(&self.receipt.endpoint) else { return };
-        // The number of leases bounds these messages, and none may be lost to a full mailbox.
-        #[allow(clippy::disallowed_methods)]
-        address.do_send(Report {
+        let report = Report {
             receipt: self.receipt.clone(),
             outcome: std::mem::replace(&mut self.outcome, Outcome::Cancelled),
             whole_after: self.whole_after,
             limits: self.limits,
-        });
+        };
+        self.board.tell(&self.receipt.endpoint, Told::Report(report));
+        // Counted last: who sees the counts agree finds every report delivered.
+        self.board.count_reported();
     }
 }
 
-/// How a leased call ended. Sent by `Lease` alone.
-#[derive(Message)]
-#[rtype(result = "()")]
+/// What a lease tells its endpoint, by way of the board: a message of its own would wake a thread per call.
+pub(crate) enum Told {
+    /// The first token of a stream came.
+    FirstToken { receipt: Receipt, after: Duration },
+    /// The call ended. Once per lease.
+    Report(Report),
+}
+
+/// How a leased call ended.
 pub(crate) struct Report {
     pub receipt: Receipt,
     pub outcome: Outcome,
     pub whole_after: Option<Duration>,
     pub limits: LearnedLimits,
-}
-
-/// The first token of a stream came. Sent by `Lease` alone.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct FirstToken {
-    pub receipt: Receipt,
-    pub after: Duration,
 }

@@ -3,10 +3,12 @@
 //! | message      | reply                    | sent by            |
 //! |--------------|--------------------------|--------------------|
 //! | `Admit`      | `Result<Lease, Refusal>` | `Supervisor`       |
-//! | `FirstToken` | –                        | `Lease`            |
-//! | `Report`     | –                        | `Lease`, once each |
+//! | `Collect`    | –                        | `Supervisor`       |
 //! | `Inspect`    | `EndpointStatus`         | lists, metrics     |
 //! | `Renew`      | –                        | `Supervisor`       |
+//!
+//! Leases leave their reports on the board; the endpoint collects them before each of these. A message per report would
+//! wake this thread twice per request instead of once.
 //!
 //! The actor decides; it never touches a socket. Bytes stay on the worker that serves the client.
 
@@ -31,7 +33,7 @@ use crate::routing::Pulse;
 use crate::supervisor::Exited;
 use breaker::{BreakerPolicy, BreakerState, CircuitBreaker, Pass};
 use keyring::{KeyNeed, KeyPolicy, KeyRing, KeySpec, KeyView, NoKey, Picked};
-use lease::{FirstToken, Lease, Receipt, Report};
+use lease::{Lease, Receipt, Report, Told};
 
 /// Messages an endpoint's mailbox holds before `try_send` refuses.
 const MAILBOX: usize = 8_192;
@@ -90,6 +92,11 @@ pub(crate) struct Admit {
     pub form: ReplyForm,
     pub keys_tried: Vec<KeyId>,
 }
+
+/// Asks it to collect what leases have told, because nobody else has asked it anything of late.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Collect;
 
 /// Asks for the endpoint's state, for lists and metrics.
 #[derive(Message)]
@@ -158,6 +165,8 @@ pub struct Endpoint {
     board: Arc<EndpointBoard>,
     clock: Clock,
     chance: Chance,
+    /// Empty between two collections; kept for its memory.
+    told: Vec<Told>,
     _notice: ExitNotice,
 }
 
@@ -181,6 +190,7 @@ impl Endpoint {
             board: birth.board,
             clock: birth.clock,
             chance: birth.chance,
+            told: vec![],
             _notice: birth.notice,
         }
     }
@@ -231,11 +241,25 @@ impl Endpoint {
         Ok(Lease::new(key.id.clone(), key.secret.clone(), receipt, self.board.clone()))
     }
 
-    fn on_report(&mut self, report: &Report) {
-        // A lease of an earlier incarnation: its call was never counted here, and its probe is not ours.
-        if report.receipt.incarnation != self.incarnation {
-            return;
+    /// Takes in what leases have told since the last time.
+    fn collect(&mut self) {
+        let mut told = std::mem::take(&mut self.told);
+        self.board.collect(&self.id, &mut told);
+        for word in told.drain(..) {
+            match word {
+                // A lease of an earlier incarnation: its call was never counted here, and its probe is not ours.
+                Told::FirstToken { receipt, .. } | Told::Report(Report { receipt, .. })
+                    if receipt.incarnation != self.incarnation => {}
+                Told::FirstToken { receipt, after } => {
+                    self.on_latency(receipt.picked, ReplyForm::Streamed, after, self.clock.now());
+                }
+                Told::Report(report) => self.on_report(&report),
+            }
         }
+        self.told = told;
+    }
+
+    fn on_report(&mut self, report: &Report) {
         let Receipt { picked, pass, ref model, .. } = report.receipt;
         let now = self.clock.now();
         let draw = self.chance.draw();
@@ -317,6 +341,7 @@ impl Handler<Admit> for Endpoint {
     type Result = Result<Lease, Refusal>;
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
+        self.collect();
         // A request whose mere choice panics fails alone; the others in the mailbox are served.
         let admitted = catch_unwind(AssertUnwindSafe(|| self.admit(&admit))).unwrap_or(Err(Refusal::Panicked));
         self.publish();
@@ -324,23 +349,11 @@ impl Handler<Admit> for Endpoint {
     }
 }
 
-impl Handler<FirstToken> for Endpoint {
+impl Handler<Collect> for Endpoint {
     type Result = ();
 
-    fn handle(&mut self, first: FirstToken, _: &mut Self::Context) {
-        if first.receipt.incarnation == self.incarnation {
-            let now = self.clock.now();
-            self.on_latency(first.receipt.picked, ReplyForm::Streamed, first.after, now);
-            self.publish();
-        }
-    }
-}
-
-impl Handler<Report> for Endpoint {
-    type Result = ();
-
-    fn handle(&mut self, report: Report, _: &mut Self::Context) {
-        self.on_report(&report);
+    fn handle(&mut self, _: Collect, _: &mut Self::Context) {
+        self.collect();
         self.publish();
     }
 }
@@ -349,6 +362,8 @@ impl Handler<Inspect> for Endpoint {
     type Result = MessageResult<Inspect>;
 
     fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        self.collect();
+        self.publish();
         MessageResult(EndpointStatus {
             id: self.id.clone(),
             view: self.view(),
@@ -362,6 +377,7 @@ impl Handler<Renew> for Endpoint {
     type Result = ();
 
     fn handle(&mut self, renew: Renew, _: &mut Self::Context) {
+        self.collect();
         self.renew(renew);
         self.publish();
     }
