@@ -16,7 +16,14 @@ fn routing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("choose");
     for count in [2, 10, 40] {
         let loads: Vec<Load> = (0..count)
-            .map(|index| Load { weight: 1, in_flight: index, recent: 0.0, latency_us: Some(1e5), rank: index })
+            .map(|index| Load {
+                weight: 1,
+                in_flight: index,
+                recent: 0.0,
+                latency_us: Some(1e5),
+                headroom: 1.0,
+                rank: index,
+            })
             .collect();
         for strategy in [Strategy::P2cEwma, Strategy::Weighted, Strategy::LeastInflight, Strategy::RoundRobin] {
             let mut chance = Chance::seeded(1);

@@ -137,6 +137,9 @@ fn refusal_of(view: Option<EndpointView>, now: Instant) -> Option<Refusal> {
     }
     Some(match view.breaker {
         _ if view.quarantined => Refusal::Quarantined,
+        _ if view.paused_until.is_some_and(|until| until > now) => {
+            Refusal::Paused { until: view.paused_until.unwrap_or(now) }
+        }
         BreakerState::Open { until } if until > now => Refusal::BreakerOpen { until: Some(until) },
         BreakerState::HalfOpen { probing: true } => Refusal::BreakerOpen { until: None },
         _ => Refusal::Busy,
@@ -221,7 +224,7 @@ async fn admit(acquire: &Acquire, candidate: usize, board: &EndpointBoard) -> Re
 fn back_at(refusal: Refusal, now: Instant) -> Option<Instant> {
     match refusal {
         Refusal::BreakerOpen { until } => Some(until.unwrap_or(now + Duration::from_secs(1))),
-        Refusal::NoKey(NoKey::Resting { until }) => Some(until),
+        Refusal::NoKey(NoKey::Resting { until }) | Refusal::Paused { until } => Some(until),
         Refusal::Busy | Refusal::Restarting => Some(now + Duration::from_secs(1)),
         Refusal::NoKey(_) | Refusal::Quarantined | Refusal::Panicked | Refusal::Tried => None,
     }

@@ -22,6 +22,8 @@ pub struct EndpointView {
     pub breaker: BreakerState,
     /// Restarted too often; gets nothing until it is released.
     pub quarantined: bool,
+    /// Taken out by the operator until then.
+    pub paused_until: Option<Instant>,
     /// Most calls in flight.
     pub in_flight_max: u32,
     /// Calls in flight, latency, error rate.
@@ -31,7 +33,10 @@ pub struct EndpointView {
 impl EndpointView {
     /// Returns whether a call may be sent there now, as far as the board knows.
     pub fn admits(&self, now: Instant) -> bool {
-        !self.quarantined && self.breaker.admits(now) && self.pulse.in_flight < self.in_flight_max
+        !self.quarantined
+            && self.paused_until.is_none_or(|until| now >= until)
+            && self.breaker.admits(now)
+            && self.pulse.in_flight < self.in_flight_max
     }
 }
 

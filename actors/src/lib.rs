@@ -10,6 +10,7 @@
 //! | `Supervisor` | `Acquire`    | `Result<Lease, Unavailable>` | HTTP workers           |
 //! |              | `Views`      | `Vec<EndpointStatus>`        | lists                  |
 //! |              | `Reconfigure`| `Reconfigured`               | a reload               |
+//! |              | `Command`    | `Result<(), NoSuch>`         | the operator           |
 //! |              | `Exited`     | –                            | a child's `ExitNotice` |
 //! | `Endpoint`   | `Admit`      | `Result<Lease, Refusal>`     | `Supervisor`           |
 //! |              | `Collect`    | –                            | `Supervisor`           |
@@ -44,6 +45,6 @@ pub use ids::{EndpointId, KeyId, ModelName, Secret, TeamId};
 pub use outcome::{ErrorClass, KeyEffect, Learned, LearnedLimits, Outcome, ReplyForm, Retry};
 pub use retry_budget::RetryBudget;
 pub use routing::{Load, Pulse, Strategy, choose};
-pub use supervisor::{ChanceFactory, Reconfigure, Reconfigured, Supervisor, Views};
+pub use supervisor::{ChanceFactory, Command, NoSuch, Reconfigure, Reconfigured, Steering, Supervisor, Views};
 pub use system::{Handles, SystemOptions, start};
 pub use usage::Usage;

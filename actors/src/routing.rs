@@ -33,7 +33,7 @@ const RECENT_MAX: f64 = 8.0;
 
 /// What is known of one candidate when the choice is made.
 ///
-/// Score = expected time to the first token × (in flight + recent picks + 1) / weight. Recent picks (at most 8, fading
+/// Score = expected time to the first token × (in flight + recent picks + 1) / (weight × share of quota left). Recent picks (at most 8, fading
 /// within a second) make the weights hold when hardly anything is in flight; by calls in flight alone, an idle gateway
 /// would send everything to the heavier key.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub struct Load {
     pub recent: f64,
     /// Expected µs to the first token per success; `None` before the first sample.
     pub latency_us: Option<f64>,
+    /// Share of the known quota that is left, 0 < headroom ≤ 1; 1 where none is known.
+    pub headroom: f64,
     /// Position in the written order, for [`Strategy::Ordered`].
     pub rank: u32,
 }
@@ -54,7 +56,7 @@ impl Load {
     /// Returns the score where a candidate without a sample is taken to be as fast as `unknown_us`.
     fn score(&self, unknown_us: f64) -> f64 {
         let queued = f64::from(self.in_flight) + self.recent.min(RECENT_MAX) + 1.0;
-        self.latency_us.unwrap_or(unknown_us) * queued / f64::from(self.weight)
+        self.latency_us.unwrap_or(unknown_us) * queued / (f64::from(self.weight) * self.headroom)
     }
 
     fn in_flight_share(&self) -> f64 {
@@ -87,6 +89,7 @@ impl Pulse {
             in_flight: self.in_flight,
             recent: self.recent.count(now),
             latency_us: latency_us.map(|latency_us| latency_us.max(1.0) * calls_per_success),
+            headroom: 1.0,
             rank,
         }
     }
@@ -186,7 +189,7 @@ mod tests {
     use proptest::prelude::{any, prop, prop_assert, proptest};
 
     fn load(weight: u32, in_flight: u32, latency_us: f64) -> Load {
-        Load { weight, in_flight, recent: 0.0, latency_us: Some(latency_us), rank: 0 }
+        Load { weight, in_flight, recent: 0.0, latency_us: Some(latency_us), headroom: 1.0, rank: 0 }
     }
 
     /// Plays `calls` picks one after the other, each answered at once, and counts who got them.

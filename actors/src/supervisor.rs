@@ -12,6 +12,7 @@
 //! accepted, a flood is not.
 
 mod reconfigure;
+mod steer;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +30,7 @@ use crate::endpoint::{Birth, Collect, Endpoint, EndpointSpec, EndpointStatus, Ex
 use crate::ids::EndpointId;
 
 pub use reconfigure::{Reconfigure, Reconfigured};
+pub use steer::{Command, NoSuch, Steering};
 
 /// Messages the supervisor's mailbox holds; a worker's `send` waits beyond that.
 const MAILBOX: usize = 8_192;

@@ -58,6 +58,7 @@ fn initial_view(spec: &EndpointSpec) -> EndpointView {
     EndpointView {
         breaker: BreakerState::Closed,
         quarantined: false,
+        paused_until: None,
         in_flight_max: spec.in_flight_max,
         pulse: Pulse::default(),
     }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bursar_actors::{
-    Acquire, BreakerPolicy, BreakerState, Candidate, Chance, ChanceFactory, Clock, EndpointSpec, ErrorClass, Handles,
-    KeyPolicy, KeySpec, Lease, Outcome, Refusal, Repeat, ReplyForm, Secret, Strategy, SystemOptions, Tried,
-    Unavailable, Views, start,
+    Acquire, BreakerPolicy, BreakerState, Candidate, Chance, ChanceFactory, Clock, Command, EndpointSpec, ErrorClass,
+    Handles, KeyPolicy, KeySpec, Lease, NoSuch, Outcome, Refusal, Repeat, ReplyForm, Secret, Steering, Strategy,
+    SystemOptions, Tried, Unavailable, Views, start,
 };
 
 fn endpoint(id: &str, keys: &[&str]) -> EndpointSpec {
@@ -217,6 +217,41 @@ async fn an_endpoint_that_keeps_dying_is_quarantined() {
     let refused = acquire(&handles, ask(&["a"], vec![])).await.err().unwrap();
     assert_eq!(refused.refusals, [(0, Refusal::Quarantined)]);
     assert_eq!(handles.board.restarts(), 5);
+}
+
+async fn command(handles: &Handles, key: Option<&str>, steering: Steering) -> Result<(), NoSuch> {
+    let command = Command { endpoint: "a".into(), key: key.map(Into::into), steering };
+    handles.supervisor.send(command).await.expect("the supervisor lives")
+}
+
+#[actix::test]
+async fn a_drained_endpoint_gets_no_calls_until_it_is_woken() {
+    let handles = begin(vec![endpoint("a", &["k"])], &Clock::manual(), None);
+    let running = acquire(&handles, ask(&["a"], vec![])).await.unwrap();
+
+    command(&handles, None, Steering::Drain).await.unwrap();
+
+    let refused = acquire(&handles, ask(&["a"], vec![])).await.err().unwrap();
+    assert!(matches!(refused.refusals[..], [(0, Refusal::Paused { .. })]), "{refused:?}");
+    running.report(Outcome::Served);
+    command(&handles, None, Steering::Wake).await.unwrap();
+    assert!(acquire(&handles, ask(&["a"], vec![])).await.is_ok());
+}
+
+#[actix::test]
+async fn a_rest_ends_by_itself_and_unknown_names_are_told() {
+    let clock = Clock::manual();
+    let handles = begin(vec![endpoint("a", &["k"])], &clock, None);
+
+    command(&handles, Some("k"), Steering::Rest(Duration::from_secs(60))).await.unwrap();
+    let refused = acquire(&handles, ask(&["a"], vec![])).await.err().unwrap();
+    assert_eq!(refused.soonest, Some(Duration::from_secs(60)));
+
+    clock.advance(Duration::from_secs(60));
+    assert!(acquire(&handles, ask(&["a"], vec![])).await.is_ok());
+    assert_eq!(command(&handles, Some("nobody"), Steering::Wake).await, Err(NoSuch::Key));
+    let nowhere = Command { endpoint: "b".into(), key: None, steering: Steering::Wake };
+    assert_eq!(handles.supervisor.send(nowhere).await.unwrap(), Err(NoSuch::Endpoint));
 }
 
 #[actix::test]

@@ -53,6 +53,16 @@ impl Allowance {
         (!fits).then_some(self.full_at)
     }
 
+    /// Returns the share of the window that is left, 0.01 to 1; 1 where limit or rest are unknown.
+    pub fn share_left(&self, now: Instant) -> f64 {
+        match (self.limit, self.left) {
+            (Some(limit), Some(left)) if now < self.full_at && limit > 0 => {
+                (left as f64 / limit as f64).clamp(0.01, 1.0)
+            }
+            _ => 1.0,
+        }
+    }
+
     /// Returns what is left, where it is known.
     pub fn left(&self, now: Instant) -> Option<u64> {
         if now >= self.full_at { self.limit } else { self.left }

@@ -181,6 +181,13 @@ impl CircuitBreaker {
         }
     }
 
+    /// Ends an open time early: the next call is the probe.
+    pub fn wake(&mut self) {
+        if matches!(self.state, BreakerState::Open { .. }) {
+            self.state = BreakerState::HalfOpen { probing: false };
+        }
+    }
+
     fn close(&mut self, now: Instant) {
         self.state = BreakerState::Closed;
         self.failures_in_a_row = 0;

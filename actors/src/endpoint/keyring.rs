@@ -14,7 +14,7 @@ use crate::endpoint::allowance::Allowance;
 use crate::endpoint::breaker::{BreakerPolicy, BreakerState, CircuitBreaker, Pass};
 use crate::ids::{KeyId, ModelName, Secret, TeamId};
 use crate::outcome::{ErrorClass, KeyEffect, LearnedLimits, Outcome, ReplyForm};
-use crate::routing::{Pulse, Strategy, choose};
+use crate::routing::{Load, Pulse, Strategy, choose};
 
 /// Longest rest a provider can ask for.
 const REST_MAX: Duration = Duration::from_secs(3600);
@@ -156,6 +156,8 @@ struct Key {
     pulse: Pulse,
     retired: bool,
     exhausted_until: Option<Instant>,
+    /// Set by the operator.
+    paused_until: Option<Instant>,
     rests: HashMap<ModelName, Rest>,
     breaker: CircuitBreaker,
     requests: Allowance,
@@ -211,7 +213,10 @@ impl KeyRing {
                 && !need.tried.contains(&key.spec.id)
                 && key.out_until(need, headroom, now).is_none()
                 && !key.retired;
-            usable.then(|| key.pulse.load(key.spec.weight, index as u32, need.form, now))
+            usable.then(|| Load {
+                headroom: key.requests.share_left(now).min(key.tokens.share_left(now)),
+                ..key.pulse.load(key.spec.weight, index as u32, need.form, now)
+            })
         };
         let Some(index) = choose(self.policy.strategy, self.keys.len(), load, self.turn, chance) else {
             return Err(self.why_none(need, now));
@@ -315,6 +320,20 @@ impl KeyRing {
         }
     }
 
+    /// Lets the key called `id` rest until then, or with `None` wakes it from every rest, retirement included. Returns
+    /// whether there is such a key.
+    pub fn steer(&mut self, id: &KeyId, until: Option<Instant>, now: Instant) -> bool {
+        let Some(key) = self.keys.iter_mut().find(|key| key.spec.id == *id) else { return false };
+        key.paused_until = until;
+        if until.is_none() {
+            key.retired = false;
+            key.exhausted_until = None;
+            key.rests.clear();
+            key.breaker = CircuitBreaker::closed(self.policy.breaker.clone(), now);
+        }
+        true
+    }
+
     /// Returns every key as lists show it.
     pub fn views(&self, now: Instant) -> Vec<KeyView> {
         self.keys.iter().map(|key| key.view(now)).collect()
@@ -342,6 +361,7 @@ impl Key {
         let rest = self.rests.get(need.model).map(|rest| rest.until);
         let requests = self.requests.out_until(1, headroom, now);
         let tokens = self.tokens.out_until(need.tokens, headroom, now);
+        let rest = rest.max(self.paused_until);
         let latest = breaker.max(rest).max(self.exhausted_until).max(requests).max(tokens);
         latest.filter(|&until| until > now)
     }
@@ -364,7 +384,7 @@ impl Key {
 
     fn view(&self, now: Instant) -> KeyView {
         let after = |until: Instant| (until > now).then(|| until - now);
-        let rest = self.rests.values().filter_map(|rest| after(rest.until)).max();
+        let rest = self.rests.values().map(|rest| rest.until).chain(self.paused_until).filter_map(after).max();
         let out = self.requests.out_until(1, 1.0, now).max(self.tokens.out_until(1, 1.0, now)).and_then(after);
         let exhausted = self.exhausted_until.and_then(after);
         let (state, back_in) = match self.breaker.state() {

@@ -6,6 +6,7 @@
 //! | `Collect`    | –                        | `Supervisor`       |
 //! | `Inspect`    | `EndpointStatus`         | lists, metrics     |
 //! | `Renew`      | –                        | `Supervisor`       |
+//! | `Steer`      | whether there is the key | `Supervisor`       |
 //!
 //! Leases leave their reports on the board; the endpoint collects them before each of these. A message per report would
 //! wake this thread twice per request instead of once.
@@ -62,6 +63,12 @@ pub enum Refusal {
         /// When it lets a call through again, where known.
         until: Option<Instant>,
     },
+    /// The operator has taken it out.
+    #[error("the operator has taken it out")]
+    Paused {
+        /// Until then.
+        until: Instant,
+    },
     /// As many calls in flight as it may have.
     #[error("it has as many calls in flight as it may")]
     Busy,
@@ -91,6 +98,14 @@ pub(crate) struct Admit {
     pub tokens: u64,
     pub form: ReplyForm,
     pub keys_tried: Vec<KeyId>,
+}
+
+/// The operator takes the endpoint or one of its keys out until then, or brings it back with `None`.
+#[derive(Message, Clone)]
+#[rtype(result = "bool")]
+pub(crate) struct Steer {
+    pub key: Option<KeyId>,
+    pub until: Option<Instant>,
 }
 
 /// Asks it to collect what leases have told, because nobody else has asked it anything of late.
@@ -165,6 +180,7 @@ pub struct Endpoint {
     board: Arc<EndpointBoard>,
     clock: Clock,
     chance: Chance,
+    paused_until: Option<Instant>,
     /// Empty between two collections; kept for its memory.
     told: Vec<Told>,
     _notice: ExitNotice,
@@ -190,6 +206,7 @@ impl Endpoint {
             board: birth.board,
             clock: birth.clock,
             chance: birth.chance,
+            paused_until: None,
             told: vec![],
             _notice: birth.notice,
         }
@@ -200,6 +217,7 @@ impl Endpoint {
         EndpointView {
             breaker: self.breaker.state(),
             quarantined: false,
+            paused_until: self.paused_until,
             in_flight_max: self.in_flight_max,
             pulse: self.pulse,
         }
@@ -211,6 +229,9 @@ impl Endpoint {
 
     fn admit(&mut self, admit: &Admit) -> Result<Lease, Refusal> {
         let now = self.clock.now();
+        if let Some(until) = self.paused_until.filter(|&until| until > now) {
+            return Err(Refusal::Paused { until });
+        }
         if self.pulse.in_flight >= self.in_flight_max {
             return Err(Refusal::Busy);
         }
@@ -380,5 +401,27 @@ impl Handler<Renew> for Endpoint {
         self.collect();
         self.renew(renew);
         self.publish();
+    }
+}
+
+impl Handler<Steer> for Endpoint {
+    type Result = bool;
+
+    fn handle(&mut self, steer: Steer, _: &mut Self::Context) -> bool {
+        self.collect();
+        let now = self.clock.now();
+        let done = match &steer.key {
+            Some(key) => self.ring.steer(key, steer.until, now),
+            None => {
+                self.paused_until = steer.until;
+                if steer.until.is_none() {
+                    // Awake, but not trusted: one call goes first where it had been failing.
+                    self.breaker.wake();
+                }
+                true
+            }
+        };
+        self.publish();
+        done
     }
 }

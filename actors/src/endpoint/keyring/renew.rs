@@ -29,6 +29,7 @@ impl KeyRing {
             pulse: Pulse::default(),
             retired: false,
             exhausted_until: None,
+            paused_until: None,
             rests: HashMap::new(),
             breaker: CircuitBreaker::closed(self.policy.breaker.clone(), now),
             requests: Allowance::configured(spec.rpm, now),

@@ -247,3 +247,47 @@ fn a_changed_limit_counts_from_now_on_and_an_unchanged_one_goes_on() {
     bench.ring.renew(vec![limited(20)], policy(), bench.now);
     assert!(bench.pick(SECOND).is_ok());
 }
+
+#[test]
+fn the_operator_can_rest_a_key_and_wake_it_again() {
+    let mut bench = Bench::new(vec![spec("k1")]);
+    let (key, now) = (KeyId::from("k1"), bench.now);
+
+    assert!(bench.ring.steer(&key, Some(now + 60 * SECOND), now));
+    assert_eq!(bench.pick(SECOND), Err(NoKey::Resting { until: now + 60 * SECOND }));
+
+    assert!(bench.ring.steer(&key, None, now));
+    assert!(bench.pick(SECOND).is_ok());
+    assert!(!bench.ring.steer(&"nobody".into(), None, now));
+}
+
+#[test]
+fn waking_brings_back_even_a_retired_key() {
+    let mut bench = Bench::new(vec![spec("k1")]);
+    let picked = bench.pick(Duration::ZERO).unwrap();
+    bench.fail(picked, ErrorClass::AuthInvalid, None, Duration::ZERO);
+    assert_eq!(bench.pick(SECOND), Err(NoKey::Retired));
+
+    bench.ring.steer(&"k1".into(), None, bench.now);
+
+    assert!(bench.pick(SECOND).is_ok());
+}
+
+#[test]
+fn the_key_with_more_quota_left_gets_more_of_the_traffic() {
+    let mut bench = Bench::new(vec![spec("k1"), spec("k2")]);
+    for (index, remaining) in [(0, 900), (1, 200)] {
+        let left = crate::outcome::Learned { limit: Some(1_000), remaining, reset: Some(60 * SECOND) };
+        let limits = LearnedLimits { requests: Some(left), tokens: None };
+        let picked = Picked { index, serial: bench.ring.keys[index].serial, pass: Pass::Plain };
+        bench.ring.on_outcome(picked, &bench.model.clone(), &Outcome::Served, &limits, bench.now, 0.5);
+    }
+
+    let mut picks = [0, 0];
+    for call in 0..100 {
+        let picked = bench.pick(Duration::from_millis(call * 20)).unwrap();
+        picks[picked.index] += 1;
+        bench.end(picked, Outcome::Served, Duration::from_millis(call * 20));
+    }
+    assert!(picks[0] > 2 * picks[1], "{picks:?}");
+}
