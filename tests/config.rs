@@ -120,6 +120,7 @@ fn no_secret_is_ever_printed() {
         format!("[providers.openai]\nkind='openai'\nkeys = [{{ id = \"A\", value = \"{secret} {secret}\", rpm = 0 }}]"),
         format!("[providers.openai]\nkind='openai'\nkey_pool = {{ id = \"A\", value = \"x {secret},b\" }}"),
         format!("[providers.x]\nkind='openai_compatible'\nbase_url = \"http://a/v1?key={secret}\""),
+        format!("[providers.x]\nkind='openai_compatible'\nbase_url='http://a'\nproxy = \"ftp://u:{secret}@p:1\""),
         format!("[providers.x]\nkind='demo'\nheaders = {{ host = \"{secret}\" }}"),
         format!("[[client_keys]]\nid = \"A\"\nteam = \"x\"\nvalue = \"{secret}\""),
         format!("[server]\nworkers = \"${{W:-{secret}}}\""),
@@ -340,6 +341,16 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
         switched.join("\n")
     );
     let variables = [("OPENAI_KEY_TEAM_A", "sk-1"), ("BURSAR_CI_KEY", "0123456789abcdef")];
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
+    for (file, pem) in [
+        ("corp.pem", made.cert.pem()),
+        ("bursar.pem", made.cert.pem()),
+        ("bursar.key", made.signing_key.serialize_pem()),
+    ] {
+        fs::write(folder.path().join(file), pem).unwrap();
+    }
+    let text = text.replace("/etc/ssl", folder.path().to_str().unwrap());
 
     let config = place(&text).environment(&variables).config();
 
@@ -347,6 +358,43 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
     assert_eq!(config.providers.len(), 3);
     assert_eq!(config.models.aliases.len(), 2);
     assert_eq!(config.client_keys.len(), 1);
+}
+
+#[test]
+fn files_for_tls_are_read_and_tried() {
+    let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let (own, other) = (made("own"), made("other"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (cert, key) = (file("own.pem", &own.cert.pem()), file("own.key", &own.signing_key.serialize_pem()));
+    let foreign = file("other.key", &other.signing_key.serialize_pem());
+    let (words, broken) = (file("words", "no PEM at all"), file("broken", "-----BEGIN CERTIFICATE-----\nAA"));
+    let local = "[providers.a]\nkind='openai_compatible'\nbase_url='http://a/v1'\n";
+
+    let good = place(&format!("{local}ca_file='{cert}'\nclient_cert='{cert}'\nclient_key='{key}'")).config();
+    let faults = |lines: String| place(&format!("{local}{lines}")).faults().join("\n");
+
+    let dial = &good.providers["a"].dial;
+    assert!(dial.roots.len() == 1 && dial.identity.is_some());
+    for (lines, expected) in [
+        (format!("ca_file='{cert}.away'"), "cannot be read: entity not found"),
+        (format!("ca_file='{words}'"), "holds no certificate in PEM"),
+        (format!("ca_file='{broken}'"), "is damaged"),
+        (format!("client_cert='{cert}'"), "has no `client_key`"),
+        (format!("client_key='{key}'"), "has no `client_cert`"),
+        (format!("client_cert='{cert}'\nclient_key='{cert}'"), "holds no private key in PEM"),
+        (format!("client_cert='{cert}'\nclient_key='{foreign}'"), "does not belong to"),
+        ("proxy='https://p:1'".to_owned(), "has to start with http://, socks5:// or socks5h://"),
+    ] {
+        let found = faults(lines);
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    let demo = place("[providers.d]\nkind='demo'\nproxy='http://p:1'\nallow_private=true").faults();
+    assert_eq!(demo.len(), 2, "{demo:?}");
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn classify_table(table: &DeTable<'_>, shape: Option<&Shape>, strings: &mut Vec<
 fn classify(value: &Spanned<DeValue<'_>>, shape: Option<&Shape>, key: &str, strings: &mut Vec<(Range<usize>, Shown)>) {
     match (value.get_ref(), shape) {
         (DeValue::String(text), _) => {
-            let in_url = key == "base_url" && text.contains(['@', '?']);
+            let in_url = matches!(key, "base_url" | "proxy") && text.contains(['@', '?']);
             let in_default = text.contains("${") && text.contains(":-");
             let harmless = shape.is_some() && !in_url && !in_default;
             let shown = if harmless || is_bare_reference(text) { Shown::Yes } else { Shown::No };

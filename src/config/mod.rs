@@ -4,6 +4,7 @@
 //! into [`Config`] or into all the faults it found. A `Config` exists only if every name in it resolves.
 
 pub mod check;
+pub mod dial;
 pub mod discover;
 pub mod expand;
 pub mod fault;
@@ -87,6 +88,7 @@ pub struct Provider {
     pub idle_timeout: Duration,
     /// Calls in flight per endpoint, all keys together.
     pub max_concurrency: u32,
+    pub dial: dial::Dial,
     /// Extra request headers the operator wants sent, lower-case names.
     pub headers: Vec<(String, String)>,
     pub tags: Vec<String>,

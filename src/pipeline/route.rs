@@ -10,6 +10,7 @@ use crate::call::Caller;
 use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
 use crate::error::GatewayError;
 use crate::schema::Operation;
+use crate::upstream::dial::DialSettings;
 use crate::upstream::{Destination, Timeouts};
 
 /// How many near names a 404 lists.
@@ -230,11 +231,11 @@ fn demo_model(model: &str, operation: Operation) -> Option<&str> {
 
 fn destination(provider: &Provider, endpoint: &ProviderEndpoint) -> Destination {
     let timeouts = Timeouts {
-        connect: provider.connect_timeout,
         first_token: provider.first_token_timeout,
         reply: provider.reply_timeout,
         idle: provider.idle_timeout,
     };
-    Destination::of(endpoint.id.clone(), &provider.id, &endpoint.base_url, &provider.headers, timeouts)
+    let dial = DialSettings::of(provider.connect_timeout, &provider.dial);
+    Destination::of(endpoint.id.clone(), &provider.id, &endpoint.base_url, &provider.headers, timeouts, dial)
         .expect("config::check accepts only URLs and headers that parse")
 }

@@ -3,17 +3,17 @@
 //! What awc does silently is made loud here: a body that ends early, an answer without length, an old connection that
 //! the upstream had just closed. Redirects are never followed, so a provider's key stays with its host.
 
-mod dial;
+pub mod dial;
 pub mod judge;
 mod pieces;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use awc::http::{StatusCode, Uri};
 use bursar_actors::{EndpointId, ErrorClass, LearnedLimits, Secret};
@@ -23,7 +23,7 @@ use futures_util::Stream;
 pub use crate::error::Failure;
 use crate::providers::limits;
 use crate::schema::Operation;
-use dial::Dialer;
+use dial::{DialSettings, Resolver};
 pub use pieces::Pieces;
 
 /// Most bytes of an error body that are read; the rest only costs the connection.
@@ -43,13 +43,12 @@ pub struct Destination {
     /// Sent with every call; the key comes on top.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub timeouts: Timeouts,
+    pub dial: Arc<DialSettings>,
 }
 
-/// How long each phase of a call may take.
+/// How long each phase of a call may take once it has a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// DNS and TCP.
-    pub connect: Duration,
     /// From the request to the first meaningful event of a stream.
     pub first_token: Duration,
     /// From the request to the head of a reply that is not streamed.
@@ -66,6 +65,7 @@ impl Destination {
         base_url: &str,
         headers: &[(String, String)],
         timeouts: Timeouts,
+        dial: Arc<DialSettings>,
     ) -> Option<Self> {
         let uri = |path: &str| Uri::try_from(format!("{base_url}{path}")).ok();
         let own = [
@@ -85,6 +85,7 @@ impl Destination {
             embeddings: uri("/embeddings")?,
             headers: own.into_iter().chain(configured).map(header).collect::<Option<_>>()?,
             timeouts,
+            dial,
         })
     }
 
@@ -98,9 +99,17 @@ impl Destination {
 }
 
 /// One worker's way to all upstreams. Not `Send`: each worker has its own connections.
-#[derive(Default)]
 pub struct Upstream {
-    dialers: RefCell<HashMap<Duration, Dialer>>,
+    resolver: Arc<Resolver>,
+    /// By the id of the settings, which are let go when no route uses them any more.
+    clients: RefCell<HashMap<u64, (Weak<DialSettings>, awc::Client)>>,
+}
+
+impl Default for Upstream {
+    /// Asks the system's resolver for names.
+    fn default() -> Self {
+        Self::new(Resolver::system())
+    }
 }
 
 /// A 2xx answer whose body is still to be read.
@@ -115,8 +124,21 @@ pub struct Reply {
 }
 
 impl Upstream {
-    fn dialer(&self, connect_timeout: Duration) -> Dialer {
-        self.dialers.borrow_mut().entry(connect_timeout).or_insert_with(|| Dialer::new(connect_timeout)).clone()
+    /// Returns a way that asks `resolver` for names.
+    pub fn new(resolver: Arc<Resolver>) -> Self {
+        Self { resolver, clients: RefCell::default() }
+    }
+
+    fn client(&self, settings: &Arc<DialSettings>) -> awc::Client {
+        let mut clients = self.clients.borrow_mut();
+        if let Some((_, client)) = clients.get(&settings.id) {
+            return client.clone();
+        }
+        // Settings are new after a reload; what it replaced goes with its idle connections.
+        clients.retain(|_, (settings, _)| settings.strong_count() > 0);
+        let client = dial::client(settings.clone(), self.resolver.clone());
+        clients.insert(settings.id, (Arc::downgrade(settings), client.clone()));
+        client
     }
 
     /// Sends `body` and returns the answer if its status is 2xx, else what the refusal means.
@@ -131,17 +153,18 @@ impl Upstream {
         body: Bytes,
         head_by: Instant,
     ) -> Result<Reply, Failure> {
-        let dialer = self.dialer(destination.timeouts.connect);
+        let client = self.client(&destination.dial);
+        let uri = destination.uri(operation);
         let response = tokio::time::timeout_at(head_by.into(), async {
-            let opened = dialer.opened.get();
-            let sent = post(&dialer, destination, operation, secret, body.clone())?.await;
-            match sent {
-                // No new connection was made: the upstream closed an idle one as the request was on its way.
-                Err(SendRequestError::Connect(ConnectError::Disconnected)) if dialer.opened.get() == opened => {
-                    post(&dialer, destination, operation, secret, body)?.await.map_err(of_send_error)
+            let sent = post(&client, destination, uri, secret, body.clone())?;
+            let sent = match dial::noting_connections(sent).await {
+                // The upstream closed an idle connection as the request was on its way.
+                (Err(error), false) if dial::may_be_stale(&error) => {
+                    post(&client, destination, uri, secret, body)?.await
                 }
-                sent => sent.map_err(of_send_error),
-            }
+                (sent, _) => sent,
+            };
+            sent.map_err(|error| dial::of_send_error(&error, uri))
         })
         .await
         .map_err(|_| Failure::plain(ErrorClass::FirstByteTimeout, "no first byte from the upstream in time"))??;
@@ -150,13 +173,13 @@ impl Upstream {
 }
 
 fn post(
-    dialer: &Dialer,
+    client: &awc::Client,
     destination: &Destination,
-    operation: Operation,
+    uri: &Uri,
     secret: Option<&Secret>,
     body: Bytes,
 ) -> Result<awc::SendClientRequest, Failure> {
-    let mut request = dialer.client.post(destination.uri(operation)).no_decompress();
+    let mut request = client.post(uri).no_decompress();
     let headers = request.headers_mut();
     for (name, value) in &destination.headers {
         headers.insert(name.clone(), value.clone());
@@ -170,17 +193,6 @@ fn post(
         headers.insert(AUTHORIZATION, bearer);
     }
     Ok(request.send_body(body))
-}
-
-fn of_send_error(error: SendRequestError) -> Failure {
-    let class = match &error {
-        SendRequestError::Connect(ConnectError::Disconnected)
-        | SendRequestError::Send(_)
-        | SendRequestError::Response(_) => ErrorClass::StreamBroken,
-        _ => ErrorClass::ConnectFailed,
-    };
-    // The error's text names hosts and causes, never headers or bodies.
-    Failure::plain(class, format!("upstream call failed: {error}"))
 }
 
 async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {
@@ -232,14 +244,14 @@ impl Reply {
                 self.read += piece.len() as u64;
                 return Poll::Ready(Some(Ok(piece)));
             }
-            Some(Err(error)) => Some(format!("the upstream's answer broke off: {error}")),
+            Some(Err(error)) => Some(dial::of_body_error(&error)),
             None => self.length.filter(|length| self.read < *length).map(|length| {
-                let read = self.read;
-                format!("the upstream's answer ended after {read} of {length} bytes")
+                let why = format!("the upstream's answer ended after {} of {length} bytes", self.read);
+                Failure::plain(ErrorClass::StreamBroken, why)
             }),
         };
         self.over = true;
-        Poll::Ready(broken.map(|why| Err(Failure::plain(ErrorClass::StreamBroken, why))))
+        Poll::Ready(broken.map(Err))
     }
 
     /// Reads what is left in the background, within bounds, so that the connection can serve the next call.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_http::header::{HeaderName, HeaderValue};
 use bursar_actors::{EndpointId, KeyId, Secret, TeamId};
 
+use super::dial::dial;
 use super::{Checker, Taken};
 use crate::config::fault::Fault;
 use crate::config::layer::{child, item};
@@ -92,6 +93,7 @@ fn provider(
         idle_timeout: checker.duration(path, "idle_timeout", raw.idle_timeout.as_ref(), secs(60)),
         max_concurrency: checker.at_least_one(path, "max_concurrency", raw.max_concurrency, 400),
         headers: headers(checker, path, &raw.headers),
+        dial: dial(checker, path, kind, &raw),
         demo: demo(checker, path, kind, &raw),
         id,
         kind,
