@@ -6,8 +6,10 @@ mod data;
 pub mod init;
 mod list;
 mod providers;
+mod reload;
 pub mod serve;
 mod status;
+mod watch;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -75,6 +77,20 @@ enum Command {
         #[arg(long)]
         quiet: bool,
     },
+    /// Make the running gateway read its configuration again; says what changed, or what is wrong with it
+    ///
+    /// The gateway also does this by itself when a file changes, and on SIGHUP. A configuration with faults changes
+    /// nothing. Exit code: 0 taken over, 1 not.
+    Reload {
+        /// Form of the list of changes
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Look into the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Providers of the running gateway
     Providers {
         #[command(subcommand)]
@@ -88,6 +104,16 @@ enum Command {
 enum ProvidersCommand {
     /// List every endpoint and key with its state
     List {
+        /// Form of the list
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// List what a reload would change in the running gateway, and what needs a restart
+    Diff {
         /// Form of the list
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -123,6 +149,10 @@ pub fn run() -> ExitCode {
             init::run(&options, &settings.sources(), &mut io::stdin().lock(), &mut output)
         }
         Command::Status { output: form, quiet } => status::run(&settings.sources(), form, quiet, &mut output),
+        Command::Reload { output: form } => reload::run(&settings.sources(), form, &mut output),
+        Command::Config { command: ConfigCommand::Diff { output: form } } => {
+            reload::preview(&settings.sources(), form, &mut output)
+        }
         Command::Providers { command: ProvidersCommand::List { output: form } } => {
             providers::run(&settings.sources(), form, &mut output)
         }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::complain;
 use super::data::Data;
+use super::watch;
 use crate::config::load::{Sources, load};
 use crate::config::{Config, LogFormat, ProviderEndpoint};
 use crate::demo::Demo;
@@ -56,10 +57,14 @@ pub fn run(sources: &Sources) -> ExitCode {
             seed: rand::rng().random(),
         };
         let gateway = Gateway::open(&config, opening);
+        gateway.read_from(sources.clone());
         let server = http::serve(gateway.clone(), tcp, Some(socket))?;
         actix_rt::spawn(watch_actors(gateway.clone()));
+        actix_rt::spawn(watch::reload_on_hangup(gateway.clone()));
+        actix_rt::spawn(watch::reload_on_change(gateway.clone()));
         // Before anybody is told that the gateway is ready: from then on it may be told to stop.
         let signals = Signals::catch();
+        tokio::task::yield_now().await;
         announce(&config, &gateway, started.elapsed());
         until_stopped(gateway, server, signals).await
     });

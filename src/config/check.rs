@@ -57,6 +57,8 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         logs: logs(&raw.telemetry.logs),
         sources,
         warnings: Vec::new(),
+        origins: BTreeMap::new(),
+        files: Vec::new(),
     })
 }
 
@@ -97,6 +99,14 @@ impl Checker<'_> {
             help.push_str(&format!(" (did you mean `{near}`?)"));
         }
         self.report(path, Fault::error(message).help(help));
+    }
+
+    /// Returns `path` with the place where it was written, for a message about another place.
+    fn placed(&self, path: &str) -> String {
+        match self.origins.find(path) {
+            Some(origin) => format!("{path} ({})", origin.label()),
+            None => path.to_owned(),
+        }
     }
 
     /// Returns whether `id` is an identifier, and reports it if not.

@@ -3,6 +3,7 @@
 //! They are replaced after the TOML is parsed, so a value can never become a key or a table. What they stand for goes
 //! into the configuration and nowhere else: no message shows it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -16,7 +17,9 @@ use super::schema::{Shape, schema};
 pub struct Lookup {
     pub environment: BTreeMap<String, String>,
     /// What relative file names are relative to.
-    pub working_dir: PathBuf,
+    working_dir: PathBuf,
+    /// Files that references named so far, there or not.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 /// Why a string could not be expanded.
@@ -43,6 +46,16 @@ impl ReferenceError {
 }
 
 impl Lookup {
+    /// Looks up names in `environment` and files from `working_dir`.
+    pub fn new(environment: BTreeMap<String, String>, working_dir: PathBuf) -> Self {
+        Self { environment, working_dir, files: RefCell::default() }
+    }
+
+    /// Returns the files that references named, there or not.
+    pub fn files_read(self) -> Vec<PathBuf> {
+        self.files.into_inner()
+    }
+
     /// Returns `text` with its references replaced.
     ///
     /// A variable that is set but empty counts as unset where a default is given, as in a shell. What a reference
@@ -89,8 +102,10 @@ impl Lookup {
     }
 
     fn file(&self, path: &str) -> Result<String, ReferenceError> {
+        let whole = self.working_dir.join(path);
+        self.files.borrow_mut().push(whole.clone());
         // Secrets that are mounted as files usually end in a line feed that is not part of them.
-        std::fs::read_to_string(self.working_dir.join(path))
+        std::fs::read_to_string(whole)
             .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
             .map_err(|error| ReferenceError::File { path: path.to_owned(), reason: error.kind().to_string() })
     }
@@ -213,7 +228,7 @@ mod tests {
 
     fn lookup() -> Lookup {
         let environment = [("KEY", "sk-1"), ("EMPTY", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Lookup { environment: environment.into(), working_dir: PathBuf::from(".") }
+        Lookup::new(environment.into(), PathBuf::from("."))
     }
 
     #[test]
@@ -241,7 +256,7 @@ mod tests {
     fn a_file_gives_its_content_without_the_last_line_feed() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), "sk-9\n").unwrap();
-        let lookup = Lookup { environment: BTreeMap::new(), working_dir: folder.path().to_owned() };
+        let lookup = Lookup::new(BTreeMap::new(), folder.path().to_owned());
 
         assert_eq!(lookup.expand("${file:key}").unwrap(), "sk-9");
     }

@@ -55,6 +55,20 @@ impl Origins {
         self.spoiled.contains(path)
     }
 
+    /// Renumbers what stands in the list at `path`, because `by` elements have come before it.
+    pub fn shift(&mut self, path: &str, by: usize) {
+        let start = format!("{path}[");
+        let moved = |place: &str| {
+            let (index, rest) = place.strip_prefix(&start)?.split_once(']')?;
+            let index: usize = index.parse().ok()?;
+            Some(format!("{start}{}]{rest}", index + by))
+        };
+        let places = std::mem::take(&mut self.places).into_iter();
+        self.places = places.map(|(place, origin)| (moved(&place).unwrap_or(place), origin)).collect();
+        let spoiled = std::mem::take(&mut self.spoiled).into_iter();
+        self.spoiled = spoiled.map(|place| moved(&place).unwrap_or(place)).collect();
+    }
+
     /// Takes over what a stronger layer says.
     pub fn extend(&mut self, stronger: Self) {
         self.places.extend(stronger.places);

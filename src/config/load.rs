@@ -1,22 +1,24 @@
 //! Where settings come from, and which one wins.
 //!
-//! Weakest first: defaults (in `check`), providers found by their variables, `/etc/bursar/bursar.toml`, `./bursar.toml`
-//! or the files of `--config`, variables named `BURSAR__…`, `--set`, `--listen` and `--data`.
+//! Weakest first: defaults (in `check`), providers found by their variables, the files (see `files`), variables named
+//! `BURSAR__…`, `--set`, `--listen` and `--data`.
 //!
 //! Each layer is compared with the schema while its places are known, and handed to the `config` crate as a ready
 //! table. Its own sources are not used: the one for the environment lower-cases and guesses types, and overrides by
 //! path split at every dot, so an alias named "gpt-4.1" would not survive either. Its merge does what we want: tables
 //! join, lists and values replace.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
 use super::discover::{self, DEMO};
 use super::expand::{Lookup, expand_all};
 use super::fault::{Fault, Faults, Origin};
-use super::layer::{Layer, Origins, read};
+use super::files::Files;
+use super::layer::{Layer, Origins};
 use super::raw::RawConfig;
+use super::settings::labels;
 use super::{Config, check, overrides};
 
 /// Where the settings of one start come from.
@@ -81,15 +83,21 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
     }
 }
 
+/// Returns the data directory even where the configuration has faults, so that the running gateway can be found and
+/// told to read it again.
+pub fn data_path(sources: &Sources) -> PathBuf {
+    let config = load_into(sources, &mut Faults::default());
+    config.map_or_else(|| PathBuf::from("./data"), |config| config.storage.path)
+}
+
 fn load_into(sources: &Sources, faults: &mut Faults) -> Option<Config> {
-    let mut merged = Merged::default();
-    let mut named = read_files(sources, &mut merged, faults);
+    let Files { layers, names: mut named, watched, incomplete, .. } = Files::read(sources, faults);
     // What follows would only be misled by a file that is missing or is not TOML.
-    if merged.incomplete {
+    if incomplete {
         return None;
     }
-    let lookup =
-        Lookup { environment: sources.environment.iter().cloned().collect(), working_dir: sources.working_dir.clone() };
+    let mut merged = Merged { layers };
+    let lookup = Lookup::new(sources.environment.iter().cloned().collect(), sources.working_dir.clone());
     let found = discover::discover(&lookup.environment, &merged.table(faults)?, faults);
     merged.layers.insert(0, found.layer);
     named.extend(found.sources);
@@ -104,37 +112,12 @@ fn load_into(sources: &Sources, faults: &mut Faults) -> Option<Config> {
     let mut table = merged.table(faults)?;
     let mut origins = merged.origins();
     expand_all(&mut table, &lookup, &mut origins, faults);
+    let labels = labels(&table, &origins);
     let raw = deserialize(table, faults)?;
-    check::check(raw, origins, named, faults)
-}
-
-/// Adds the files' layers and returns their names.
-fn read_files(sources: &Sources, merged: &mut Merged, faults: &mut Faults) -> Vec<String> {
-    let mut wanted = vec![(sources.system_file.clone(), Must::Maybe)];
-    if sources.files.is_empty() {
-        wanted.push((PathBuf::from("bursar.toml"), Must::Maybe));
-    }
-    wanted.extend(sources.files.iter().map(|path| (path.clone(), Must::Exist)));
-
-    let mut named = Vec::new();
-    for (order, (path, must)) in wanted.into_iter().enumerate() {
-        let name = display_name(&path, &sources.working_dir);
-        match std::fs::read_to_string(sources.working_dir.join(&path)) {
-            Ok(text) => {
-                match read(&name, order, text.trim_start_matches('\u{feff}'), faults) {
-                    Some(layer) => merged.layers.push(layer),
-                    None => merged.incomplete = true,
-                }
-                named.push(name);
-            }
-            Err(error) if must == Must::Maybe && error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                faults.push(Fault::error(format!("{name} cannot be read: {error}")));
-                merged.incomplete = true;
-            }
-        }
-    }
-    named
+    let mut config = check::check(raw, origins, named, faults)?;
+    config.origins = labels;
+    config.files = watched.into_iter().chain(lookup.files_read()).collect();
+    Some(config)
 }
 
 /// Adds what environment and command line say. `None` where an internal merge fails.
@@ -165,23 +148,9 @@ fn command_layers(sources: &Sources, merged: &mut Merged, named: &mut Vec<String
     Some(())
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Must {
-    Exist,
-    Maybe,
-}
-
-/// Returns `path` as the operator would write it.
-fn display_name(path: &Path, working_dir: &Path) -> String {
-    path.strip_prefix(working_dir).unwrap_or(path).display().to_string()
-}
-
 /// The layers so far, weakest first.
-#[derive(Default)]
 struct Merged {
     layers: Vec<Layer>,
-    /// Whether a file is missing or could not be parsed.
-    incomplete: bool,
 }
 
 impl Merged {

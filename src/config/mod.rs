@@ -8,11 +8,14 @@ pub mod dial;
 pub mod discover;
 pub mod expand;
 pub mod fault;
+pub mod files;
 pub mod layer;
 pub mod load;
 pub mod overrides;
 pub mod raw;
+pub mod reload;
 pub mod schema;
+pub mod settings;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -39,6 +42,10 @@ pub struct Config {
     pub sources: Vec<String>,
     /// What the operator should know although it stops nothing.
     pub warnings: Vec<String>,
+    /// Where each value that somebody wrote came from, by the path that [`settings::settings`] gives it.
+    pub origins: BTreeMap<String, String>,
+    /// Every file whose change may change the configuration, there or not, and each `conf.d`.
+    pub files: Vec<PathBuf>,
 }
 
 /// `[server]`: the one port and its bounds.

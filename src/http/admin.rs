@@ -1,5 +1,6 @@
 //! The admin API: what the running gateway tells its operator, by socket or with the admin token.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::web::Data;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::auth::presented;
 use super::error::respond;
+use super::reload::{Refused, shown};
 use super::{Local, Worker, request_id};
 use crate::error::GatewayError;
 
@@ -19,6 +21,7 @@ pub async fn status(request: HttpRequest, worker: Data<Worker>) -> HttpResponse 
     }
     let gateway = &worker.gateway;
     let board = &gateway.actors.board;
+    let config = gateway.config.load();
     HttpResponse::Ok().json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -32,8 +35,9 @@ pub async fn status(request: HttpRequest, worker: Data<Worker>) -> HttpResponse 
         "endpoint_restarts": board.restarts(),
         "client_keys": gateway.clients.load().count(),
         "models": gateway.routes.load().public_models().len(),
-        "sources": gateway.sources,
-        "warnings": gateway.warnings,
+        "sources": config.sources,
+        "warnings": config.warnings,
+        "config_error": gateway.config_fault().as_deref(),
     }))
 }
 
@@ -46,6 +50,40 @@ pub async fn providers(request: HttpRequest, worker: Data<Worker>) -> HttpRespon
         Ok(endpoints) => HttpResponse::Ok().json(endpoints.iter().map(endpoint).collect::<Vec<_>>()),
         Err(_) => respond(&GatewayError::ShuttingDown, &request_id(&request)),
     }
+}
+
+/// `POST /admin/api/reload`: reads the configuration again and says what changed. 422 with all faults where it has any.
+pub async fn reload(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
+    if let Err(error) = authorize(&request, &worker) {
+        return respond(&error, &request_id(&request));
+    }
+    match Arc::clone(&worker.gateway).reload_from_sources("admin API").await {
+        Ok(changes) => {
+            let warnings = &worker.gateway.config.load().warnings;
+            HttpResponse::Ok().json(json!({ "changes": shown(&changes), "warnings": warnings }))
+        }
+        Err(refused) => refusal(&request, &refused),
+    }
+}
+
+/// `GET /admin/api/config/diff`: what a reload would change.
+pub async fn config_diff(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
+    if let Err(error) = authorize(&request, &worker) {
+        return respond(&error, &request_id(&request));
+    }
+    match worker.gateway.preview().await {
+        Ok((changes, warnings)) => HttpResponse::Ok().json(json!({ "changes": shown(&changes), "warnings": warnings })),
+        Err(refused) => refusal(&request, &refused),
+    }
+}
+
+fn refusal(request: &HttpRequest, refused: &Refused) -> HttpResponse {
+    let faults: Vec<String> = match refused {
+        Refused::Faults(faults) => faults.iter().map(ToString::to_string).collect(),
+        Refused::NoSources => vec!["this gateway was not started from files; there is nothing to read again".into()],
+        Refused::Stopping => return respond(&GatewayError::ShuttingDown, &request_id(request)),
+    };
+    HttpResponse::UnprocessableEntity().json(json!({ "faults": faults }))
 }
 
 fn endpoint(status: &EndpointStatus) -> Value {

@@ -10,6 +10,7 @@ use bursar_actors::{
 };
 
 use super::auth::ClientKeys;
+use super::reload::Reloads;
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
 use crate::pipeline::drain::Drain;
 use crate::pipeline::route::Routes;
@@ -31,8 +32,9 @@ pub struct Gateway {
     pub drain: Arc<Drain>,
     /// BLAKE3 of the admin token; without one, only the socket lets anybody in.
     pub admin_token: Option<blake3::Hash>,
-    pub sources: Vec<String>,
-    pub warnings: Vec<String>,
+    /// What is in force: the last configuration without faults, but for what needs a restart.
+    pub config: ArcSwap<Config>,
+    pub(super) reloads: Reloads,
 }
 
 /// What a gateway is opened with besides its configuration.
@@ -48,15 +50,9 @@ pub struct Opening {
 impl Gateway {
     /// Starts the actors and builds the snapshots. Needs a running actix system.
     pub fn open(config: &Config, opening: Opening) -> Arc<Self> {
-        let endpoints = config.providers.values().flat_map(|provider| {
-            provider.endpoints.iter().map(|endpoint| endpoint_spec(provider, endpoint, &config.balancing))
-        });
-        let options = SystemOptions {
-            endpoints: endpoints.collect(),
-            clock: opening.clock,
-            seed: opening.seed,
-            chance_for: None,
-        };
+        let endpoints = endpoint_specs(config);
+        let options =
+            SystemOptions { endpoints: endpoints.clone(), clock: opening.clock, seed: opening.seed, chance_for: None };
         Arc::new(Self {
             listen: opening.listen,
             workers: config.server.workers,
@@ -68,10 +64,18 @@ impl Gateway {
             metrics: Arc::new(Metrics::new()),
             drain: Arc::new(Drain::new(config.server.shutdown_grace)),
             admin_token: opening.admin_token,
-            sources: config.sources.clone(),
-            warnings: config.warnings.clone(),
+            config: ArcSwap::from_pointee(config.clone()),
+            reloads: Reloads::new(endpoints),
         })
     }
+}
+
+/// Returns what the actors have to know of every endpoint.
+pub(super) fn endpoint_specs(config: &Config) -> Vec<EndpointSpec> {
+    let of_provider = |provider: &Provider| -> Vec<EndpointSpec> {
+        provider.endpoints.iter().map(|endpoint| endpoint_spec(provider, endpoint, &config.balancing)).collect()
+    };
+    config.providers.values().flat_map(of_provider).collect()
 }
 
 fn endpoint_spec(provider: &Provider, endpoint: &ProviderEndpoint, balancing: &Balancing) -> EndpointSpec {

@@ -10,6 +10,7 @@ mod gateway;
 mod health;
 mod inference;
 mod models;
+mod reload;
 mod sse;
 
 use std::any::Any;
@@ -35,6 +36,7 @@ use crate::error::GatewayError;
 use crate::pipeline::Pipeline;
 use crate::upstream::Upstream;
 pub use gateway::{Gateway, Opening};
+pub use reload::Refused;
 
 /// Time a client has for its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -108,6 +110,8 @@ pub fn routes(config: &mut ServiceConfig) {
     config.service(read_only("/metrics", web::to(health::metrics)));
     config.service(read_only("/admin/api/status", web::to(admin::status)));
     config.service(read_only("/admin/api/providers", web::to(admin::providers)));
+    config.service(read_only("/admin/api/config/diff", web::to(admin::config_diff)));
+    config.service(post("/admin/api/reload", web::to(admin::reload)));
     for prefix in ["/v1", "/openai/v1", ""] {
         let at = |path: &str| format!("{prefix}{path}");
         config.service(post(&at("/chat/completions"), web::to(inference::chat_completions)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_actors::{Candidate, RetryBudget, Strategy};
+use tokio::sync::watch;
 
 use crate::call::Caller;
 use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
@@ -62,6 +63,18 @@ pub struct Routes {
     pub request_timeout: Duration,
     pub sse_keepalive: Duration,
     pub max_body: usize,
+    /// Closes when the last request that uses this snapshot lets go of it.
+    in_use: watch::Sender<()>,
+}
+
+/// Ends when nobody uses a snapshot any more.
+pub struct Unused(watch::Receiver<()>);
+
+impl Unused {
+    /// Waits for it; nothing is ever sent, only the sender's end counts.
+    pub async fn wait(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 impl Route {
@@ -93,6 +106,7 @@ impl Routes {
             request_timeout: config.server.request_timeout,
             sse_keepalive: config.server.sse_keepalive,
             max_body: config.server.max_body,
+            in_use: watch::Sender::new(()),
         };
         for alias in config.models.aliases.values() {
             let (candidates, destinations) = routes.spread(&alias.targets);
@@ -130,6 +144,11 @@ impl Routes {
         names.sort();
         let near = names.into_iter().take(NEAR_MAX).map(|(_, name)| name).collect();
         GatewayError::ModelNotFound { asked: asked.into(), near }
+    }
+
+    /// Returns what ends once this snapshot is dropped.
+    pub fn unused(&self) -> Unused {
+        Unused(self.in_use.subscribe())
     }
 
     /// Returns the route of the alias `name`.

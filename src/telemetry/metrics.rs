@@ -56,6 +56,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     errors: IntCounterVec,
     attempts: IntCounterVec,
+    reloads: IntCounterVec,
     tokens: IntCounterVec,
     duration: HistogramVec,
     first_token: HistogramVec,
@@ -100,6 +101,7 @@ impl Metrics {
             ),
             errors: counters("bursar_errors_total", "Failed requests by error code", &["code"]),
             attempts: counters("bursar_attempts_total", "Upstream calls by outcome", &["endpoint", "outcome"]),
+            reloads: counters("bursar_config_reload_total", "Configurations read again, by result", &["result"]),
             tokens: counters(
                 "bursar_tokens_total",
                 "Tokens by kind, as upstreams report them",
@@ -136,6 +138,11 @@ impl Metrics {
     /// Counts one upstream call out.
     pub fn attempt(&self, endpoint: &str, outcome: &str) {
         self.attempts.with_label_values(&[endpoint, outcome]).inc();
+    }
+
+    /// Counts a configuration that was read again, and taken over or not.
+    pub fn reloaded(&self, taken_over: bool) {
+        self.reloads.with_label_values(&[if taken_over { "ok" } else { "error" }]).inc();
     }
 
     /// Counts a request out.

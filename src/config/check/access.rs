@@ -90,6 +90,7 @@ pub fn client_keys(
             Some(id) => {
                 checker.is_id(&child(&path, "id"), id);
                 if let Some(first) = ids.take(id, &path) {
+                    let first = checker.placed(&first);
                     checker.fault(&child(&path, "id"), format!("client key id `{id}` is taken by {first}"));
                 }
             }
@@ -103,6 +104,7 @@ pub fn client_keys(
         warn_of_misspelt_models(checker, &child(&path, "models"), &raw.models, aliases, providers);
         let Some(hash) = hash(checker, &path, &raw) else { continue };
         if let Some(first) = hashes.take(&blake3::Hash::from_bytes(hash).to_hex(), &path) {
+            let first = checker.placed(&first);
             checker.fault(&path, format!("{path} is the same key as {first}"));
         }
         keys.push(ClientKey { id: raw.id.unwrap_or_default(), team, hash, models: raw.models });

@@ -173,6 +173,7 @@ fn one_endpoint(
 
 fn take_endpoint(checker: &mut Checker<'_>, taken: &mut Taken, id: &str, path: &str) {
     if let Some(first) = taken.take(id, path) {
+        let first = checker.placed(&first);
         checker.fault(path, format!("endpoint id `{id}` is taken by {first}"));
     }
 }
@@ -293,6 +294,7 @@ fn is_key(checker: &mut Checker<'_>, path: &str, id: &str, value: &str) -> bool 
 
 fn add_key(checker: &mut Checker<'_>, keys: &mut Vec<ProviderKey>, taken: &mut Taken, key: ProviderKey, path: &str) {
     if let Some(first) = taken.take(key.id.as_str(), path) {
+        let first = checker.placed(&first);
         checker.fault(&child(path, "id"), format!("key id `{}` is taken by {first}", key.id));
     }
     // Two entries for one key would each be given the whole of its rate limit.

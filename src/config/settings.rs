@@ -1,0 +1,284 @@
+//! A configuration as a flat list of settings, each with where it came from: for people to read and for comparing two.
+//!
+//! The list is made from the checked configuration, so it has defaults too and `15m` equals `900s`. Elements of lists go
+//! by their id (`providers.openai.keys.team_a.weight`), so that a key that moved in its file is still the same. Secrets
+//! are shown as `…`; a hash of each stays beside it, or a rotated key would look unchanged.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use bursar_actors::Strategy;
+use toml::{Table, Value};
+
+use super::layer::{Origins, child, item};
+use super::{Balancing, Config, LogFormat, Models, Provider, ProviderEndpoint, ProviderKind, Target};
+
+/// What a secret looks like.
+const MASK: &str = "…";
+/// Origin of what nobody wrote.
+pub const DEFAULT: &str = "default";
+
+/// One value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub path: String,
+    /// As a person would write it; `…` for a secret.
+    pub value: String,
+    /// `bursar.toml:12:9`, `env BURSAR__…`, `--set …` or `default`.
+    pub origin: String,
+    /// Of a secret, to compare it.
+    pub fingerprint: Option<[u8; 32]>,
+}
+
+/// Returns where each value of the merged `table` came from, by the path that [`settings`] gives it.
+pub fn labels(table: &Table, origins: &Origins) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    label_table(table, "", "", origins, &mut labels);
+    labels
+}
+
+fn label_table(table: &Table, raw: &str, shown: &str, origins: &Origins, labels: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        label(value, &child(raw, key), &child(shown, key), origins, labels);
+    }
+}
+
+fn label(value: &Value, raw: &str, shown: &str, origins: &Origins, labels: &mut BTreeMap<String, String>) {
+    let origin = origins.find(raw).map_or_else(|| "built-in".to_owned(), |origin| origin.label());
+    labels.insert(shown.to_owned(), origin);
+    match value {
+        Value::Table(table) => label_table(table, raw, shown, origins, labels),
+        Value::Array(list) => {
+            for (index, element) in list.iter().enumerate() {
+                let shown = match element.get("id").and_then(Value::as_str) {
+                    Some(id) => child(shown, id),
+                    None => item(shown, index),
+                };
+                label(element, &item(raw, index), &shown, origins, labels);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns every setting of `config`, sorted by path.
+pub fn settings(config: &Config) -> Vec<Setting> {
+    let mut list = List { origins: &config.origins, settings: Vec::new() };
+    list.server(config);
+    for provider in config.providers.values() {
+        list.provider(provider);
+    }
+    list.balancing(&config.balancing);
+    list.models(&config.models);
+    for team in config.teams.values() {
+        let path = child("teams", team.id.as_str());
+        list.put(&child(&path, "name"), &team.name);
+        list.words(&child(&path, "models"), &team.models);
+    }
+    for key in &config.client_keys {
+        let path = child("client_keys", &key.id);
+        let written = [child(&path, "value"), child(&path, "hash")];
+        let written = written.iter().find(|path| config.origins.contains_key(*path)).unwrap_or(&written[0]);
+        list.secret(written, written, &key.hash);
+        list.put(&child(&path, "team"), &key.team);
+        if !key.models.is_empty() {
+            list.words(&child(&path, "models"), &key.models);
+        }
+    }
+    list.put("auth.require_key", config.auth.require_key);
+    let mut settings = list.settings;
+    settings.sort_by(|a, b| a.path.cmp(&b.path));
+    settings
+}
+
+struct List<'c> {
+    origins: &'c BTreeMap<String, String>,
+    settings: Vec<Setting>,
+}
+
+impl List<'_> {
+    fn origin(&self, path: &str) -> String {
+        self.origins.get(path).cloned().unwrap_or_else(|| DEFAULT.to_owned())
+    }
+
+    fn put(&mut self, path: &str, value: impl Display) {
+        let (path, origin) = (path.to_owned(), self.origin(path));
+        let value = value.to_string();
+        self.settings.push(Setting { path, value, origin, fingerprint: None });
+    }
+
+    fn time(&mut self, table: &str, key: &str, value: Duration) {
+        self.put(&child(table, key), humantime::format_duration(value));
+    }
+
+    fn words<T: Display>(&mut self, path: &str, words: &[T]) {
+        let words: Vec<String> = words.iter().map(|word| format!("{:?}", word.to_string())).collect();
+        self.put(path, format!("[{}]", words.join(", ")));
+    }
+
+    fn optional(&mut self, path: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.put(path, value);
+        }
+    }
+
+    /// Adds a secret whose value was `written` elsewhere, as that of a pool.
+    fn secret(&mut self, path: &str, written: &str, value: &[u8]) {
+        let fingerprint = Some(*blake3::hash(value).as_bytes());
+        let (path, origin) = (path.to_owned(), self.origin(written));
+        self.settings.push(Setting { path, value: MASK.to_owned(), origin, fingerprint });
+    }
+
+    fn server(&mut self, config: &Config) {
+        let server = &config.server;
+        self.put("server.listen", server.listen);
+        self.put("server.workers", server.workers);
+        self.time("server", "shutdown_grace", server.shutdown_grace);
+        self.put("server.max_body", size(server.max_body));
+        self.time("server", "request_timeout", server.request_timeout);
+        self.time("server", "sse_keepalive", server.sse_keepalive);
+        self.put("storage.path", config.storage.path.display());
+        let format = match config.logs.format {
+            LogFormat::Auto => "auto",
+            LogFormat::Pretty => "pretty",
+            LogFormat::Json => "json",
+        };
+        self.put("telemetry.logs.format", format);
+        self.put("telemetry.logs.level", config.logs.level.as_str().to_ascii_lowercase());
+        self.put("telemetry.logs.access_log", config.logs.access_log);
+    }
+
+    fn provider(&mut self, provider: &Provider) {
+        let path = child("providers", &provider.id);
+        let at = |key: &str| child(&path, key);
+        self.put(&at("kind"), kind(provider.kind));
+        self.optional(&at("region"), provider.region.as_ref());
+        self.put(&at("self_hosted"), provider.self_hosted);
+        self.time(&path, "connect_timeout", provider.connect_timeout);
+        self.time(&path, "first_token_timeout", provider.first_token_timeout);
+        self.time(&path, "reply_timeout", provider.reply_timeout);
+        self.time(&path, "idle_timeout", provider.idle_timeout);
+        self.put(&at("max_concurrency"), provider.max_concurrency);
+        if !provider.tags.is_empty() {
+            self.words(&at("tags"), &provider.tags);
+        }
+        for (name, value) in &provider.headers {
+            let header = child(&at("headers"), name);
+            self.secret(&header, &header, value.as_bytes());
+        }
+        self.endpoints(&path, &provider.endpoints, provider.demo.is_some());
+        for key in &provider.keys {
+            self.key(&path, key);
+        }
+        let Some(demo) = &provider.demo else { return };
+        self.put(&at("seed"), demo.seed);
+        self.put(&at("error_rate"), demo.error_rate);
+        let latency = at("latency");
+        self.time(&latency, "first_token", demo.first_token);
+        self.time(&latency, "per_token", demo.per_token);
+        self.put(&child(&latency, "jitter"), demo.jitter);
+    }
+
+    /// A demo provider's address is made up at each start, so it is no setting.
+    fn endpoints(&mut self, path: &str, endpoints: &[ProviderEndpoint], demo: bool) {
+        if demo {
+            return;
+        }
+        let list = child(path, "endpoints");
+        if !self.origins.contains_key(&list)
+            && let [only] = endpoints
+        {
+            self.put(&child(path, "base_url"), &only.base_url);
+            return;
+        }
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let named = child(&list, endpoint.id.as_str());
+            // One without an id of its own stands in the file by its number.
+            let here = if self.origins.contains_key(&named) { named } else { item(&list, index) };
+            self.put(&child(&here, "base_url"), &endpoint.base_url);
+            self.put(&child(&here, "weight"), endpoint.weight);
+            self.optional(&child(&here, "region"), endpoint.region.as_ref());
+        }
+    }
+
+    fn key(&mut self, provider: &str, key: &super::ProviderKey) {
+        let path = child(&child(provider, "keys"), key.id.as_str());
+        let value = child(&path, "value");
+        let of_pool = !self.origins.contains_key(&path);
+        let written = if of_pool { child(provider, "key_pool") } else { value.clone() };
+        self.secret(&value, &written, key.value.expose().as_bytes());
+        self.put(&child(&path, "weight"), key.weight);
+        self.optional(&child(&path, "rpm"), key.rpm);
+        self.optional(&child(&path, "tpm"), key.tpm);
+        self.words(&child(&path, "models"), &key.models);
+        if !key.deny.is_empty() {
+            self.words(&child(&path, "deny"), &key.deny);
+        }
+        if !key.teams.is_empty() {
+            self.words(&child(&path, "teams"), &key.teams);
+        }
+    }
+
+    fn balancing(&mut self, balancing: &Balancing) {
+        let Balancing { retry, breaker, rest, .. } = balancing;
+        self.put("balancing.strategy", strategy(balancing.strategy));
+        self.put("balancing.headroom", balancing.headroom);
+        self.put("balancing.retry.max_attempts", retry.max_attempts);
+        self.time("balancing.retry.backoff", "base", retry.backoff_base);
+        self.time("balancing.retry.backoff", "max", retry.backoff_max);
+        self.put("balancing.retry.budget.share", retry.budget_share);
+        self.put("balancing.retry.budget.per_second", retry.budget_per_second);
+        self.put("balancing.breaker.open_after", breaker.open_after);
+        self.time("balancing.breaker", "window", breaker.window);
+        self.put("balancing.breaker.min_requests", breaker.min_requests);
+        self.time("balancing.breaker", "open_for", breaker.open_for);
+        self.time("balancing.breaker", "open_for_max", breaker.open_for_max);
+        self.time("balancing.rest", "quota_spent", rest.quota_spent);
+    }
+
+    fn models(&mut self, models: &Models) {
+        self.put("models.allow_direct", models.allow_direct);
+        self.optional("models.default", models.default.as_ref());
+        for alias in models.aliases.values() {
+            let path = child("models.alias", &alias.name);
+            self.optional(&child(&path, "description"), alias.description.as_ref());
+            self.put(&child(&path, "strategy"), strategy(alias.strategy));
+            for (index, Target { provider, model, weight }) in alias.targets.iter().enumerate() {
+                let here = item(&child(&path, "targets"), index);
+                self.put(&child(&here, "provider"), provider);
+                self.put(&child(&here, "model"), model);
+                self.put(&child(&here, "weight"), weight);
+            }
+            if !alias.fallback.is_empty() {
+                self.words(&child(&path, "fallback"), &alias.fallback);
+            }
+        }
+    }
+}
+
+fn kind(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::OpenAi => "openai",
+        ProviderKind::OpenAiCompatible => "openai_compatible",
+        ProviderKind::Demo => "demo",
+    }
+}
+
+fn strategy(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::P2cEwma => "p2c_ewma",
+        Strategy::Weighted => "weighted",
+        Strategy::LeastInflight => "least_inflight",
+        Strategy::RoundRobin => "round_robin",
+        Strategy::Ordered => "ordered",
+    }
+}
+
+fn size(bytes: usize) -> String {
+    match bytes {
+        bytes if bytes % 1_000_000 == 0 => format!("{}MB", bytes / 1_000_000),
+        bytes if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
+        bytes => bytes.to_string(),
+    }
+}
