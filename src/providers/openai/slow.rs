@@ -112,9 +112,6 @@ fn tool_delta(tool: &mut Value, state: &mut ChoiceState, seed: &str) -> bool {
         }
     };
     tool["index"] = json!(position);
-    if !tool.get(body).is_some_and(Value::is_object) {
-        tool[body] = json!({});
-    }
     if opens {
         open(tool, body, &format!("{seed}/{}/{position}", state.index));
     } else {
@@ -128,8 +125,9 @@ fn tool_delta(tool: &mut Value, state: &mut ChoiceState, seed: &str) -> bool {
     *tool != before
 }
 
-/// Completes the first delta of a call.
+/// Completes the first delta of a call, or a whole call.
 fn open(tool: &mut Value, body: &str, seed: &str) {
+    shape_body(tool, body);
     if hash_of(tool.get("id")).is_none() {
         tool["id"] = json!(format!("call_{:016x}", identity(seed).unwrap_or_default()));
     }
@@ -141,8 +139,16 @@ fn open(tool: &mut Value, body: &str, seed: &str) {
     }
 }
 
+/// Makes the body of a call an object.
+fn shape_body(tool: &mut Value, body: &str) {
+    if !tool.get(body).is_some_and(Value::is_object) {
+        tool[body] = json!({});
+    }
+}
+
 /// Strips what a later delta must not repeat, because clients append it.
 fn follow(tool: &mut Value, body: &str, id: Option<u64>, name: Option<u64>, known: &Tool) {
+    shape_body(tool, body);
     let fragment = name.is_some() && id.is_none() && name != known.name && !known.has_arguments;
     if let Some(fields) = tool.as_object_mut() {
         fields.remove("id");
