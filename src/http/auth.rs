@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::HeaderValue;
 
 use crate::call::Caller;
 use crate::config::Config;
@@ -64,13 +64,24 @@ fn narrow(own: &[String], team: &[String]) -> Vec<String> {
 
 /// Returns the key as the client sent it.
 pub fn presented(request: &HttpRequest) -> Option<&str> {
-    let headers = request.headers();
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|text| {
-        let (scheme, key) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    key_in(|name| request.headers().get(name).map(HeaderValue::as_bytes))
+}
+
+/// Returns the key among headers that are looked up by their lower-case name.
+///
+/// An empty bearer token does not hide a key in another header: SDKs send one where theirs is set to "".
+pub fn key_in<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<&'h str> {
+    let text = |name: &str| {
+        let value = header(name)?;
+        let visible = value.iter().all(|&byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+        std::str::from_utf8(value).ok().filter(|_| visible)
+    };
+    let key = |text: &'h str| Some(text.trim()).filter(|key| !key.is_empty());
+    let bearer = text("authorization").and_then(|text| {
+        let (scheme, rest) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key(rest))?
     });
-    let other = || KEY_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    bearer.or_else(other).filter(|key| !key.is_empty())
+    bearer.or_else(|| KEY_HEADERS.iter().find_map(|name| key(text(name)?)))
 }
 
 #[cfg(test)]
@@ -98,6 +109,14 @@ mod tests {
             let request = TestRequest::default().insert_header((name, value)).to_http_request();
             assert_eq!(presented(&request), None, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn an_empty_bearer_token_does_not_hide_a_key_in_another_header() {
+        let request =
+            TestRequest::default().insert_header(("authorization", "Bearer ")).insert_header(("api-key", "sk-1"));
+
+        assert_eq!(presented(&request.to_http_request()), Some("sk-1"));
     }
 
     #[test]

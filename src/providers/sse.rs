@@ -365,6 +365,22 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_is_the_same_however_the_bytes_are_cut() {
+        for (payload, is_read) in [(EVENT_MAX - 8, true), (EVENT_MAX - 7, false)] {
+            let event = [&b"data: "[..], &vec![b'x'; payload], b"\n\n"].concat();
+            for cut in [0, 1, payload, event.len() - 2, event.len() - 1] {
+                let mut reader = SseReader::new();
+                reader.feed(Bytes::copy_from_slice(&event[..cut]));
+                let early = reader.next_event();
+                reader.feed(Bytes::copy_from_slice(&event[cut..]));
+                let late = reader.next_event();
+
+                assert_eq!(early.or(late).is_some_and(|item| item.is_ok()), is_read, "{payload} bytes, cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
     fn a_large_event_in_small_pieces_is_read_in_linear_time() {
         let mut reader = SseReader::new();
         let piece = Bytes::from(vec![b'x'; 64]);

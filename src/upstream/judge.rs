@@ -46,25 +46,26 @@ pub fn judge_error_value(payload: &[u8], phase: Phase) -> Failure {
 }
 
 fn failure(class: ErrorClass, retry_after: Option<Duration>, status: Option<u16>, report: Report) -> Failure {
+    let scrubbed = scrub::scrub(&report.message);
     let message = if report.html {
         "the provider answered with a web page".to_owned()
-    } else if report.message.is_empty() {
+    } else if scrubbed.is_empty() {
         status.map_or_else(
             || "the provider gave no reason".to_owned(),
             |status| format!("the provider answered {status} without a reason"),
         )
     } else {
-        scrub::scrub(&report.message)
+        scrubbed
     };
-    let short = |text: String| scrub::scrub(&text);
+    let short = |text: String| Some(scrub::scrub(&text)).filter(|text| !text.is_empty());
     Failure {
         class,
         retry_after,
         status,
         message,
-        kind: report.kind.map(short),
-        code: report.code.map(short),
-        param: report.param.map(short),
+        kind: report.kind.and_then(short),
+        code: report.code.and_then(short),
+        param: report.param.and_then(short),
         limits: LearnedLimits::default(),
     }
 }

@@ -94,6 +94,10 @@ pub(super) struct ToolDelta {
     pub(super) typed: bool,
     pub(super) custom: bool,
     pub(super) arguments: Arguments,
+    /// Something only the slow path can judge.
+    odd: bool,
+    /// A body, of either kind, has been seen.
+    body_seen: bool,
 }
 
 /// Tool deltas of one chunk that are looked at without building the chunk.
@@ -184,6 +188,8 @@ impl<'de> Fold<'de> for ChunkFacts {
     fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "choices" => {
+                // Given twice, both would be counted here while a client sees the last only.
+                self.odd |= self.has_choices;
                 self.has_choices = true;
                 map.next_value_seed(Array(self, PhantomData::<Choice>))
             }
@@ -222,13 +228,18 @@ impl Items<Choice> for ChunkFacts {
         self.choices += 1;
         self.odd |= choice.index.is_none() || choice.odd || self.tool_count > 0 && choice.tool_count > 0;
         self.meaningful |= choice.meaningful;
-        self.finish = choice.finish.or(self.finish);
+        let failed = self.finish == Some(Finish::Error);
+        self.finish = choice.finish.filter(|_| !failed).or(self.finish);
         if choice.tool_count > 0 {
             (self.tools, self.tool_count) = (choice.tools, choice.tool_count);
         }
         if let Some(usage) = choice.usage.filter(|_| self.place <= UsagePlace::Choice) {
             (self.raw_usage, self.place) = (Some(usage), UsagePlace::Choice);
         }
+    }
+
+    fn misshapen(&mut self) {
+        self.has_choices = false;
     }
 }
 
@@ -254,6 +265,8 @@ pub(super) struct Choice {
     meaningful: bool,
     finish: Option<Finish>,
     odd: bool,
+    delta_seen: bool,
+    tools_seen: bool,
     tools: [ToolDelta; TOOLS_MAX],
     tool_count: u32,
     usage: Option<RawUsage>,
@@ -264,6 +277,8 @@ impl<'de> Fold<'de> for Choice {
         match key {
             "index" => self.index = raw(map)?.parse().ok(),
             "delta" | "message" => {
+                self.odd |= self.delta_seen;
+                self.delta_seen = true;
                 let mut delta = Delta(self);
                 map.next_value_seed(Object(&mut delta))?;
             }
@@ -277,6 +292,10 @@ impl<'de> Fold<'de> for Choice {
             _ => skip(map)?,
         }
         Ok(())
+    }
+
+    fn misshapen(&mut self) {
+        self.odd = true;
     }
 }
 
@@ -304,6 +323,11 @@ impl Items<ToolDelta> for Choice {
         }
         self.tool_count += 1;
         self.meaningful = true;
+        self.odd |= tool.odd;
+    }
+
+    fn misshapen(&mut self) {
+        self.odd = true;
     }
 }
 
@@ -320,13 +344,17 @@ impl<'de> Fold<'de> for Delta<'_> {
             "reasoning_content" | "reasoning" | "refusal" | "reasoning_details" | "audio" | "function_call" => {
                 self.0.meaningful |= has_text(raw(map)?);
             }
-            "tool_calls" => map.next_value_seed(Array(&mut *self.0, PhantomData::<ToolDelta>))?,
+            "tool_calls" => {
+                self.0.odd |= self.0.tools_seen;
+                self.0.tools_seen = true;
+                map.next_value_seed(Array(&mut *self.0, PhantomData::<ToolDelta>))?;
+            }
             _ => skip(map)?,
         }
         Ok(())
     }
 
-    fn null(&mut self) {
+    fn misshapen(&mut self) {
         self.0.odd = true;
     }
 }
@@ -335,30 +363,53 @@ impl<'de> Fold<'de> for ToolDelta {
     fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "index" => self.index = raw(map)?.parse().ok(),
-            "id" => self.id = identity(raw(map)?),
+            "id" => {
+                let value = raw(map)?;
+                self.odd |= !is_plain(value);
+                self.id = identity(value);
+            }
             "type" => {
                 let value = raw(map)?;
                 self.typed = value.starts_with('"');
+                self.odd |= !is_plain(value);
                 self.custom |= value == "\"custom\"";
             }
             "function" | "custom" => {
-                self.custom |= key == "custom";
-                let mut function = Function(self);
-                map.next_value_seed(Object(&mut function))?;
+                let kind = if key == "custom" { Body::Custom } else { Body::Function };
+                self.odd |= self.body_seen;
+                self.body_seen = true;
+                self.custom |= kind == Body::Custom;
+                let mut body = Function(self, kind);
+                map.next_value_seed(Object(&mut body))?;
             }
             _ => skip(map)?,
         }
         Ok(())
     }
+
+    fn misshapen(&mut self) {
+        self.odd = true;
+    }
 }
 
-struct Function<'f>(&'f mut ToolDelta);
+/// Which of its two bodies a tool call has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Function,
+    Custom,
+}
+
+struct Function<'f>(&'f mut ToolDelta, Body);
 
 impl<'de> Fold<'de> for Function<'_> {
     fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "name" => self.0.name = identity(raw(map)?),
-            "arguments" | "input" => {
+            "name" => {
+                let value = raw(map)?;
+                self.0.odd |= !is_plain(value);
+                self.0.name = identity(value);
+            }
+            "arguments" | "input" if (key == "input") == (self.1 == Body::Custom) => {
                 let value = raw(map)?;
                 self.0.arguments = match value {
                     "\"\"" => Arguments::Empty,
@@ -370,6 +421,16 @@ impl<'de> Fold<'de> for Function<'_> {
         }
         Ok(())
     }
+
+    fn misshapen(&mut self) {
+        self.0.odd = true;
+    }
+}
+
+/// Returns whether a JSON text is null, or a string in the one spelling that needs no escapes: what is spelt otherwise
+/// has another [`identity`] once it is parsed.
+fn is_plain(value: &str) -> bool {
+    value == "null" || value.starts_with('"') && !value.contains('\\')
 }
 
 /// Returns whether a JSON text holds any output: not null, not empty.

@@ -14,8 +14,8 @@ pub(super) trait Fold<'de> {
     /// Takes one member's value from `map`; must take exactly one.
     fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 
-    /// The value is null.
-    fn null(&mut self) {}
+    /// The value is no object.
+    fn misshapen(&mut self) {}
 }
 
 /// Takes the next value as its own text.
@@ -55,31 +55,37 @@ impl<'de, F: Fold<'de>> Visitor<'de> for Object<'_, F> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.0.null();
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 }
@@ -91,6 +97,9 @@ pub(super) struct Array<'f, F, I>(pub(super) &'f mut F, pub(super) PhantomData<I
 pub(super) trait Items<I> {
     fn begin(&mut self) -> I;
     fn end(&mut self, item: I);
+
+    /// The value is neither an array nor null.
+    fn misshapen(&mut self) {}
 }
 
 impl<'de, F: Items<I>, I: Fold<'de>> DeserializeSeed<'de> for Array<'_, F, I> {
@@ -120,6 +129,7 @@ impl<'de, F: Items<I>, I: Fold<'de>> Visitor<'de> for Array<'_, F, I> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        self.0.misshapen();
         Ok(())
     }
 
@@ -128,22 +138,27 @@ impl<'de, F: Items<I>, I: Fold<'de>> Visitor<'de> for Array<'_, F, I> {
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.0.misshapen();
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 mod encode;
 mod facts;
 mod fold;
+mod lenient;
 mod repair;
 mod slow;
 mod usage;

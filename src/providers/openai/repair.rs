@@ -110,7 +110,7 @@ impl StreamRepair {
             return Ok((Action::Error, ChunkFacts { error: true, ..facts }));
         }
         self.usage = facts.usage.or(self.usage);
-        let action = self.decide(event, &facts);
+        let action = self.decide(event, &facts)?;
         self.output_seen |= facts.meaningful;
         Ok((action, facts))
     }
@@ -130,27 +130,28 @@ impl StreamRepair {
         StreamEnd::CompleteWithoutDone(tail.into())
     }
 
-    fn decide(&mut self, event: &SseEvent, facts: &ChunkFacts) -> Action {
+    fn decide(&mut self, event: &SseEvent, facts: &ChunkFacts) -> Result<Action, Malformed> {
         if facts.choices == 0 {
-            return self.without_choices(facts);
+            return Ok(self.without_choices(facts));
         }
         if self.first.is_none() {
             self.first = Some(event.raw().clone());
         }
         let chat = self.operation == Operation::ChatCompletions;
-        if facts.odd && chat {
+        // The facts follow one choice per chunk.
+        if chat && (facts.odd || facts.choices > 1) {
             return self.rebuild(event);
         }
         let state = choice(&mut self.choices, facts.choice_index);
         if !chat {
             state.finished |= facts.finish.is_some();
-            return Action::Forward;
+            return Ok(Action::Forward);
         }
         if !state.accepts(facts) {
             return self.rebuild(event);
         }
         state.apply(facts);
-        Action::Forward
+        Ok(Action::Forward)
     }
 
     /// Judges a chunk that has nothing in `choices`.
@@ -163,11 +164,8 @@ impl StreamRepair {
         Action::Forward
     }
 
-    fn rebuild(&mut self, event: &SseEvent) -> Action {
-        match slow::chunk(event.data(), &mut self.choices) {
-            Some(bytes) => Action::Replace(bytes),
-            None => Action::Forward,
-        }
+    fn rebuild(&mut self, event: &SseEvent) -> Result<Action, Malformed> {
+        Ok(slow::chunk(event.data(), &mut self.choices)?.map_or(Action::Forward, Action::Replace))
     }
 
     fn on_done(&mut self) -> Result<(Action, ChunkFacts), Malformed> {
@@ -226,7 +224,7 @@ impl ChoiceState {
     /// Returns whether a chunk with one choice can pass as it is.
     fn accepts(&self, facts: &ChunkFacts) -> bool {
         if self.tools.is_empty() && facts.tool_count == 0 {
-            return facts.finish != Some(Finish::ToolCalls) || self.finished;
+            return facts.finish != Some(Finish::ToolCalls);
         }
         if facts.tool_count as usize > TOOLS_MAX {
             return false;

@@ -4,36 +4,77 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::event;
-use super::facts::{Finish, identity};
+use super::facts::{Finish, Malformed, identity};
+use super::lenient;
 use super::repair::{ChoiceState, Tool, choice};
 
-/// Repairs one streamed chunk; `None` if it is sound after all. The result may be two events.
-pub(super) fn chunk(data: &[u8], choices: &mut Vec<ChoiceState>) -> Option<Bytes> {
-    let mut value: Value = serde_json::from_slice(data).ok()?;
+/// Repairs one streamed chunk; `None` if it is sound after all. The result may be several events.
+///
+/// A chunk that cannot be built as a value is refused: forwarded as it is, its tool calls and its end would be lost.
+pub(super) fn chunk(data: &[u8], choices: &mut Vec<ChoiceState>) -> Result<Option<Bytes>, Malformed> {
+    let mut value = lenient::value(data).ok_or(Malformed::NotJson)?;
     let seed = value.get("id").map(Value::to_string).unwrap_or_default();
-    let frame = frame(&value);
-    let mut changed = false;
     let mut ahead = Vec::new();
+    let mut changed = only_objects(value.get_mut("choices"));
     let entries = value.get_mut("choices").and_then(Value::as_array_mut);
-    for (position, entry) in entries.into_iter().flatten().enumerate() {
-        let position = u32::try_from(position).unwrap_or(u32::MAX);
+    for (place, entry) in entries.into_iter().flatten().enumerate() {
+        let position = u32::try_from(place).unwrap_or(u32::MAX);
         let index = entry.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
-        if index.is_none() && entry.is_object() {
+        if index.is_none() {
             entry["index"] = json!(position);
             changed = true;
         }
         let state = choice(choices, index.unwrap_or(position));
         changed |= delta(entry, state, &seed);
-        changed |= finish(entry, state, &mut ahead);
+        let mut owed = Vec::new();
+        changed |= finish(entry, state, &mut owed);
+        ahead.extend(owed.into_iter().map(|owed| (place, owed)));
     }
     if ahead.is_empty() {
-        return changed.then(|| event(&value));
+        return Ok(changed.then(|| event(&value)));
     }
-    let mut out = frame;
-    out["choices"] = Value::Array(ahead);
-    let mut bytes = event(&out).to_vec();
-    bytes.extend_from_slice(&event(&value));
-    Some(bytes.into())
+    Ok(Some(one_by_one(value, ahead)))
+}
+
+/// Sends the choices of a chunk as an event each, and ahead of each what it is owed: a call that another choice of the
+/// same index opens here must not be completed before it is opened.
+fn one_by_one(mut chunk: Value, ahead: Vec<(usize, Value)>) -> Bytes {
+    let mut out = frame(&chunk);
+    let mut ahead = ahead.into_iter().peekable();
+    let mut choices = Vec::new();
+    if let Value::Array(entries) = chunk["choices"].take() {
+        for (place, entry) in entries.into_iter().enumerate() {
+            choices.extend(ahead.next_if(|(at, _)| *at == place).map(|(_, owed)| owed));
+            choices.push(entry);
+        }
+    }
+    let last = choices.pop();
+    let mut bytes = Vec::new();
+    for choice in choices {
+        out["choices"] = json!([choice]);
+        bytes.extend_from_slice(&event(&out));
+    }
+    // Usage and what else the chunk holds goes with the last.
+    chunk["choices"] = last.into_iter().collect();
+    bytes.extend_from_slice(&event(&chunk));
+    bytes.into()
+}
+
+/// Removes from an array what is no object.
+pub(super) fn only_objects(list: Option<&mut Value>) -> bool {
+    let Some(list) = list.and_then(Value::as_array_mut) else { return false };
+    let before = list.len();
+    list.retain(Value::is_object);
+    list.len() != before
+}
+
+/// Makes `tool_calls` a list of objects, or null, or takes it away.
+fn shape_tools(message: &mut Value) -> bool {
+    let misshapen = message.get("tool_calls").is_some_and(|tools| !tools.is_array() && !tools.is_null());
+    if misshapen && let Some(fields) = message.as_object_mut() {
+        fields.remove("tool_calls");
+    }
+    misshapen | only_objects(message.get_mut("tool_calls"))
 }
 
 /// Builds the chunk (two, if a tool call lacks its arguments) that ends a choice the upstream forgot to end.
@@ -69,23 +110,25 @@ fn frame(value: &Value) -> Value {
 /// Repairs the delta of one choice.
 fn delta(entry: &mut Value, state: &mut ChoiceState, seed: &str) -> bool {
     let Some(delta) = entry.get_mut("delta") else { return false };
-    if delta.is_null() {
+    if !delta.is_object() {
         *delta = json!({});
         return true;
     }
-    let mut changed = flatten(delta);
+    let mut changed = flatten(delta) | shape_tools(delta);
     let Some(tools) = delta.get_mut("tool_calls").and_then(Value::as_array_mut) else { return changed };
     for tool in tools {
-        if tool.is_object() {
-            changed |= tool_delta(tool, state, seed);
-        }
+        changed |= tool_delta(tool, state, seed);
     }
     changed
 }
 
-/// Turns content in parts into text.
+/// Turns content in parts, or one part alone, into text.
 fn flatten(message: &mut Value) -> bool {
-    let Some(parts) = message.get("content").and_then(Value::as_array) else { return false };
+    let parts = match message.get("content") {
+        Some(Value::Array(parts)) => parts.as_slice(),
+        Some(part @ Value::Object(_)) => std::slice::from_ref(part),
+        _ => return false,
+    };
     let text = |part: &Value| part.as_str().or_else(|| part.get("text")?.as_str()).map(str::to_owned);
     let joined: String = parts.iter().filter_map(text).collect();
     message["content"] = Value::String(joined);
@@ -99,7 +142,7 @@ fn hash_of(value: Option<&Value>) -> Option<u64> {
 /// Repairs one entry of a delta's `tool_calls` and follows it in the state.
 fn tool_delta(tool: &mut Value, state: &mut ChoiceState, seed: &str) -> bool {
     let before = tool.clone();
-    let custom = tool.get("custom").is_some() || tool.get("type") == Some(&json!("custom"));
+    let custom = is_custom(tool);
     let body = if custom { "custom" } else { "function" };
     let index = tool.get("index").and_then(Value::as_u64).and_then(|index| u32::try_from(index).ok());
     let id = hash_of(tool.get("id"));
@@ -112,9 +155,6 @@ fn tool_delta(tool: &mut Value, state: &mut ChoiceState, seed: &str) -> bool {
         }
     };
     tool["index"] = json!(position);
-    if !tool.get(body).is_some_and(Value::is_object) {
-        tool[body] = json!({});
-    }
     if opens {
         open(tool, body, &format!("{seed}/{}/{position}", state.index));
     } else {
@@ -128,10 +168,18 @@ fn tool_delta(tool: &mut Value, state: &mut ChoiceState, seed: &str) -> bool {
     *tool != before
 }
 
-/// Completes the first delta of a call.
+/// Returns whether a call is of a custom tool. Servers that print every field send `"custom": null` with functions.
+fn is_custom(tool: &Value) -> bool {
+    tool.get("custom").is_some_and(Value::is_object) || tool.get("type") == Some(&json!("custom"))
+}
+
+/// Completes the first delta of a call, or a whole call.
 fn open(tool: &mut Value, body: &str, seed: &str) {
-    if hash_of(tool.get("id")).is_none() {
-        tool["id"] = json!(format!("call_{:016x}", identity(seed).unwrap_or_default()));
+    shape_body(tool, body);
+    match tool.get("id") {
+        Some(Value::String(id)) if !id.is_empty() => {}
+        Some(Value::Number(id)) => tool["id"] = json!(id.to_string()),
+        _ => tool["id"] = json!(format!("call_{:016x}", identity(seed).unwrap_or_default())),
     }
     if !tool.get("type").is_some_and(Value::is_string) {
         tool["type"] = json!(body);
@@ -141,8 +189,16 @@ fn open(tool: &mut Value, body: &str, seed: &str) {
     }
 }
 
+/// Makes the body of a call an object.
+fn shape_body(tool: &mut Value, body: &str) {
+    if !tool.get(body).is_some_and(Value::is_object) {
+        tool[body] = json!({});
+    }
+}
+
 /// Strips what a later delta must not repeat, because clients append it.
 fn follow(tool: &mut Value, body: &str, id: Option<u64>, name: Option<u64>, known: &Tool) {
+    shape_body(tool, body);
     let fragment = name.is_some() && id.is_none() && name != known.name && !known.has_arguments;
     if let Some(fields) = tool.as_object_mut() {
         fields.remove("id");
@@ -249,10 +305,11 @@ pub(super) fn whole_choice(entry: &mut Value, position: usize, seed: &str) -> bo
     let mut calls = false;
     if let Some(message) = message.filter(|message| message.is_object()) {
         flatten(message);
+        shape_tools(message);
         let tools = message.get_mut("tool_calls").and_then(Value::as_array_mut);
-        for (number, tool) in tools.into_iter().flatten().enumerate().filter(|(_, tool)| tool.is_object()) {
+        for (number, tool) in tools.into_iter().flatten().enumerate() {
             calls = true;
-            let custom = tool.get("custom").is_some();
+            let custom = is_custom(tool);
             open(tool, if custom { "custom" } else { "function" }, &format!("{seed}/{position}/{number}"));
             if !custom {
                 arguments_to_text(&mut tool["function"], "{}");

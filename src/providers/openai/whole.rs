@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::facts::{Arguments, Finish, Malformed, chunk_facts, malformed};
-use super::slow;
+use super::{lenient, slow};
 use crate::schema::Operation;
 use bursar_actors::Usage;
 
@@ -48,12 +48,12 @@ pub fn whole_facts(operation: Operation, body: &[u8]) -> Result<WholeFacts, Malf
 }
 
 /// Returns the reply as clients expect it: arguments as JSON text and never empty, content as text, a known finish
-/// reason, no blanks in front. A body that is no JSON comes back as it is.
+/// reason, no blanks in front. A body that is no JSON comes back as it is, without the blanks.
 pub fn repair_whole(body: &Bytes) -> Bytes {
     let trimmed = body.slice_ref(body.trim_ascii());
-    let Ok(mut reply) = serde_json::from_slice::<Value>(&trimmed) else { return trimmed };
+    let Some(mut reply) = lenient::value(&trimmed) else { return trimmed };
     let seed = reply.get("id").map(Value::to_string).unwrap_or_default();
-    let mut changed = false;
+    let mut changed = slow::only_objects(reply.get_mut("choices"));
     let choices = reply.get_mut("choices").and_then(Value::as_array_mut);
     for (position, choice) in choices.into_iter().flatten().enumerate() {
         changed |= slow::whole_choice(choice, position, &seed);

@@ -53,6 +53,8 @@ fn is_secret(token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -82,5 +84,19 @@ mod tests {
     fn long_and_unprintable_messages_are_cut_down() {
         assert_eq!(scrub("a\r\nb\u{1b}[0m"), "a  b [0m");
         assert_eq!(scrub(&"\u{e9} ".repeat(2_000)).chars().count(), 500);
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_taken_out_of_any_surroundings(
+            before in "\\PC{0,20}[ =:\"'(]", prefix in proptest::sample::select(PREFIXES), key in "[a-zA-Z0-9]{6,20}[0-9]", after in "[^a-zA-Z0-9_*-]{0,20}",
+        ) {
+            let secret = format!("{prefix}{key}");
+
+            let scrubbed = scrub(&format!("{before}{secret}{after}"));
+
+            prop_assert!(!scrubbed.contains(&secret), "{}", scrubbed);
+            prop_assert!(scrubbed.chars().count() <= MESSAGE_MAX && !scrubbed.chars().any(char::is_control));
+        }
     }
 }
