@@ -2,13 +2,12 @@
 
 use std::io::Write;
 use std::net::Shutdown;
-use std::sync::mpsc;
 
 use bursar::config::dial::Dial;
 use bursar::demo::{Behaviour, Demo, DemoOptions, Rule};
 use bursar_actors::ErrorClass;
 
-use crate::peers::{ANSWER, Caller, listen, names, read_request};
+use crate::peers::{ANSWER, Caller, listen, names, notes, read_request};
 
 fn caller(base_url: &str) -> Caller {
     Caller::new(base_url, &Dial::default(), names(&[]))
@@ -47,11 +46,10 @@ async fn a_call_on_a_connection_that_was_just_closed_is_made_once_more() {
 
 #[actix_web::test]
 async fn a_new_connection_that_is_closed_unanswered_is_not_tried_again() {
-    let (send, requests) = mpsc::channel();
-    let send = std::sync::Mutex::new(send);
+    let (note, requests) = notes();
     let address = listen(move |mut stream, _| {
         if read_request(&mut stream).is_some() {
-            send.lock().unwrap().send(()).unwrap();
+            note(());
         }
         let _ = stream.shutdown(Shutdown::Both);
     });
@@ -73,4 +71,20 @@ async fn an_answer_that_is_no_http_is_said_to_be_none() {
     let failure = caller(&format!("http://{address}/v1")).call().await.unwrap_err();
 
     assert_eq!(failure.message, "127.0.0.1 answered with something that is not HTTP/1.1");
+}
+
+#[actix_web::test]
+async fn a_redirect_is_not_followed() {
+    let (note, visits) = notes();
+    let elsewhere = listen(move |_, _| note(()));
+    let address = listen(move |mut stream, _| {
+        read_request(&mut stream);
+        let head = format!("HTTP/1.1 302 Found\r\nlocation: http://{elsewhere}/\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+    });
+
+    let failure = caller(&format!("http://{address}/v1")).call().await.unwrap_err();
+
+    assert_eq!(failure.status, Some(302));
+    assert!(visits.try_recv().is_err());
 }

@@ -18,6 +18,8 @@ use bursar_actors::Clock;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
+use super::in_words;
+
 /// How long an answer counts.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 /// How long it serves while it cannot be renewed.
@@ -164,7 +166,7 @@ impl Resolver {
             let outcome = match answer {
                 Ok(Ok(addresses)) if addresses.is_empty() => Err("it has no address".into()),
                 Ok(Ok(addresses)) => Ok(addresses.into()),
-                Ok(Err(error)) => Err(reason(&error).into()),
+                Ok(Err(error)) => Err(in_words(&error).into()),
                 Err(_) => Err("the look-up broke off".into()),
             };
             self.settle(job, outcome);
@@ -194,12 +196,6 @@ impl Resolver {
 enum Ask {
     Known(Outcome),
     Wait(watch::Receiver<Option<Outcome>>),
-}
-
-/// Returns what the system's resolver said, without the words that Rust puts in front.
-fn reason(error: &io::Error) -> String {
-    let text = super::in_words(error);
-    text.strip_prefix("failed to lookup address information: ").map(str::to_owned).unwrap_or(text)
 }
 
 #[cfg(test)]

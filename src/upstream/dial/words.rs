@@ -71,6 +71,8 @@ pub fn in_words(error: &io::Error) -> String {
         _ => {
             let text = error.to_string();
             let text = text.split(" (os error").next().unwrap_or_default();
+            // Rust's own words in front of what the system's resolver said.
+            let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
             let mut letters = text.chars();
             // `Name or service not known` stands in the middle of our sentence; `EOF` is a name of its own.
             match (letters.next(), letters.next()) {
@@ -167,6 +169,8 @@ mod tests {
     fn the_systems_words_lose_their_numbers() {
         assert_eq!(in_words(&io::Error::from_raw_os_error(104)), "the other side reset the connection");
         assert_eq!(in_words(&io::Error::from_raw_os_error(24)), "too many open files");
+        let unknown = "failed to lookup address information: Name or service not known";
+        assert_eq!(in_words(&io::Error::other(unknown)), "name or service not known");
         assert_eq!(in_words(&io::Error::other("EOF of something")), "EOF of something");
     }
 }
