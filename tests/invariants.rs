@@ -13,7 +13,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// The name of each fuzz target, and what it runs.
-const TARGETS: [(&str, fn(&[u8])); 8] = [
+/// A target's name and what it does with an input.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 8] = [
     ("auth_header", invariants::auth_header),
     ("configuration", invariants::configuration),
     ("judge", invariants::judge),
