@@ -57,15 +57,16 @@ pub fn read_tree(root: &Path) -> Vec<Source> {
         for entry in fs::read_dir(&folder).expect("a folder of the repository can be listed") {
             let entry = entry.expect("a folder of the repository can be listed");
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name == ".git" || ignored.contains(&name.as_str()) {
+            let path = entry.path();
+            let relative = path.strip_prefix(root).expect("the walk began at the root").to_string_lossy();
+            let relative = relative.replace('\\', "/");
+            if name == ".git" || [&name, &relative].iter().any(|known| ignored.contains(&known.as_str())) {
                 continue;
             }
-            let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
             } else if let Ok(text) = fs::read_to_string(&path) {
-                let relative = path.strip_prefix(root).expect("the walk began at the root");
-                found.push(Source::new(&relative.to_string_lossy().replace('\\', "/"), text));
+                found.push(Source::new(&relative, text));
             }
         }
     }
