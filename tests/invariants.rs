@@ -12,11 +12,11 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// The name of each fuzz target, and what it runs.
-/// A target's name and what it does with an input.
-type Target = (&'static str, fn(&[u8]));
+/// What holds for an input, or panics.
+type Holds = fn(&[u8]);
 
-const TARGETS: [Target; 8] = [
+/// The name of each fuzz target, and what it runs.
+const TARGETS: [(&str, Holds); 8] = [
     ("auth_header", invariants::auth_header),
     ("configuration", invariants::configuration),
     ("judge", invariants::judge),
@@ -57,7 +57,7 @@ fn the_wire_invariants_hold_over_the_golden_files() {
         let load =
             |name: &str, steer: &[u8]| fs::read(root.join(&case).join(name)).ok().map(|file| [steer, &file].concat());
         for (file, steer, holds) in [
-            ("request.json", &b""[..], invariants::request_intake as fn(&[u8])),
+            ("request.json", &b""[..], invariants::request_intake as Holds),
             ("reply.json", b"0\n", invariants::whole_reply),
             ("stream.sse", b"0\x07\n", invariants::reply_stream),
             ("stream.sse", b"1\x40\x01\n", invariants::reply_stream),
