@@ -108,6 +108,24 @@ enum ProvidersCommand {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Give an endpoint or key no new calls for a while
+    Rest {
+        /// An endpoint, or endpoint/key
+        name: String,
+        /// How long, for example 30s or 10m
+        #[arg(long = "for", value_name = "TIME", default_value = "10m")]
+        time: String,
+    },
+    /// Give an endpoint or key no new calls until it is woken; running ones end normally
+    Drain {
+        /// An endpoint, or endpoint/key
+        name: String,
+    },
+    /// Bring an endpoint or key back: ends rests, retirement, an open breaker
+    Wake {
+        /// An endpoint, or endpoint/key
+        name: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -153,8 +171,16 @@ pub fn run() -> ExitCode {
         Command::Config { command: ConfigCommand::Diff { output: form } } => {
             reload::preview(&settings.sources(), form, &mut output)
         }
-        Command::Providers { command: ProvidersCommand::List { output: form } } => {
-            providers::run(&settings.sources(), form, &mut output)
+        Command::Providers { command } => {
+            let sources = settings.sources();
+            match command {
+                ProvidersCommand::List { output: form } => providers::run(&sources, form, &mut output),
+                ProvidersCommand::Rest { name, time } => {
+                    providers::steer(&sources, "rest", &name, Some(&time), &mut output)
+                }
+                ProvidersCommand::Drain { name } => providers::steer(&sources, "drain", &name, None, &mut output),
+                ProvidersCommand::Wake { name } => providers::steer(&sources, "wake", &name, None, &mut output),
+            }
         }
         Command::Version => writeln!(output, "bursar {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS),
     };

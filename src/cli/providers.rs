@@ -1,17 +1,19 @@
-//! `bursar providers list`: every endpoint and key of the running gateway.
+//! `bursar providers`: every endpoint and key of the running gateway, and the operator's hand on them.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::control::{self, Answer};
 use super::list::{self, Column};
-use super::{Output, complain, control};
+use super::{Output, complain};
 use crate::config::load::Sources;
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     ("ENDPOINT", "endpoint"),
     ("BREAKER", "breaker"),
+    ("PAUSED", "paused"),
     ("KEY", "key"),
     ("STATE", "state"),
     ("BACK IN (s)", "back_in_s"),
@@ -39,10 +41,40 @@ pub fn run(sources: &Sources, form: Output, output: &mut dyn Write) -> io::Resul
     Ok(ExitCode::SUCCESS)
 }
 
+/// Takes an endpoint or `endpoint/key` out, or brings it back.
+pub fn steer(
+    sources: &Sources,
+    action: &str,
+    name: &str,
+    time: Option<&str>,
+    output: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let (endpoint, key) = name.split_once('/').map_or((name, None), |(endpoint, key)| (endpoint, Some(key)));
+    let is_word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    // What goes into a path and a query must not need escaping.
+    if !is_word(endpoint) || !key.is_none_or(is_word) || !time.is_none_or(is_word) {
+        return Ok(complain(format!("`{name}` is no endpoint or endpoint/key; `bursar providers list` shows them")));
+    }
+    let pairs = [("key", key), ("for", time)];
+    let query: Vec<_> = pairs.iter().filter_map(|(field, value)| Some(format!("{field}={}", (*value)?))).collect();
+    let path = format!("/admin/api/providers/{endpoint}/{action}?{}", query.join("&"));
+    match control::call(sources, "POST", &path) {
+        Ok(Answer::Done(_)) => {
+            let until = time.filter(|_| action == "rest").map(|time| format!(" for {time}")).unwrap_or_default();
+            writeln!(output, "{action} {name}{until}: done")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Answer::Refused(faults)) => Ok(complain(faults.join("\n"))),
+        Err(message) => Ok(complain(message)),
+    }
+}
+
 fn rows(endpoint: &Value) -> Vec<Value> {
     let keys = endpoint["keys"].as_array().cloned().unwrap_or_default();
     let of_key = |mut key: Value| {
-        for field in ["endpoint", "breaker", "first_token_ms"] {
+        for field in ["endpoint", "breaker", "paused", "first_token_ms"] {
             key[field] = endpoint[field].clone();
         }
         key

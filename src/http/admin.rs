@@ -1,11 +1,12 @@
 //! The admin API: what the running gateway tells its operator, by socket or with the admin token.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use actix_web::web::Data;
+use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use bursar_actors::{BreakerState, EndpointStatus, KeyView, Views};
+use bursar_actors::{BreakerState, Command, EndpointStatus, KeyView, NoSuch, Steering, Views};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::presented;
@@ -13,6 +14,11 @@ use super::error::respond;
 use super::reload::{Refused, shown};
 use super::{Local, Worker, request_id};
 use crate::error::GatewayError;
+
+/// How long a rest by hand is when the operator names no time.
+const REST_FOR: &str = "10m";
+/// A time that far away stands for "until woken".
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// `GET /admin/api/status`.
 pub async fn status(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
@@ -48,6 +54,54 @@ pub async fn providers(request: HttpRequest, worker: Data<Worker>) -> HttpRespon
     }
     match worker.gateway.actors.supervisor.send(Views).await {
         Ok(endpoints) => HttpResponse::Ok().json(endpoints.iter().map(endpoint).collect::<Vec<_>>()),
+        Err(_) => respond(&GatewayError::ShuttingDown, &request_id(&request)),
+    }
+}
+
+/// Query of [`steer`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SteerQuery {
+    key: Option<String>,
+    #[serde(rename = "for")]
+    time: Option<String>,
+}
+
+/// `POST /admin/api/providers/{endpoint}/{rest|drain|wake}`, with `?key=` for one key and `?for=10m` for a rest. 422 where
+/// there is no such endpoint, key or action.
+pub async fn steer(
+    request: HttpRequest,
+    worker: Data<Worker>,
+    path: Path<(String, String)>,
+    query: Query<SteerQuery>,
+) -> HttpResponse {
+    if let Err(error) = authorize(&request, &worker) {
+        return respond(&error, &request_id(&request));
+    }
+    let ((endpoint, action), query) = (path.into_inner(), query.into_inner());
+    let fault = |text: String| HttpResponse::UnprocessableEntity().json(json!({ "faults": [text] }));
+    let steering = match (action.as_str(), query.time.as_deref().unwrap_or(REST_FOR)) {
+        ("rest", time) => match humantime::parse_duration(time) {
+            Ok(time) => Steering::Rest(time),
+            Err(_) => return fault(format!("`{time}` is no duration; write `30s` or `10m`")),
+        },
+        ("drain", _) => Steering::Drain,
+        ("wake", _) => Steering::Wake,
+        (other, _) => return fault(format!("`{other}` is nothing that can be done; known: rest, drain, wake")),
+    };
+    let key = query.key.clone().map(Into::into);
+    let command = Command { endpoint: endpoint.as_str().into(), key, steering };
+    match worker.gateway.actors.supervisor.send(command).await {
+        Ok(Ok(())) => HttpResponse::Ok().json(json!({ "endpoint": endpoint, "key": query.key, "done": action })),
+        Ok(Err(NoSuch::Endpoint)) => {
+            let known = worker.gateway.actors.board.views();
+            let known = known.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ");
+            fault(format!("there is no endpoint `{endpoint}`; known: {known}"))
+        }
+        Ok(Err(NoSuch::Key)) => {
+            let key = query.key.unwrap_or_default();
+            fault(format!("endpoint `{endpoint}` has no key `{key}`; `bursar providers list` shows them"))
+        }
         Err(_) => respond(&GatewayError::ShuttingDown, &request_id(&request)),
     }
 }
@@ -93,10 +147,14 @@ fn endpoint(status: &EndpointStatus) -> Value {
         BreakerState::Open { until } => Some(until.saturating_duration_since(now).as_secs()),
         _ => None,
     };
+    let paused_for = view.paused_until.map(|until| until.saturating_duration_since(now)).filter(|rest| !rest.is_zero());
+    let paused = paused_for.map(|rest| if rest < FOREVER { "resting" } else { "drained" });
     let millis = |at: usize| view.pulse.latency[at].last_us().map(|us| us / 1e3);
     json!({
         "endpoint": status.id,
         "breaker": if view.quarantined { "quarantined" } else { view.breaker.as_str() },
+        "paused": paused,
+        "paused_s": paused_for.filter(|rest| *rest < FOREVER).map(|rest| rest.as_secs()),
         "breaker_open_s": open_s,
         "in_flight": view.pulse.in_flight,
         "in_flight_max": view.in_flight_max,
@@ -112,7 +170,7 @@ fn key(view: &KeyView) -> Value {
     json!({
         "key": view.id,
         "state": view.state,
-        "back_in_s": view.back_in.map(|back_in| back_in.as_secs_f64()),
+        "back_in_s": view.back_in.filter(|back_in| *back_in < FOREVER).map(|back_in| back_in.as_secs_f64()),
         "in_flight": view.in_flight,
         "served": view.served,
         "failed": view.failed,

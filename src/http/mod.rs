@@ -111,6 +111,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config.service(read_only("/admin/api/status", web::to(admin::status)));
     config.service(read_only("/admin/api/providers", web::to(admin::providers)));
     config.service(read_only("/admin/api/config/diff", web::to(admin::config_diff)));
+    config.service(post("/admin/api/providers/{endpoint}/{action}", web::to(admin::steer)));
     config.service(post("/admin/api/reload", web::to(admin::reload)));
     for prefix in ["/v1", "/openai/v1", ""] {
         let at = |path: &str| format!("{prefix}{path}");
