@@ -60,8 +60,7 @@ pub fn run(sources: &Sources) -> ExitCode {
         gateway.read_from(sources.clone());
         let server = http::serve(gateway.clone(), tcp, Some(socket))?;
         actix_rt::spawn(watch_actors(gateway.clone()));
-        actix_rt::spawn(watch::reload_on_hangup(gateway.clone()));
-        actix_rt::spawn(watch::reload_on_change(gateway.clone()));
+        watch::start(&gateway);
         announce(&config, &gateway, started.elapsed());
         actix_rt::spawn(stop_on_signal(gateway, server.handle()));
         server.await
