@@ -41,7 +41,7 @@ struct Plan {
 }
 
 /// Returns how to come from `running` to `wanted`.
-fn plan<'s>(running: &HashMap<&EndpointId, &'s EndpointSpec>, wanted: Vec<EndpointSpec>) -> Plan {
+fn plan(running: &HashMap<&EndpointId, &EndpointSpec>, wanted: Vec<EndpointSpec>) -> Plan {
     let mut plan = Plan::default();
     let mut named = HashSet::new();
     for spec in wanted {
