@@ -1,6 +1,7 @@
 //! The command line: `serve` and what goes with it.
 
 pub mod check;
+pub mod config;
 mod control;
 mod data;
 pub mod init;
@@ -86,7 +87,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Look into the configuration
+    /// Look into the configuration, or put a file in order
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -130,6 +131,27 @@ enum ProvidersCommand {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
+    /// List every setting as it would be served, defaults included; secrets show as …
+    Show {
+        /// Say where each value came from: file:line:column, variable, option, or default
+        #[arg(long)]
+        origin: bool,
+        /// Form of the list
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Print a JSON Schema of the file, for editors: bursar config schema > bursar.schema.json
+    ///
+    /// Then put `#:schema ./bursar.schema.json` on the first line of bursar.toml.
+    Schema,
+    /// Put the layout of files in order; comments, order of keys and values stay
+    Fmt {
+        /// Files; those that would be read, but not the machine's own, where none is named
+        files: Vec<PathBuf>,
+        /// Change nothing; exit with 1 if a file would change
+        #[arg(long)]
+        check: bool,
+    },
     /// List what a reload would change in the running gateway, and what needs a restart
     Diff {
         /// Form of the list
@@ -168,9 +190,7 @@ pub fn run() -> ExitCode {
         }
         Command::Status { output: form, quiet } => status::run(&settings.sources(), form, quiet, &mut output),
         Command::Reload { output: form } => reload::run(&settings.sources(), form, &mut output),
-        Command::Config { command: ConfigCommand::Diff { output: form } } => {
-            reload::preview(&settings.sources(), form, &mut output)
-        }
+        Command::Config { command } => configure(command, &settings.sources(), &mut output),
         Command::Providers { command } => {
             let sources = settings.sources();
             match command {
@@ -186,6 +206,21 @@ pub fn run() -> ExitCode {
     };
     // A reader that closes the pipe early (`| head`) is no failure worth words.
     done.unwrap_or(ExitCode::FAILURE)
+}
+
+fn configure(command: ConfigCommand, sources: &Sources, output: &mut dyn Write) -> io::Result<ExitCode> {
+    match command {
+        ConfigCommand::Show { origin, output: form } => {
+            let origins = if origin { config::Origins::Shown } else { config::Origins::Hidden };
+            config::show(sources, origins, form, output)
+        }
+        ConfigCommand::Schema => config::schema(output),
+        ConfigCommand::Diff { output: form } => reload::preview(sources, form, output),
+        ConfigCommand::Fmt { files, check } => {
+            let mode = if check { config::Fmt::Check } else { config::Fmt::Write };
+            config::fmt(sources, &files, mode, output)
+        }
+    }
 }
 
 /// Says on standard error why a command failed.

@@ -60,11 +60,9 @@ pub fn run(sources: &Sources) -> ExitCode {
         gateway.read_from(sources.clone());
         let server = http::serve(gateway.clone(), tcp, Some(socket))?;
         actix_rt::spawn(watch_actors(gateway.clone()));
-        actix_rt::spawn(watch::reload_on_hangup(gateway.clone()));
-        actix_rt::spawn(watch::reload_on_change(gateway.clone()));
         // Before anybody is told that the gateway is ready: from then on it may be told to stop.
         let signals = Signals::catch();
-        tokio::task::yield_now().await;
+        watch::start(&gateway);
         announce(&config, &gateway, started.elapsed());
         until_stopped(gateway, server, signals).await
     });

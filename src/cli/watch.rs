@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::warn;
 
@@ -21,12 +21,32 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 /// Longest time that a folder without any quiet can put off the reading.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(3);
 
-/// Reloads on every SIGHUP.
-pub async fn reload_on_hangup(gateway: Arc<Gateway>) {
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
-        warn!("SIGHUP cannot be caught; use `bursar reload`");
-        return;
+/// Starts to reload on SIGHUP and on changed files. Once this returns neither is missed. Needs a running actix system.
+pub fn start(gateway: &Arc<Gateway>) {
+    match signal(SignalKind::hangup()) {
+        Ok(hangups) => _ = actix_rt::spawn(reload_on_hangup(gateway.clone(), hangups)),
+        Err(error) => warn!("SIGHUP cannot be caught ({error}); use `bursar reload`"),
+    }
+    let (send, hints) = unbounded_channel();
+    let on_event = move |event: notify::Result<notify::Event>| {
+        // Reading them is an event too, and would never end.
+        if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+            let _ = send.send(());
+        }
     };
+    match notify::recommended_watcher(on_event) {
+        Ok(watcher) => {
+            let mut folders = Folders { watcher, watched: BTreeSet::new() };
+            let files = gateway.config.load().files.clone();
+            folders.watch(&files);
+            let seen = content(&files);
+            actix_rt::spawn(reload_on_change(gateway.clone(), hints, folders, files, seen));
+        }
+        Err(error) => warn!("files cannot be watched ({error}); use `bursar reload` after a change"),
+    }
+}
+
+async fn reload_on_hangup(gateway: Arc<Gateway>, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         // What is wrong is logged and counted there.
         let _ = gateway.clone().reload_from_sources("SIGHUP").await;
@@ -34,25 +54,13 @@ pub async fn reload_on_hangup(gateway: Arc<Gateway>) {
 }
 
 /// Reloads whenever the content of a file differs that the configuration was read from.
-pub async fn reload_on_change(gateway: Arc<Gateway>) {
-    let (send, mut hints) = unbounded_channel();
-    let on_event = move |event: notify::Result<notify::Event>| {
-        // Reading them is an event too, and would never end.
-        if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-            let _ = send.send(());
-        }
-    };
-    let watcher = notify::recommended_watcher(on_event);
-    let mut folders = match watcher {
-        Ok(watcher) => Folders { watcher, watched: BTreeSet::new() },
-        Err(error) => {
-            warn!("files cannot be watched ({error}); use `bursar reload` after a change");
-            return;
-        }
-    };
-    let mut files = gateway.config.load().files.clone();
-    folders.watch(&files);
-    let mut seen = content(&files);
+async fn reload_on_change(
+    gateway: Arc<Gateway>,
+    mut hints: UnboundedReceiver<()>,
+    mut folders: Folders,
+    mut files: Vec<PathBuf>,
+    mut seen: blake3::Hash,
+) {
     while quiet(&mut hints).await {
         folders.watch(&files);
         let now = content(&files);

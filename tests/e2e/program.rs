@@ -95,7 +95,37 @@ fn status_and_providers_are_listed_in_three_forms_over_the_socket() {
     assert!(status_csv.starts_with("WHAT,VALUE\n") && quiet.is_empty(), "{status_csv}");
     assert!(providers.trim_start().starts_with("ENDPOINT") && providers.contains("closed"), "{providers}");
     assert_eq!(nested[0]["keys"][0]["served"], 1);
-    assert!(csv.starts_with("ENDPOINT,BREAKER,KEY,STATE") && csv.lines().count() == 2, "{csv}");
+    assert!(csv.starts_with("ENDPOINT,BREAKER,PAUSED,KEY,STATE") && csv.lines().count() == 2, "{csv}");
+}
+
+#[test]
+fn an_endpoint_drained_by_hand_serves_again_once_it_is_woken() {
+    let place = Place::with(QUICK_DEMO);
+    let program = place.serve(&[]);
+    let steer = |arguments: &[&str]| place.run(&[&["providers"], arguments].concat());
+    let ask = || program.client().request("POST", "/v1/chat/completions", &[], &ask_for("demo-small").to_string());
+
+    assert!(steer(&["drain", "demo"]).status.success());
+    let refused = ask();
+    assert_eq!((refused.status, refused.error_code().as_str()), (503, "no_healthy_target"));
+    assert!(text(steer(&["list"]).stdout).contains("drained"));
+
+    assert!(steer(&["wake", "demo"]).status.success());
+    assert_eq!(ask().status, 200);
+    assert!(steer(&["rest", "demo/none", "--for", "1h"]).status.success());
+    assert_eq!(ask().status, 503);
+
+    for (arguments, word) in [
+        (&["wake", "nowhere"][..], "known: demo"),
+        (&["wake", "demo/nobody"], "no key `nobody`"),
+        (&["rest", "demo", "--for", "soon"], "no duration"),
+        (&["rest", "de mo"], "no endpoint"),
+    ] {
+        let output = steer(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = text(output.stderr);
+        assert!(said.contains(word), "{said}");
+    }
 }
 
 #[test]
