@@ -220,6 +220,7 @@ fn balancing(checker: &mut Checker<'_>, raw: &RawBalancing) -> Balancing {
     Balancing {
         strategy: raw.strategy.unwrap_or_default(),
         headroom,
+        max_wait: checker.any_duration("balancing.max_wait", raw.max_wait.as_ref(), Duration::ZERO),
         retry: retry(checker, raw),
         breaker: breaker(checker, raw),
         rest: Rest {

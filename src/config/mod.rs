@@ -154,6 +154,8 @@ pub struct Balancing {
     pub strategy: Strategy,
     /// Share of a key's known rpm or tpm after which it gets no more requests, 0 < headroom ≤ 1.
     pub headroom: f64,
+    /// Longest time a request waits for the soonest key when none is ready; zero answers at once.
+    pub max_wait: Duration,
     pub retry: Retry,
     pub breaker: Breaker,
     pub rest: Rest,

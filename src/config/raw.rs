@@ -121,6 +121,7 @@ pub struct RawLatency {
 pub struct RawBalancing {
     pub strategy: Option<Strategy>,
     pub headroom: Option<f64>,
+    pub max_wait: Option<String>,
     pub retry: RawRetry,
     pub breaker: RawBreaker,
     pub rest: RawRest,

@@ -224,6 +224,7 @@ impl List<'_> {
         let Balancing { retry, breaker, rest, .. } = balancing;
         self.put("balancing.strategy", strategy(balancing.strategy));
         self.put("balancing.headroom", balancing.headroom);
+        self.time("balancing", "max_wait", balancing.max_wait);
         self.put("balancing.retry.max_attempts", retry.max_attempts);
         self.time("balancing.retry.backoff", "base", retry.backoff_base);
         self.time("balancing.retry.backoff", "max", retry.backoff_max);

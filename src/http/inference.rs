@@ -132,6 +132,9 @@ fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
     head.insert_header(("x-bursar-attempts", provenance.attempts));
     head.insert_header(("x-bursar-overhead-ms", format!("{overhead_ms:.3}")));
     head.insert_header(("server-timing", format!("gw;dur={overhead_ms:.3}, up;dur={upstream_ms:.3}")));
+    if !provenance.queued.is_zero() {
+        head.insert_header(("x-bursar-queued-ms", provenance.queued.as_millis().to_string()));
+    }
     if let Some(fallback) = &provenance.fallback {
         head.insert_header(("x-bursar-fallback", fallback.as_str()));
     }

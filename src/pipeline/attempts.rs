@@ -21,6 +21,10 @@ use crate::upstream::{Destination, Reply};
 /// Largest whole reply that is read, in bytes; embeddings of large batches come to tens of megabytes.
 const REPLY_MAX: usize = 64 * 1024 * 1024;
 
+/// Most output tokens that a request is taken to need of a key's allowance: what a client merely allows must not keep a
+/// key from everybody else.
+const OUTPUT_TOKENS_MAX: u64 = 32_768;
+
 /// An upstream's answer, begun.
 pub enum Begun {
     /// All of it.
@@ -39,6 +43,8 @@ struct Attempts<'a> {
     /// Retries taken from the budget.
     paid: u32,
     upstream: Duration,
+    /// Time spent waiting for a key.
+    queued: Duration,
     last: Option<Failure>,
     /// Who refused, in words, and when the soonest is back.
     refused: Option<(String, Option<Duration>)>,
@@ -60,8 +66,8 @@ pub async fn run(
     route: &Arc<Route>,
     books: &mut Settlement,
 ) -> Result<(Begun, Provenance), GatewayError> {
-    let (upstream, last, refused) = (Duration::ZERO, None, None);
-    let mut attempts = Attempts { pipeline, call, routes, books, made: 0, paid: 0, upstream, last, refused };
+    let (upstream, queued, last, refused) = (Duration::ZERO, Duration::ZERO, None, None);
+    let mut attempts = Attempts { pipeline, call, routes, books, made: 0, paid: 0, upstream, queued, last, refused };
     route.retry_budget.on_request(call.received);
     let fallbacks: &[String] = if call.wishes.no_fallback { &[] } else { &route.fallback };
     let fallbacks = fallbacks.iter().filter(|name| call.caller.may_use(name));
@@ -70,14 +76,20 @@ pub async fn run(
     let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg { route, fallback, tried: Vec::new() }).collect();
     // What failed may fail again, so a fallback goes first.
     let rounds: &[Repeat] = if legs.len() > 1 { &[Repeat::Never, Repeat::LastResort] } else { &[Repeat::LastResort] };
-    for &repeat in rounds {
-        for leg in &mut legs {
-            if let Some(answer) = attempts.on_leg(leg, repeat).await? {
-                return Ok(answer);
+    loop {
+        for &repeat in rounds {
+            for leg in &mut legs {
+                if let Some(answer) = attempts.on_leg(leg, repeat).await? {
+                    return Ok(answer);
+                }
             }
         }
+        if !attempts.queued_for_the_soonest().await {
+            return Err(attempts.exhausted(route));
+        }
+        // A key that this request met in its rest may serve it now.
+        legs.iter_mut().for_each(|leg| leg.tried.retain(|tried| tried.class != ErrorClass::RateLimited));
     }
-    Err(attempts.exhausted(route))
 }
 
 impl Attempts<'_> {
@@ -119,6 +131,21 @@ impl Attempts<'_> {
         Ok(None)
     }
 
+    /// Waits until the soonest key is expected back, if that is within what a request may wait and within its deadline.
+    async fn queued_for_the_soonest(&mut self) -> bool {
+        let Some(soonest) = self.refused.as_ref().and_then(|(_, soonest)| *soonest) else { return false };
+        // A little late rather than a little early, which would only be refused again.
+        let wait = soonest.saturating_add(Duration::from_millis(1));
+        let in_time = Instant::now().checked_add(wait).is_some_and(|until| until < self.call.deadline);
+        if !in_time || self.queued.saturating_add(wait) > self.routes.max_wait {
+            return false;
+        }
+        self.refused = None;
+        self.queued += wait;
+        tokio::time::sleep(wait).await;
+        true
+    }
+
     /// Returns whether another call may be made; a retry has to be paid for.
     fn may_try(&mut self, route: &Route) -> bool {
         let wished = self.call.wishes.retries.map_or(u32::MAX, |retries| retries.saturating_add(1));
@@ -139,7 +166,7 @@ impl Attempts<'_> {
             candidates: leg.route.candidates.clone(),
             strategy: leg.route.strategy,
             team: self.call.caller.team.clone(),
-            tokens: head.tokens_in_estimate + head.max_output_tokens.unwrap_or(0),
+            tokens: head.tokens_in_estimate.saturating_add(head.max_output_tokens.unwrap_or(0).min(OUTPUT_TOKENS_MAX)),
             form: if head.stream { ReplyForm::Streamed } else { ReplyForm::Whole },
             tried: leg.tried.clone(),
             repeat,
@@ -243,6 +270,7 @@ impl Attempts<'_> {
             attempts: self.made,
             fallback: leg.fallback.cloned(),
             upstream: self.upstream,
+            queued: self.queued,
             began: self.call.received.elapsed(),
         };
         match begun {

@@ -60,6 +60,8 @@ pub struct Routes {
     default: Option<String>,
     strategy: Strategy,
     pub retry: Retry,
+    /// Longest time a request waits for the soonest key.
+    pub max_wait: Duration,
     pub request_timeout: Duration,
     pub sse_keepalive: Duration,
     pub max_body: usize,
@@ -103,6 +105,7 @@ impl Routes {
             default: config.models.default.clone(),
             strategy: config.balancing.strategy,
             retry: retry.clone(),
+            max_wait: config.balancing.max_wait,
             request_timeout: config.server.request_timeout,
             sse_keepalive: config.server.sse_keepalive,
             max_body: config.server.max_body,

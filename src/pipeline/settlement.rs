@@ -29,6 +29,8 @@ pub struct Provenance {
     pub fallback: Option<String>,
     /// Time spent waiting for upstreams before the answer began.
     pub upstream: Duration,
+    /// Time spent waiting for a key to be ready.
+    pub queued: Duration,
     /// Time from the request to the beginning of the answer.
     pub began: Duration,
 }
@@ -36,7 +38,7 @@ pub struct Provenance {
 impl Provenance {
     /// Returns what the gateway itself added before the answer began.
     pub fn overhead(&self) -> Duration {
-        self.began.saturating_sub(self.upstream)
+        self.began.saturating_sub(self.upstream + self.queued)
     }
 }
 

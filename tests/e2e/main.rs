@@ -13,6 +13,7 @@ mod failover;
 mod hang_ups;
 mod many_keys;
 mod program;
+mod queueing;
 mod refusals;
 mod secrecy;
 mod serving;
