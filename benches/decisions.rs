@@ -56,6 +56,7 @@ fn endpoint(id: String, keys: usize) -> EndpointSpec {
     };
     EndpointSpec {
         id: id.into(),
+        home: 0,
         keys: (0..keys).map(key).collect(),
         in_flight_max: 1_000,
         breaker: BreakerPolicy::default(),
@@ -74,7 +75,8 @@ fn acquire(criterion: &mut Criterion) {
         let endpoints = (0..4).map(|index| endpoint(format!("e{index}"), 10)).collect();
         start(SystemOptions { endpoints, clock: Clock::system(), seed: 1, chance_for: None })
     });
-    let candidate = |rank: u32| Candidate { endpoint: format!("e{rank}").into(), model: "m".into(), weight: 1, rank };
+    let candidate =
+        |rank: u32| Candidate { endpoint: format!("e{rank}").into(), home: 0, model: "m".into(), weight: 1, rank };
     let ask = Acquire {
         candidates: (0..4).map(candidate).collect(),
         strategy: Strategy::P2cEwma,

@@ -30,6 +30,8 @@ pub enum GatewayError {
         /// Names that are close to it, or hints.
         near: Vec<String>,
     },
+    /// A web page of another site asks a gateway that asks for no key.
+    ForeignOrigin,
     /// The client key, or its team, may not use this model.
     ModelNotAllowed {
         /// What was asked for.
@@ -114,6 +116,7 @@ impl GatewayError {
             Self::BodyTooLarge { .. } => "request_too_large",
             Self::BodyTimeout { .. } => "request_timeout",
             Self::InvalidApiKey => "invalid_api_key",
+            Self::ForeignOrigin => "foreign_origin",
             Self::ModelNotFound { .. } => "model_not_found",
             Self::ModelNotAllowed { .. } => "model_not_allowed",
             Self::NoHealthyTarget { .. } => "no_healthy_target",

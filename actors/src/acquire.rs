@@ -22,6 +22,8 @@ use crate::routing::{Load, Strategy, choose};
 pub struct Candidate {
     /// Where.
     pub endpoint: EndpointId,
+    /// The address it is meant to have, as in the endpoint's specification.
+    pub home: u64,
     /// Which model, by the upstream's name.
     pub model: ModelName,
     /// Share of traffic, at least 1.
@@ -116,11 +118,8 @@ fn standing(acquire: &Acquire, candidate: usize) -> Standing {
         if tried.class.concerns_model() { tried.candidate == candidate } else { same_endpoint }
     });
     let mut standing = Standing::Fresh;
-    for (failures, tried) in here.enumerate() {
-        let retry = tried.class.retry();
-        if retry.other_key {
-            continue;
-        }
+    let of_endpoint = here.map(|tried| tried.class.retry()).filter(|retry| !retry.other_key);
+    for (failures, retry) in of_endpoint.enumerate() {
         if failures >= usize::from(retry.same_endpoint) {
             return Standing::Out;
         }
@@ -206,11 +205,12 @@ pub(crate) async fn acquire_from(
 }
 
 async fn admit(acquire: &Acquire, candidate: usize, board: &EndpointBoard) -> Result<Lease, Refusal> {
-    let Candidate { endpoint, model, .. } = &acquire.candidates[candidate];
+    let Candidate { endpoint, home, model, .. } = &acquire.candidates[candidate];
     let address = board.address(endpoint).ok_or(Refusal::Restarting)?;
     let same_endpoint = |tried: &&Tried| acquire.candidates[tried.candidate].endpoint == *endpoint;
     let keys_tried = acquire.tried.iter().filter(same_endpoint).filter(|tried| tried.class.retry().other_key);
     let admit = Admit {
+        home: *home,
         model: model.clone(),
         team: acquire.team.clone(),
         tokens: acquire.tokens,
@@ -226,6 +226,6 @@ fn back_at(refusal: Refusal, now: Instant) -> Option<Instant> {
         Refusal::BreakerOpen { until } => Some(until.unwrap_or(now + Duration::from_secs(1))),
         Refusal::NoKey(NoKey::Resting { until }) | Refusal::Paused { until } => Some(until),
         Refusal::Busy | Refusal::Restarting => Some(now + Duration::from_secs(1)),
-        Refusal::NoKey(_) | Refusal::Quarantined | Refusal::Panicked | Refusal::Tried => None,
+        Refusal::NoKey(_) | Refusal::Moved | Refusal::Quarantined | Refusal::Panicked | Refusal::Tried => None,
     }
 }

@@ -71,7 +71,7 @@ pub enum KeyEffect {
     Exhaust,
     /// Every key of the endpoint rests, at least 30 s.
     RestAll,
-    /// The key is out until the configuration changes.
+    /// The key is out until its value changes or the operator wakes it.
     Retire,
     /// The call failed for reasons the key may share: counts in the key's own error rate.
     Suspect,

@@ -99,7 +99,10 @@ impl Supervisor {
     fn give_birth(&mut self, spec: &EndpointSpec, restarts: u64, context: &Context<Self>) -> (Addr<Endpoint>, u64) {
         self.births += 1;
         let incarnation = self.births;
+        // What the operator took out stays out, whatever happens to the actor.
+        let paused_until = self.board.view(&spec.id).and_then(|view| view.paused_until);
         let endpoint = Endpoint::new(Birth {
+            paused_until,
             spec: spec.clone(),
             board: self.board.clone(),
             clock: self.clock.clone(),

@@ -27,6 +27,7 @@ fn endpoint(id: &str, keys: &[&str]) -> EndpointSpec {
     };
     EndpointSpec {
         id: id.into(),
+        home: 0,
         keys: keys.iter().map(key).collect(),
         in_flight_max: 100,
         breaker: BreakerPolicy::default(),
@@ -46,6 +47,7 @@ fn begin(endpoints: Vec<EndpointSpec>) -> Handles {
 async fn acquire(handles: &Handles, endpoints: &[&str]) -> Result<Lease, Unavailable> {
     let candidate = |(rank, id): (usize, &&str)| Candidate {
         endpoint: (*id).into(),
+        home: 0,
         model: "m".into(),
         weight: 1,
         rank: rank as u32,

@@ -23,6 +23,7 @@ fn endpoint(id: &str, keys: &[&str]) -> EndpointSpec {
     };
     EndpointSpec {
         id: id.into(),
+        home: 0,
         keys: keys.iter().map(key).collect(),
         in_flight_max: 100,
         breaker: BreakerPolicy::default(),
@@ -42,6 +43,7 @@ fn begin(endpoints: Vec<EndpointSpec>, clock: &Clock, chance_for: Option<ChanceF
 fn ask(endpoints: &[&str], tried: Vec<Tried>) -> Acquire {
     let candidate = |(rank, id): (usize, &&str)| Candidate {
         endpoint: (*id).into(),
+        home: 0,
         model: "m".into(),
         weight: 1,
         rank: rank as u32,

@@ -1,8 +1,8 @@
 //! The data directory: closed to others, held by one process, with the admin token and the control socket.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,9 @@ impl Data {
             .mode(0o700)
             .create(path)
             .map_err(|error| format!("cannot make the data directory {shown}: {error}; choose another with --data"))?;
+        // A directory that was there before may be open to others; what is in it must not be.
+        fs::set_permissions(path, Permissions::from_mode(0o700))
+            .map_err(|error| format!("cannot close the data directory {shown} to others: {error}"))?;
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(|error| format!("cannot write to the data directory {shown}: {error}"))?;
@@ -52,7 +55,8 @@ impl Data {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(socket)?;
+        let listener = UnixListener::bind(&socket)?;
+        fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     }
@@ -88,15 +92,18 @@ impl Drop for Data {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_second_process_is_refused_and_the_directory_is_closed_to_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
 
         let held = Data::hold(&path).unwrap();
 
+        held.listen().unwrap();
+        assert_eq!(fs::metadata(socket_path(&path)).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(Data::hold(&path).err().unwrap().contains("another bursar"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         drop(held);

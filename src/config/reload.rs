@@ -63,6 +63,11 @@ pub fn in_force(running: &Config, wanted: &Config) -> Config {
     config.server.workers = running.server.workers;
     config.server.shutdown_grace = running.server.shutdown_grace;
     config.storage = running.storage.clone();
+    // The new rules were checked against the address that is wanted, but the old one goes on listening: a port that
+    // others reach must not lose its keys because the file says loopback.
+    if !config.server.listen.ip().is_loopback() {
+        config.auth.require_key = true;
+    }
     config.logs = running.logs.clone();
     for id in new_demos(running, wanted) {
         config.providers.remove(&id);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{HeaderValue, ORIGIN};
 
 use crate::call::Caller;
 use crate::config::Config;
@@ -48,9 +48,24 @@ impl ClientKeys {
         match known {
             Some(caller) => Ok(caller.clone()),
             None if self.require_key => Err(GatewayError::InvalidApiKey),
+            // Any page that the operator's browser shows could otherwise spend the provider keys.
+            None if is_foreign(request) => Err(GatewayError::ForeignOrigin),
             None => Ok(Caller::default()),
         }
     }
+}
+
+/// Returns whether a browser sends the request for a page that is not of this machine.
+fn is_foreign(request: &HttpRequest) -> bool {
+    let Some(origin) = request.headers().get(ORIGIN) else { return false };
+    let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    let name =
+        host.map(|host| host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name));
+    !name.is_some_and(|name| name == "localhost" || name == "[::1]" || is_loopback(name))
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn narrow(own: &[String], team: &[String]) -> Vec<String> {
@@ -117,6 +132,20 @@ mod tests {
             TestRequest::default().insert_header(("authorization", "Bearer ")).insert_header(("api-key", "sk-1"));
 
         assert_eq!(presented(&request.to_http_request()), Some("sk-1"));
+    }
+
+    #[test]
+    fn pages_of_this_machine_are_told_from_others() {
+        let foreign =
+            |origin: &str| is_foreign(&TestRequest::default().insert_header((ORIGIN, origin)).to_http_request());
+
+        for own in ["http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:8080", "https://localhost"] {
+            assert!(!foreign(own), "{own}");
+        }
+        for other in ["https://example.com", "http://127.evil.example", "null", "http://localhost.evil.example:80"] {
+            assert!(foreign(other), "{other}");
+        }
+        assert!(!is_foreign(&TestRequest::default().to_http_request()));
     }
 
     #[test]

@@ -109,6 +109,10 @@ fn face(error: &GatewayError) -> Face {
             let message = "no valid client key; send yours as `authorization: Bearer <key>`";
             Face::new(StatusCode::UNAUTHORIZED, INVALID, code, message)
         }
+        GatewayError::ForeignOrigin => {
+            let message = "a gateway without client keys serves no web page of another host; define [[client_keys]]";
+            Face::new(StatusCode::FORBIDDEN, "permission_error", code, message)
+        }
         GatewayError::ModelNotFound { asked, near } => {
             Face::new(StatusCode::NOT_FOUND, INVALID, code, model_not_found(asked, near)).about("model")
         }

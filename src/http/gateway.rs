@@ -88,6 +88,7 @@ fn endpoint_spec(provider: &Provider, endpoint: &ProviderEndpoint, balancing: &B
     };
     EndpointSpec {
         id: endpoint.id.clone(),
+        home: crate::upstream::home(&endpoint.base_url),
         keys: key_specs(provider),
         in_flight_max: provider.max_concurrency,
         breaker: breaker.clone(),

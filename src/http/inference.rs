@@ -1,5 +1,6 @@
 //! The routes that call a model: chat completions, legacy completions, embeddings.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -127,8 +128,9 @@ fn id_headers(head: &mut HttpResponseBuilder, id: &RequestId) {
 fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let (overhead_ms, upstream_ms) = (millis(provenance.overhead()), millis(provenance.upstream));
-    head.insert_header(("x-bursar-model", format!("{}/{}", provenance.provider, provenance.model)));
-    head.insert_header(("x-bursar-alias", provenance.alias.as_str()));
+    let served = format!("{}/{}", provenance.provider, provenance.model);
+    head.insert_header(("x-bursar-model", &*in_header(&served)));
+    head.insert_header(("x-bursar-alias", &*in_header(&provenance.alias)));
     head.insert_header(("x-bursar-attempts", provenance.attempts));
     head.insert_header(("x-bursar-overhead-ms", format!("{overhead_ms:.3}")));
     head.insert_header(("server-timing", format!("gw;dur={overhead_ms:.3}, up;dur={upstream_ms:.3}")));
@@ -136,8 +138,19 @@ fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
         head.insert_header(("x-bursar-queued-ms", provenance.queued.as_millis().to_string()));
     }
     if let Some(fallback) = &provenance.fallback {
-        head.insert_header(("x-bursar-fallback", fallback.as_str()));
+        head.insert_header(("x-bursar-fallback", &*in_header(fallback)));
     }
+}
+
+/// Returns a name as a header can carry it: bytes beyond printable ASCII, and `%`, as `%XX`.
+fn in_header(name: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
+    if name.bytes().all(plain) {
+        return name.into();
+    }
+    let escaped =
+        name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    Cow::Owned(escaped.collect())
 }
 
 /// Reads the body, at most `limit` bytes. A length that says more is refused before a byte is read.

@@ -22,6 +22,8 @@ use crate::pipeline::route::{Routes, Unused};
 /// What reloads need to know of each other.
 pub(super) struct Reloads {
     sources: OnceLock<Sources>,
+    /// Held from reading the files until they are in force.
+    turn: Mutex<()>,
     tenants: Mutex<Tenants>,
     /// What is wrong with the configuration as it is written now.
     fault: ArcSwapOption<String>,
@@ -56,6 +58,7 @@ impl Reloads {
     pub fn new(current: Vec<EndpointSpec>) -> Self {
         Self {
             sources: OnceLock::new(),
+            turn: Mutex::new(()),
             tenants: Mutex::new(Tenants { current, leaving: Vec::new(), rounds: 0 }),
             fault: ArcSwapOption::empty(),
         }
@@ -78,6 +81,8 @@ impl Gateway {
     pub async fn reload_from_sources(self: Arc<Self>, cause: &'static str) -> Result<Vec<Change>, Refused> {
         // In a task of its own, because a client that hangs up must not leave half of it undone.
         let done = actix_web::rt::spawn(async move {
+            // One at a time from the first byte read, so that an older file never wins over a newer one.
+            let _turn = self.reloads.turn.lock().await;
             let wanted = match self.wanted().await {
                 Ok(wanted) => wanted,
                 Err(refused) => {

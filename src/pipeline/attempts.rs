@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bursar_actors::{Acquire, ErrorClass, Lease, Outcome, Repeat, ReplyForm, Tried, Unavailable, Usage};
+use bursar_actors::{Acquire, ErrorClass, LearnedLimits, Lease, Outcome, Repeat, ReplyForm, Tried, Unavailable, Usage};
 use bytes::Bytes;
 use rand::RngExt;
 
@@ -219,11 +219,9 @@ impl Attempts<'_> {
     }
 
     async fn read_whole(&self, mut reply: Reply, idle: Duration) -> Result<Begun, Failure> {
-        let stops = Instant::now() + idle;
-        let read_by = stops.min(self.call.deadline);
-        let body = tokio::time::timeout_at(read_by.into(), reply.read_whole(REPLY_MAX)).await;
-        let class = if read_by < stops { ErrorClass::FirstByteTimeout } else { ErrorClass::StreamBroken };
-        let body = body.map_err(|_| Failure::plain(class, "the upstream's answer stopped half-way"))??;
+        let body = tokio::time::timeout_at(self.call.deadline.into(), reply.read_whole(REPLY_MAX, idle)).await;
+        let late = |_| Failure::plain(ErrorClass::FirstByteTimeout, "the request's deadline passed within the answer");
+        let body = body.map_err(late)??;
         let facts = whole_facts(self.call.head.operation, &body).map_err(|malformed| {
             Failure::plain(ErrorClass::ServerError, format!("the upstream's answer is unusable: {malformed}"))
         })?;
@@ -249,7 +247,9 @@ impl Attempts<'_> {
             lease.report(Outcome::Cancelled);
             return Ok(());
         }
-        lease.learn(failure.limits);
+        if failure.limits != LearnedLimits::default() {
+            lease.learn(failure.limits);
+        }
         lease.report(Outcome::Failed { class: failure.class, retry_after: failure.retry_after });
         Ok(())
     }

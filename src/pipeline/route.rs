@@ -185,6 +185,7 @@ impl Routes {
             for (destination, weight) in &provider.endpoints {
                 candidates.push(Candidate {
                     endpoint: destination.endpoint.clone(),
+                    home: destination.home,
                     model: target.model.as_str().into(),
                     weight: target.weight * weight,
                     rank: rank as u32,

@@ -9,6 +9,7 @@ mod pieces;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -36,6 +37,8 @@ const DRAIN_FOR: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Destination {
     pub endpoint: EndpointId,
+    /// See [`home`].
+    pub home: u64,
     pub provider: String,
     pub chat_completions: Uri,
     pub completions: Uri,
@@ -55,6 +58,14 @@ pub struct Timeouts {
     pub reply: Duration,
     /// Silence within a body.
     pub idle: Duration,
+}
+
+/// Returns the number by which leases tell one base URL from another, so that a reload that moves an endpoint to another
+/// host never sends the new host's key to the old one.
+pub fn home(base_url: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    base_url.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Destination {
@@ -79,6 +90,7 @@ impl Destination {
         };
         Some(Self {
             endpoint,
+            home: home(base_url),
             provider: provider.into(),
             chat_completions: uri("/chat/completions")?,
             completions: uri("/completions")?,
@@ -210,8 +222,7 @@ async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {
         }
         return Ok(reply);
     }
-    let body = tokio::time::timeout(DRAIN_FOR, reply.read_whole(ERROR_BODY_MAX)).await;
-    let body = body.ok().and_then(Result::ok).unwrap_or_default();
+    let body = reply.read_some(ERROR_BODY_MAX, DRAIN_FOR).await;
     let header = |name: &str| reply.response.headers().get(name).and_then(|value| value.to_str().ok());
     let mut failure = judge::judge_status(status.as_u16(), &header, &body, SystemTime::now());
     failure.limits = reply.limits;
@@ -219,10 +230,25 @@ async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {
 }
 
 impl Reply {
-    /// Reads the body to its end, at most `max` bytes.
-    pub async fn read_whole(&mut self, max: usize) -> Result<Bytes, Failure> {
+    /// Reads what comes of the body within `time`, and not much more than `max` bytes.
+    async fn read_some(&mut self, max: usize, time: Duration) -> Bytes {
+        let until = tokio::time::Instant::now() + time;
         let mut pieces = Pieces::default();
-        while let Some(piece) = std::future::poll_fn(|context| self.poll_piece(context)).await {
+        while pieces.len() < max {
+            let next = std::future::poll_fn(|context| self.poll_piece(context));
+            let Ok(Some(Ok(piece))) = tokio::time::timeout_at(until, next).await else { break };
+            pieces.push(piece);
+        }
+        pieces.take()
+    }
+
+    /// Reads the body to its end, at most `max` bytes; a silence of `idle` fails it.
+    pub async fn read_whole(&mut self, max: usize, idle: Duration) -> Result<Bytes, Failure> {
+        let mut pieces = Pieces::default();
+        loop {
+            let next = std::future::poll_fn(|context| self.poll_piece(context));
+            let silent = |_| Failure::plain(ErrorClass::StreamBroken, "the upstream's answer stopped half-way");
+            let Some(piece) = tokio::time::timeout(idle, next).await.map_err(silent)? else { break };
             let piece = piece?;
             if pieces.len() + piece.len() > max {
                 let why = format!("the upstream's answer exceeds {max} bytes");
@@ -260,7 +286,7 @@ impl Reply {
             return;
         }
         actix_rt::spawn(async move {
-            let _ = tokio::time::timeout(DRAIN_FOR, self.read_whole(DRAIN_MAX)).await;
+            let _ = self.read_some(DRAIN_MAX, DRAIN_FOR).await;
         });
     }
 }

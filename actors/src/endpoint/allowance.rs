@@ -47,7 +47,7 @@ impl Allowance {
             return None;
         }
         let left = self.left?;
-        let kept_back = self.limit.map_or(0, |limit| limit - (limit as f64 * headroom) as u64);
+        let kept_back = self.limit.map_or(0, |limit| limit.saturating_sub((limit as f64 * headroom) as u64));
         // A single request larger than the whole window is for the provider to refuse: resting would never help it.
         let fits = left >= amount.saturating_add(kept_back) || self.limit.is_some_and(|limit| left == limit);
         (!fits).then_some(self.full_at)

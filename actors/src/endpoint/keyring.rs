@@ -1,7 +1,7 @@
 //! The API keys of one endpoint: whose turn it is, who rests, who is out.
 //!
 //! A key rests for a model after a 429, rests as a whole when its quota is spent, is out for good after a 401 (until
-//! the configuration changes), and is skipped while what the provider said is left would not carry the request. A key
+//! its value changes or it is woken), and is skipped while what the provider said is left would not carry the request. A key
 //! that fails far more than its neighbours has a breaker of its own, but never more than half of the keys at once.
 
 use std::collections::HashMap;
@@ -122,7 +122,7 @@ pub enum KeyState {
     Exhausted,
     /// Its own breaker is open.
     Suspended,
-    /// Refused with 401; out until the configuration changes.
+    /// Refused with 401; out until its value changes or it is woken.
     Retired,
 }
 
@@ -334,6 +334,12 @@ impl KeyRing {
         true
     }
 
+    /// Wakes every key.
+    pub fn wake_all(&mut self, now: Instant) {
+        let ids: Vec<KeyId> = self.keys.iter().map(|key| key.spec.id.clone()).collect();
+        ids.iter().for_each(|id| _ = self.steer(id, None, now));
+    }
+
     /// Returns every key as lists show it.
     pub fn views(&self, now: Instant) -> Vec<KeyView> {
         self.keys.iter().map(|key| key.view(now)).collect()
@@ -367,6 +373,8 @@ impl Key {
     }
 
     fn rest(&mut self, model: &ModelName, time: Duration, now: Instant) {
+        // Names that clients invent must not pile up here.
+        self.rests.retain(|other, rest| other == model || rest.until + REST_DOUBLED_MAX > now);
         let rest = self.rests.entry(model.clone()).or_insert(Rest { until: now, in_a_row: 0 });
         rest.until = rest.until.max(now + time);
         rest.in_a_row += 1;

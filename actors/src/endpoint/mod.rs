@@ -44,6 +44,8 @@ const MAILBOX: usize = 8_192;
 pub struct EndpointSpec {
     /// Its id.
     pub id: EndpointId,
+    /// Tells one upstream address from another; a key is granted only for the address it belongs to.
+    pub home: u64,
     /// At least one; an upstream that asks for no key has one without a secret.
     pub keys: Vec<KeySpec>,
     /// Most calls in flight, all keys together.
@@ -84,6 +86,9 @@ pub enum Refusal {
     /// The decision itself failed on this request.
     #[error("the choice of a key failed")]
     Panicked,
+    /// Its address changed with the configuration; the request still knows the old one.
+    #[error("its address has changed")]
+    Moved,
     /// This request has failed there in a way that another try cannot mend.
     #[error("it was tried")]
     Tried,
@@ -93,6 +98,7 @@ pub enum Refusal {
 #[derive(Message)]
 #[rtype(result = "Result<Lease, Refusal>")]
 pub(crate) struct Admit {
+    pub home: u64,
     pub model: ModelName,
     pub team: Option<TeamId>,
     pub tokens: u64,
@@ -156,6 +162,7 @@ impl Drop for ExitNotice {
 
 /// What a freshly started endpoint begins with.
 pub(crate) struct Birth {
+    pub paused_until: Option<Instant>,
     pub spec: EndpointSpec,
     pub board: Arc<EndpointBoard>,
     pub clock: Clock,
@@ -173,6 +180,7 @@ pub struct Endpoint {
     incarnation: u64,
     restarts: u64,
     generation: u64,
+    home: u64,
     in_flight_max: u32,
     breaker: CircuitBreaker,
     ring: KeyRing,
@@ -199,6 +207,7 @@ impl Endpoint {
             incarnation: birth.notice.incarnation,
             restarts,
             generation: birth.generation,
+            home: birth.spec.home,
             in_flight_max: birth.spec.in_flight_max,
             breaker,
             ring: KeyRing::new(birth.spec.keys, birth.spec.key_policy, now),
@@ -206,7 +215,7 @@ impl Endpoint {
             board: birth.board,
             clock: birth.clock,
             chance: birth.chance,
-            paused_until: None,
+            paused_until: birth.paused_until,
             told: vec![],
             _notice: birth.notice,
         }
@@ -229,6 +238,9 @@ impl Endpoint {
 
     fn admit(&mut self, admit: &Admit) -> Result<Lease, Refusal> {
         let now = self.clock.now();
+        if admit.home != self.home {
+            return Err(Refusal::Moved);
+        }
         if let Some(until) = self.paused_until.filter(|&until| until > now) {
             return Err(Refusal::Paused { until });
         }
@@ -293,15 +305,22 @@ impl Endpoint {
         self.log_key(effect, picked, &report.outcome);
     }
 
-    /// Goes on with what the configuration says now. Breaker, latencies and calls in flight stay as they are.
+    /// Goes on with what the configuration says now. Breaker, latencies and calls in flight stay as they are, unless it is
+    /// another upstream now, of which nothing is known.
     fn renew(&mut self, renew: Renew) {
         if renew.generation <= self.generation {
             return;
         }
         self.generation = renew.generation;
         self.in_flight_max = renew.spec.in_flight_max;
+        let now = self.clock.now();
+        if std::mem::replace(&mut self.home, renew.spec.home) != renew.spec.home {
+            self.breaker = CircuitBreaker::closed(renew.spec.breaker.clone(), now);
+            self.pulse = Pulse { in_flight: self.pulse.in_flight, ..Pulse::default() };
+            self.ring.renew(vec![], renew.spec.key_policy.clone(), now);
+        }
         self.breaker.renew(renew.spec.breaker);
-        self.ring.renew(renew.spec.keys, renew.spec.key_policy, self.clock.now());
+        self.ring.renew(renew.spec.keys, renew.spec.key_policy, now);
     }
 
     fn judge_endpoint(&mut self, pass: Pass, outcome: &Outcome, now: Instant, draw: f64) {
@@ -339,7 +358,7 @@ impl Endpoint {
         let class = class.as_str();
         match effect {
             KeyEffect::Retire => {
-                error!(endpoint = %self.id, key = %key, class, "key `{key}` of `{}` was refused and is out until the configuration changes", self.id);
+                error!(endpoint = %self.id, key = %key, class, "key `{key}` of `{}` was refused and is out until its value changes or it is woken", self.id);
             }
             KeyEffect::Exhaust | KeyEffect::RestAll => {
                 let rest_s = retry_after.map(|after| after.as_secs());
@@ -417,6 +436,7 @@ impl Handler<Steer> for Endpoint {
                 if steer.until.is_none() {
                     // Awake, but not trusted: one call goes first where it had been failing.
                     self.breaker.wake();
+                    self.ring.wake_all(now);
                 }
                 true
             }

@@ -111,6 +111,7 @@ mod tests {
 
     fn spec(id: &str, in_flight_max: u32) -> EndpointSpec {
         EndpointSpec {
+            home: 0,
             id: id.into(),
             keys: vec![],
             in_flight_max,
