@@ -106,6 +106,17 @@ async fn endpoints_come_and_go_while_the_others_serve() {
 }
 
 #[actix::test]
+async fn a_request_that_knows_the_old_address_gets_no_key_of_the_new_one() {
+    let handles = begin(vec![endpoint("a", &["k"])]);
+    let moved = EndpointSpec { home: 7, ..endpoint("a", &["new"]) };
+
+    reconfigure(&handles, vec![moved]).await;
+
+    let refused = acquire(&handles, &["a"]).await.err().unwrap();
+    assert_eq!(refused.refusals, [(0, Refusal::Moved)]);
+}
+
+#[actix::test]
 async fn a_lease_of_a_removed_endpoint_reports_and_does_not_disturb_its_successor_of_the_same_name() {
     let handles = begin(vec![endpoint("a", &["k"])]);
     let old = acquire(&handles, &["a"]).await.unwrap();

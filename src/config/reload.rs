@@ -88,3 +88,34 @@ pub fn in_force(running: &Config, wanted: &Config) -> Config {
     }
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Sources, load};
+
+    fn configured(set: &[&str]) -> Config {
+        let set = set.iter().map(ToString::to_string).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let sources = Sources {
+            set,
+            working_dir: folder.path().to_owned(),
+            system_file: folder.path().join("none.toml"),
+            ..Sources::default()
+        };
+        load(&sources).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    #[test]
+    fn a_port_that_others_reach_never_loses_its_keys_by_a_reload() {
+        let mut running = configured(&[]);
+        running.server.listen = ([0, 0, 0, 0], 8080).into();
+        let wanted = configured(&["auth.require_key=false"]);
+        assert!(!wanted.auth.require_key, "on the loopback address that the file names it may");
+
+        let config = in_force(&running, &wanted);
+
+        assert_eq!(config.server.listen, running.server.listen);
+        assert!(config.auth.require_key);
+    }
+}

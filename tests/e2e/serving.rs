@@ -257,3 +257,17 @@ fn the_answer_says_what_served_it_under_the_clients_own_request_id() {
         assert!(!header.1.contains("sk-"), "{header:?}");
     }
 }
+
+#[test]
+fn a_name_that_no_header_can_carry_is_escaped_and_still_served() {
+    let demo = demo();
+    let alias = "[models.alias.\"größe\"]\ntargets = [{ provider = \"a\", model = \"demo-small\" }]\n";
+    let bursar = Setup::over(&[&demo]).more(alias).start();
+
+    for streamed in [false, true] {
+        let answer = bursar.client().chat(&chat(json!({ "model": "größe", "stream": streamed })));
+
+        assert_eq!((answer.status, answer.header("x-bursar-alias")), (200, Some("gr%C3%B6%C3%9Fe")));
+    }
+    assert_eq!(bursar.books().endings(), (2, 0, 0));
+}
