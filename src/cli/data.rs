@@ -1,4 +1,4 @@
-//! The data directory: closed to others, held by one process, with the admin token and the control socket.
+//! The data directory: held by one process, with the admin token and the control socket, both closed to others.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use rand::RngExt;
 
 /// Returns where the control socket of a data directory is.
 pub fn socket_path(data: &Path) -> PathBuf {
-    data.join("control.sock")
+    data.join("run").join("control.sock")
 }
 
 /// Returns where the admin token of a data directory is.
@@ -33,9 +33,6 @@ impl Data {
             .mode(0o700)
             .create(path)
             .map_err(|error| format!("cannot make the data directory {shown}: {error}; choose another with --data"))?;
-        // A directory that was there before may be open to others; what is in it must not be.
-        fs::set_permissions(path, Permissions::from_mode(0o700))
-            .map_err(|error| format!("cannot close the data directory {shown} to others: {error}"))?;
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(|error| format!("cannot write to the data directory {shown}: {error}"))?;
@@ -51,6 +48,11 @@ impl Data {
     /// Returns the control socket, listening. One that a dead process left behind is replaced.
     pub fn listen(&self) -> io::Result<UnixListener> {
         let socket = socket_path(&self.path);
+        // A data directory that was there before may be open to others, and its mode is not ours to change. The socket's
+        // own folder is: closed before the socket is in it.
+        let folder = self.path.join("run");
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
         match fs::remove_file(&socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -94,20 +96,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_process_is_refused_and_the_directory_is_closed_to_others() {
+    fn a_second_process_is_refused_and_a_new_directory_is_closed_to_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
 
         let held = Data::hold(&path).unwrap();
 
-        held.listen().unwrap();
-        assert_eq!(fs::metadata(socket_path(&path)).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(Data::hold(&path).err().unwrap().contains("another bursar"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         drop(held);
         assert!(Data::hold(&path).is_ok());
+    }
+
+    #[test]
+    fn in_a_directory_that_is_open_to_others_the_socket_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let data = Data::hold(folder.path()).unwrap();
+
+        data.listen().unwrap();
+
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let socket = socket_path(folder.path());
+        assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(mode(folder.path()), 0o777, "what is not ours stays as it was");
     }
 
     #[test]
