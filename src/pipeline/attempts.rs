@@ -133,6 +133,9 @@ impl Attempts<'_> {
 
     /// Waits until the soonest key is expected back, if that is within what a request may wait and within its deadline.
     async fn queued_for_the_soonest(&mut self) -> bool {
+        if !self.has_attempts_left() {
+            return false;
+        }
         let Some(soonest) = self.refused.as_ref().and_then(|(_, soonest)| *soonest) else { return false };
         // A little late rather than a little early, which would only be refused again.
         let wait = soonest.saturating_add(Duration::from_millis(1));
@@ -146,11 +149,15 @@ impl Attempts<'_> {
         true
     }
 
+    fn has_attempts_left(&self) -> bool {
+        let wished = self.call.wishes.retries.map_or(u32::MAX, |retries| retries.saturating_add(1));
+        self.made < self.routes.retry.max_attempts.min(wished)
+    }
+
     /// Returns whether another call may be made; a retry has to be paid for.
     fn may_try(&mut self, route: &Route) -> bool {
-        let wished = self.call.wishes.retries.map_or(u32::MAX, |retries| retries.saturating_add(1));
         let now = Instant::now();
-        if self.made >= self.routes.retry.max_attempts.min(wished) || now >= self.call.deadline {
+        if !self.has_attempts_left() || now >= self.call.deadline {
             return false;
         }
         // A retry that was paid for and got no lease is still good for the next leg.
