@@ -10,11 +10,13 @@ use actix::Message;
 
 use crate::board::{EndpointBoard, EndpointView};
 use crate::clock::{Chance, Clock};
+use crate::endpoint::breaker::BreakerState;
 use crate::endpoint::keyring::NoKey;
 use crate::endpoint::lease::Lease;
 use crate::endpoint::{Admit, Refusal};
 use crate::ids::{EndpointId, KeyId, ModelName, TeamId};
 use crate::outcome::{ErrorClass, ReplyForm};
+use crate::pool::LeasePool;
 use crate::routing::{Load, Strategy, choose};
 
 /// One endpoint and model that may serve a request.
@@ -129,7 +131,6 @@ fn standing(acquire: &Acquire, candidate: usize) -> Standing {
 }
 
 fn refusal_of(view: Option<EndpointView>, now: Instant) -> Option<Refusal> {
-    use crate::endpoint::breaker::BreakerState;
     let Some(view) = view else { return Some(Refusal::Restarting) };
     if view.admits(now) {
         return None;
@@ -171,6 +172,37 @@ pub(crate) fn order(acquire: &Acquire, board: &EndpointBoard, turn: u64, now: In
     }
     order.next.append(&mut last_resort);
     order
+}
+
+/// Returns how many of the leases that `pool` misses each candidate shall grant; none at all where a call may be needed to
+/// find out whether an endpoint has healed, because such calls are granted one by one.
+pub(crate) fn in_plain_weather(
+    pool: &LeasePool,
+    board: &EndpointBoard,
+    turn: u64,
+    now: Instant,
+    chance: &mut Chance,
+) -> Vec<(usize, u32)> {
+    let mut loads: Vec<(usize, Load)> = Vec::with_capacity(pool.candidates.len());
+    for (index, candidate) in pool.candidates.iter().enumerate() {
+        let Some(view) = board.view(&candidate.endpoint) else { return vec![] };
+        if !view.admits(now) {
+            continue;
+        }
+        if view.breaker != BreakerState::Closed {
+            return vec![];
+        }
+        loads.push((index, view.pulse.load(candidate.weight, candidate.rank, pool.form, now)));
+    }
+    let mut shares: Vec<(usize, u32)> = loads.iter().map(|(index, _)| (*index, 0)).collect();
+    for step in 0..pool.missing() as u64 {
+        let known = |at: usize| Some(loads[at].1);
+        let Some(at) = choose(pool.strategy, loads.len(), known, turn + step, chance) else { break };
+        loads[at].1.in_flight += 1;
+        shares[at].1 += 1;
+    }
+    shares.retain(|(_, count)| *count > 0);
+    shares
 }
 
 /// Asks one endpoint after the other until one grants a lease.

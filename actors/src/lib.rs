@@ -8,11 +8,13 @@
 //! | actor        | message      | reply                        | sent by                |
 //! |--------------|--------------|------------------------------|------------------------|
 //! | `Supervisor` | `Acquire`    | `Result<Lease, Unavailable>` | HTTP workers           |
+//! |              | `Refill`     | –, fills a `LeasePool`       | HTTP workers           |
 //! |              | `Views`      | `Vec<EndpointStatus>`        | lists                  |
 //! |              | `Reconfigure`| `Reconfigured`               | a reload               |
 //! |              | `Command`    | `Result<(), NoSuch>`         | the operator           |
 //! |              | `Exited`     | –                            | a child's `ExitNotice` |
 //! | `Endpoint`   | `Admit`      | `Result<Lease, Refusal>`     | `Supervisor`           |
+//! |              | `GrantAhead` | –, fills a `LeasePool`       | `Supervisor`           |
 //! |              | `Collect`    | –                            | `Supervisor`           |
 //! |              | `Inspect`    | `EndpointStatus`             | `Supervisor`           |
 //! |              | `Renew`      | –                            | `Supervisor`           |
@@ -28,6 +30,7 @@ mod clock;
 mod endpoint;
 mod ids;
 mod outcome;
+mod pool;
 mod retry_budget;
 mod routing;
 mod supervisor;
@@ -43,8 +46,9 @@ pub use endpoint::lease::Lease;
 pub use endpoint::{EndpointSpec, EndpointStatus, Refusal};
 pub use ids::{EndpointId, KeyId, ModelName, Secret, TeamId};
 pub use outcome::{ErrorClass, KeyEffect, Learned, LearnedLimits, Outcome, ReplyForm, Retry};
+pub use pool::{LeasePool, Taken};
 pub use retry_budget::RetryBudget;
 pub use routing::{Load, Pulse, Strategy, choose};
-pub use supervisor::{ChanceFactory, Command, NoSuch, Reconfigure, Reconfigured, Steering, Supervisor, Views};
+pub use supervisor::{ChanceFactory, Command, NoSuch, Reconfigure, Reconfigured, Refill, Steering, Supervisor, Views};
 pub use system::{Handles, SystemOptions, start};
 pub use usage::Usage;

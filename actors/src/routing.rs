@@ -69,6 +69,8 @@ impl Load {
 pub struct Pulse {
     /// Calls in flight.
     pub in_flight: u32,
+    /// Leases granted ahead that nobody has taken yet; load like calls in flight.
+    pub ahead: u32,
     /// Picks of the last second.
     pub recent: Recent,
     /// Time to the first token of streams, and to the whole of whole replies.
@@ -86,7 +88,7 @@ impl Pulse {
         let calls_per_success = 1.0 / (1.0 - self.errors.share(now)).max(0.05);
         Load {
             weight,
-            in_flight: self.in_flight,
+            in_flight: self.in_flight + self.ahead,
             recent: self.recent.count(now),
             latency_us: latency_us.map(|latency_us| latency_us.max(1.0) * calls_per_success),
             headroom: 1.0,

@@ -3,6 +3,7 @@
 //! | message       | reply                        | sent by                |
 //! |---------------|------------------------------|------------------------|
 //! | `Acquire`     | `Result<Lease, Unavailable>` | HTTP workers           |
+//! | `Refill`      | –, fills a `LeasePool`       | HTTP workers           |
 //! | `Views`       | `Vec<EndpointStatus>`        | lists                  |
 //! | `Reconfigure` | `Reconfigured`               | a reload               |
 //! | `Exited`      | –                            | a child's `ExitNotice` |
@@ -12,11 +13,12 @@
 //! accepted, a flood is not.
 
 mod reconfigure;
+mod refill;
 mod steer;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
@@ -25,11 +27,13 @@ use tracing::{error, warn};
 use crate::acquire::{Acquire, Unavailable, acquire_from, order};
 use crate::board::EndpointBoard;
 use crate::clock::{Chance, Clock};
-use crate::endpoint::lease::Lease;
+use crate::endpoint::lease::{Epoch, Lease};
 use crate::endpoint::{Birth, Collect, Endpoint, EndpointSpec, EndpointStatus, ExitNotice, Inspect};
 use crate::ids::EndpointId;
+use crate::pool::LeasePool;
 
 pub use reconfigure::{Reconfigure, Reconfigured};
+pub use refill::Refill;
 pub use steer::{Command, NoSuch, Steering};
 
 /// Messages the supervisor's mailbox holds; a worker's `send` waits beyond that.
@@ -67,6 +71,10 @@ pub struct Supervisor {
     turn: u64,
     /// A collection is due.
     collecting: bool,
+    /// Those that were ever filled, until their route is gone.
+    pools: Vec<Weak<LeasePool>>,
+    /// A sweep is due.
+    sweeping: bool,
     /// Actors started so far.
     births: u64,
     /// Configurations so far.
@@ -90,6 +98,8 @@ impl Supervisor {
             chance_for,
             turn: 0,
             collecting: false,
+            pools: vec![],
+            sweeping: false,
             births: 0,
             generation: 0,
         }
@@ -107,7 +117,12 @@ impl Supervisor {
             board: self.board.clone(),
             clock: self.clock.clone(),
             chance: (self.chance_for)(&spec.id, restarts),
-            notice: ExitNotice { endpoint: spec.id.clone(), incarnation, supervisor: context.address().recipient() },
+            notice: ExitNotice {
+                endpoint: spec.id.clone(),
+                incarnation,
+                supervisor: context.address().recipient(),
+                epoch: Epoch::default(),
+            },
             restarts,
             generation: self.generation,
         });
@@ -128,6 +143,7 @@ impl Supervisor {
         if !std::mem::replace(&mut self.collecting, true) {
             context.run_later(COLLECT_EVERY, |supervisor, context| {
                 supervisor.collecting = false;
+                let ahead = supervisor.sweep_pools();
                 let out = supervisor.board.leases_granted() != supervisor.board.leases_reported();
                 let mut waits = false;
                 for child in supervisor.children.values().filter(|child| supervisor.board.has_word(&child.spec.id)) {
@@ -137,6 +153,8 @@ impl Supervisor {
                 }
                 if out || waits {
                     supervisor.collect_later(context);
+                } else if ahead {
+                    supervisor.sweep_later(context);
                 }
             });
         }

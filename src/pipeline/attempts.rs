@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bursar_actors::{Acquire, ErrorClass, LearnedLimits, Lease, Outcome, Repeat, ReplyForm, Tried, Unavailable, Usage};
+use bursar_actors::{
+    Acquire, ErrorClass, LearnedLimits, Lease, Outcome, Refill, Repeat, ReplyForm, Taken, Tried, Unavailable, Usage,
+};
 use bytes::Bytes;
 use rand::RngExt;
 
@@ -169,16 +171,29 @@ impl Attempts<'_> {
 
     async fn acquire(&self, leg: &Leg<'_>, repeat: Repeat) -> Result<Result<Lease, Unavailable>, GatewayError> {
         let head = &self.call.head;
-        let acquire = Acquire {
-            candidates: leg.route.candidates.clone(),
-            strategy: leg.route.strategy,
-            team: self.call.caller.team.clone(),
-            tokens: head.tokens_in_estimate.saturating_add(head.max_output_tokens.unwrap_or(0).min(OUTPUT_TOKENS_MAX)),
-            form: if head.stream { ReplyForm::Streamed } else { ReplyForm::Whole },
-            tried: leg.tried.clone(),
-            repeat,
-        };
-        match self.pipeline.actors.supervisor.send(acquire).await {
+        let route = leg.route;
+        let tokens = head.tokens_in_estimate.saturating_add(head.max_output_tokens.unwrap_or(0).min(OUTPUT_TOKENS_MAX));
+        let form = if head.stream { ReplyForm::Streamed } else { ReplyForm::Whole };
+        let supervisor = &self.pipeline.actors.supervisor;
+        let Taken { lease, refill } =
+            if leg.tried.is_empty() { route.pool(form).take(tokens) } else { Taken { lease: None, refill: false } };
+        let asked = lease.is_none().then(|| {
+            supervisor.send(Acquire {
+                candidates: route.candidates.clone(),
+                strategy: route.strategy,
+                team: self.call.caller.team.clone(),
+                tokens,
+                form,
+                tried: leg.tried.clone(),
+                repeat,
+            })
+        });
+        if refill {
+            // Behind the question, if there is one. A full mailbox has more urgent things to answer.
+            let _ = supervisor.try_send(Refill { pool: route.pool(form).clone() });
+        }
+        let Some(asked) = asked else { return Ok(lease.ok_or_else(Unavailable::default)) };
+        match asked.await {
             Ok(Err(unavailable)) if unavailable.poisoned => Err(GatewayError::Internal),
             Ok(answer) => Ok(answer),
             // The supervisor is gone; the process is about to end.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bursar_actors::{Candidate, RetryBudget, Strategy};
+use bursar_actors::{Candidate, LeasePool, ReplyForm, RetryBudget, Strategy};
+use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::call::Caller;
@@ -19,6 +20,9 @@ const NEAR_MAX: usize = 5;
 /// Name of all routes without an alias in metrics: what clients send must not become a label.
 const DIRECT: &str = "direct";
 
+/// Most names without an alias that are remembered.
+const DIRECT_MAX: usize = 1_024;
+
 /// What may serve one name.
 #[derive(Debug)]
 pub struct Route {
@@ -32,6 +36,8 @@ pub struct Route {
     /// Where each candidate's calls go, by the same index.
     pub destinations: Vec<Arc<Destination>>,
     pub strategy: Strategy,
+    /// Leases granted ahead, for streams and for whole replies.
+    pools: [Arc<LeasePool>; 2],
     /// Aliases to try when no candidate is left.
     pub fallback: Vec<String>,
     pub retry_budget: Arc<RetryBudget>,
@@ -56,6 +62,8 @@ struct ProviderRoutes {
 pub struct Routes {
     aliases: BTreeMap<String, Arc<Route>>,
     providers: BTreeMap<String, ProviderRoutes>,
+    /// Those without an alias, as they were asked for.
+    direct: DashMap<(String, Operation), Arc<Route>>,
     allow_direct: bool,
     default: Option<String>,
     strategy: Strategy,
@@ -80,6 +88,11 @@ impl Unused {
 }
 
 impl Route {
+    /// Returns the leases granted ahead for replies of this form.
+    pub fn pool(&self, form: ReplyForm) -> &Arc<LeasePool> {
+        &self.pools[usize::from(form == ReplyForm::Whole)]
+    }
+
     /// Returns whether `caller` may use it, by the name that was asked for or by its full one.
     pub fn allows(&self, caller: &Caller) -> bool {
         caller.may_use(&self.asked) || self.direct_name.as_ref().is_some_and(|name| caller.may_use(name))
@@ -101,6 +114,7 @@ impl Routes {
         let mut routes = Self {
             aliases: BTreeMap::new(),
             providers: providers.collect(),
+            direct: DashMap::new(),
             allow_direct: config.models.allow_direct,
             default: config.models.default.clone(),
             strategy: config.balancing.strategy,
@@ -117,6 +131,7 @@ impl Routes {
                 asked: alias.name.clone(),
                 label: alias.name.clone(),
                 direct_name: None,
+                pools: pools(&candidates, alias.strategy),
                 candidates,
                 destinations,
                 strategy: alias.strategy,
@@ -134,7 +149,20 @@ impl Routes {
         if let Some(route) = self.aliases.get(asked) {
             return Some(route.clone());
         }
-        if self.allow_direct { self.direct(asked, operation).map(Arc::new) } else { None }
+        if !self.allow_direct {
+            return None;
+        }
+        let key = (asked.to_owned(), operation);
+        if let Some(route) = self.direct.get(&key) {
+            return Some(route.clone());
+        }
+        let route = Arc::new(self.direct(asked, operation)?);
+        // Names come from clients: when there are too many, the busy ones are soon back.
+        if self.direct.len() >= DIRECT_MAX {
+            self.direct.clear();
+        }
+        self.direct.insert(key, route.clone());
+        Some(route)
     }
 
     /// Returns the error for a name that does not resolve, with near ones that the caller may use.
@@ -210,6 +238,7 @@ impl Routes {
             asked: asked.into(),
             label: DIRECT.into(),
             direct_name: Some(format!("{provider}/{model}")),
+            pools: pools(&candidates, self.strategy),
             candidates,
             destinations,
             strategy: self.strategy,
@@ -228,6 +257,10 @@ impl Routes {
         let (name, _) = openai.next()?;
         (openai.next().is_none() && is_openai_name(model)).then_some(name.as_str())
     }
+}
+
+fn pools(candidates: &Arc<[Candidate]>, strategy: Strategy) -> [Arc<LeasePool>; 2] {
+    [ReplyForm::Streamed, ReplyForm::Whole].map(|form| Arc::new(LeasePool::new(candidates.clone(), strategy, form)))
 }
 
 fn named_targets(route: &Route) -> Vec<(String, String)> {

@@ -41,13 +41,28 @@ impl Allowance {
         self.left = self.left.map(|left| left.saturating_sub(amount));
     }
 
+    /// Takes back `amount` that was counted and not used.
+    pub fn give_back(&mut self, amount: u64) {
+        let limit = self.limit.unwrap_or(u64::MAX);
+        self.left = self.left.map(|left| left.saturating_add(amount).min(limit));
+    }
+
+    /// Returns whether `amount` more would fit under `headroom` × limit.
+    pub fn spares(&self, amount: u64, headroom: f64, now: Instant) -> bool {
+        self.left(now).is_none_or(|left| left >= amount.saturating_add(self.kept_back(headroom)))
+    }
+
+    fn kept_back(&self, headroom: f64) -> u64 {
+        self.limit.map_or(0, |limit| limit.saturating_sub((limit as f64 * headroom) as u64))
+    }
+
     /// Returns until when `amount` does not fit under `headroom` × limit; `None` means it fits.
     pub fn out_until(&self, amount: u64, headroom: f64, now: Instant) -> Option<Instant> {
         if now >= self.full_at {
             return None;
         }
         let left = self.left?;
-        let kept_back = self.limit.map_or(0, |limit| limit.saturating_sub((limit as f64 * headroom) as u64));
+        let kept_back = self.kept_back(headroom);
         // A single request larger than the whole window is for the provider to refuse: resting would never help it.
         let fits = left >= amount.saturating_add(kept_back) || self.limit.is_some_and(|limit| left == limit);
         (!fits).then_some(self.full_at)

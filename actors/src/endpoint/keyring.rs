@@ -14,6 +14,7 @@ use crate::endpoint::allowance::Allowance;
 use crate::endpoint::breaker::{BreakerPolicy, BreakerState, CircuitBreaker, Pass};
 use crate::ids::{KeyId, ModelName, Secret, TeamId};
 use crate::outcome::{ErrorClass, KeyEffect, LearnedLimits, Outcome, ReplyForm};
+use crate::pool::POOL_MAX;
 use crate::routing::{Load, Pulse, Strategy, choose};
 
 /// Longest rest a provider can ask for.
@@ -29,6 +30,11 @@ const DENIED_FOR: Duration = Duration::from_secs(600);
 const KEYLESS_REST: Duration = Duration::from_secs(10);
 /// Shortest rest of all keys when a provider asks the account to slow down.
 const RAMP_MIN: Duration = Duration::from_secs(30);
+
+/// What must be left in a key's window for picks ahead of need: several pools' worth of calls.
+const PLENTY_REQUESTS: u64 = 4 * POOL_MAX as u64;
+/// See [`PLENTY_REQUESTS`]; a pool's worth of the largest calls that are foreseen (32,768 tokens each).
+const PLENTY_TOKENS: u64 = 32_768 * POOL_MAX as u64;
 
 /// One API key as the configuration describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,6 +251,39 @@ impl KeyRing {
         match resting.min() {
             Some(until) => NoKey::Resting { until },
             None => NoKey::Tried,
+        }
+    }
+
+    /// Returns whether keys may be picked ahead of need for `model`: none that may serve it is kept for certain teams,
+    /// suspended, or so near a limit that the calls of a whole pool would matter.
+    pub fn has_plenty(&self, model: &ModelName, now: Instant) -> bool {
+        let headroom = self.policy.headroom;
+        let need = KeyNeed { model, team: None, tokens: 0, form: ReplyForm::Whole, tried: &[] };
+        let calm = |key: &Key| {
+            key.spec.teams.is_empty()
+                && key.breaker.state() == BreakerState::Closed
+                && key.requests.spares(PLENTY_REQUESTS, headroom, now)
+                && key.tokens.spares(PLENTY_TOKENS, headroom, now)
+        };
+        let mut alive =
+            self.keys.iter().filter(|key| !key.retired && (!key.spec.teams.is_empty() || key.allows(&need)));
+        alive.all(calm)
+    }
+
+    /// Begins the call of a key that was picked ahead of need.
+    pub fn on_taken(&mut self, picked: Picked, tokens: u64, now: Instant) {
+        if let Some(index) = self.place(picked) {
+            self.keys[index].tokens.take(tokens, now);
+        }
+    }
+
+    /// Takes back a key that was picked ahead and not needed.
+    pub fn on_returned(&mut self, picked: Picked) {
+        if let Some(index) = self.place(picked) {
+            let key = &mut self.keys[index];
+            key.pulse.in_flight = key.pulse.in_flight.saturating_sub(1);
+            key.breaker.on_void(picked.pass);
+            key.requests.give_back(1);
         }
     }
 

@@ -4,13 +4,29 @@
 //! hung up or the worker panicked. Until then the call counts as in flight.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::board::EndpointBoard;
 use crate::endpoint::breaker::Pass;
 use crate::endpoint::keyring::Picked;
 use crate::ids::{EndpointId, KeyId, ModelName, Secret};
-use crate::outcome::{LearnedLimits, Outcome, ReplyForm};
+use crate::outcome::{KeyEffect, LearnedLimits, Outcome, ReplyForm};
+
+/// Changes whenever what an endpoint has granted ahead is void: a failure, steering, a renewal, its death.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Epoch(Arc<AtomicU64>);
+
+impl Epoch {
+    /// Voids every lease granted ahead so far.
+    pub fn end(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn number(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
 
 /// What the endpoint needs to know again when the report comes.
 #[derive(Debug, Clone)]
@@ -23,6 +39,7 @@ pub(crate) struct Receipt {
     pub pass: Pass,
     pub model: ModelName,
     pub form: ReplyForm,
+    pub granted_at: Instant,
 }
 
 /// Permission for one upstream call.
@@ -37,14 +54,24 @@ pub struct Lease {
     pub again: bool,
     receipt: Receipt,
     board: Arc<EndpointBoard>,
+    epoch: Epoch,
+    granted_in: u64,
+    /// Its call may begin; until then it was only granted ahead.
+    taken: bool,
     outcome: Outcome,
     whole_after: Option<Duration>,
     limits: LearnedLimits,
 }
 
 impl Lease {
-    pub(crate) fn new(key_id: KeyId, secret: Option<Secret>, receipt: Receipt, board: Arc<EndpointBoard>) -> Self {
-        board.count_granted();
+    /// Returns a lease granted ahead, whose call has not begun.
+    pub(crate) fn ahead(
+        key_id: KeyId,
+        secret: Option<Secret>,
+        receipt: Receipt,
+        epoch: Epoch,
+        board: Arc<EndpointBoard>,
+    ) -> Self {
         Self {
             key_id,
             secret,
@@ -52,10 +79,36 @@ impl Lease {
             again: false,
             receipt,
             board,
+            granted_in: epoch.number(),
+            epoch,
+            taken: false,
             outcome: Outcome::Cancelled,
             whole_after: None,
             limits: LearnedLimits::default(),
         }
+    }
+
+    /// Returns the lease for a call that begins at once and which the endpoint has counted already.
+    pub(crate) fn begun(mut self) -> Self {
+        self.board.count_granted();
+        self.taken = true;
+        self
+    }
+
+    /// Returns the lease for a call of about `tokens` that begins now.
+    pub(crate) fn taken(self, tokens: u64) -> Self {
+        self.board.tell(&self.receipt.endpoint, Told::Taken { receipt: self.receipt.clone(), tokens });
+        self.begun()
+    }
+
+    /// Returns whether something has happened at its endpoint since it was granted.
+    pub(crate) fn is_void(&self) -> bool {
+        self.epoch.number() != self.granted_in
+    }
+
+    /// Returns when it was granted.
+    pub(crate) fn granted_at(&self) -> Instant {
+        self.receipt.granted_at
     }
 
     /// Returns the endpoint that granted it.
@@ -85,6 +138,15 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if !self.taken {
+            self.board.tell(&self.receipt.endpoint, Told::Returned { receipt: self.receipt.clone() });
+            return;
+        }
+        if let Outcome::Failed { class, .. } = &self.outcome
+            && (class.trips_breaker() || class.key_effect() != KeyEffect::None)
+        {
+            self.epoch.end();
+        }
         let report = Report {
             receipt: self.receipt.clone(),
             outcome: std::mem::replace(&mut self.outcome, Outcome::Cancelled),
@@ -99,6 +161,10 @@ impl Drop for Lease {
 
 /// What a lease tells its endpoint, by way of the board: a message of its own would wake a thread per call.
 pub(crate) enum Told {
+    /// The call of a lease granted ahead begins.
+    Taken { receipt: Receipt, tokens: u64 },
+    /// A lease granted ahead was not needed.
+    Returned { receipt: Receipt },
     /// The first token of a stream came.
     FirstToken { receipt: Receipt, after: Duration },
     /// The call ended. Once per lease.

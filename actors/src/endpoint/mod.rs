@@ -3,6 +3,7 @@
 //! | message      | reply                    | sent by            |
 //! |--------------|--------------------------|--------------------|
 //! | `Admit`      | `Result<Lease, Refusal>` | `Supervisor`       |
+//! | `GrantAhead` | –, fills a `LeasePool`   | `Supervisor`       |
 //! | `Collect`    | –                        | `Supervisor`       |
 //! | `Inspect`    | `EndpointStatus`         | lists, metrics     |
 //! | `Renew`      | –                        | `Supervisor`       |
@@ -13,6 +14,7 @@
 //!
 //! The actor decides; it never touches a socket. Bytes stay on the worker that serves the client.
 
+mod ahead;
 pub(crate) mod allowance;
 pub(crate) mod breaker;
 pub(crate) mod health;
@@ -32,9 +34,10 @@ use crate::ids::{EndpointId, KeyId, ModelName, TeamId};
 use crate::outcome::{KeyEffect, Outcome, ReplyForm};
 use crate::routing::Pulse;
 use crate::supervisor::Exited;
+pub(crate) use ahead::GrantAhead;
 use breaker::{BreakerPolicy, BreakerState, CircuitBreaker, Pass};
 use keyring::{KeyNeed, KeyPolicy, KeyRing, KeySpec, KeyView, NoKey, Picked};
-use lease::{Lease, Receipt, Report, Told};
+use lease::{Epoch, Lease, Receipt, Report, Told};
 
 /// Messages an endpoint's mailbox holds before `try_send` refuses.
 const MAILBOX: usize = 8_192;
@@ -151,10 +154,12 @@ pub(crate) struct ExitNotice {
     pub endpoint: EndpointId,
     pub incarnation: u64,
     pub supervisor: Recipient<Exited>,
+    pub epoch: Epoch,
 }
 
 impl Drop for ExitNotice {
     fn drop(&mut self) {
+        self.epoch.end();
         #[allow(clippy::disallowed_methods)]
         self.supervisor.do_send(Exited { endpoint: self.endpoint.clone(), incarnation: self.incarnation });
     }
@@ -191,7 +196,7 @@ pub struct Endpoint {
     paused_until: Option<Instant>,
     /// Empty between two collections; kept for its memory.
     told: Vec<Told>,
-    _notice: ExitNotice,
+    notice: ExitNotice,
 }
 
 impl Endpoint {
@@ -217,7 +222,7 @@ impl Endpoint {
             chance: birth.chance,
             paused_until: birth.paused_until,
             told: vec![],
-            _notice: birth.notice,
+            notice: birth.notice,
         }
     }
 
@@ -244,7 +249,9 @@ impl Endpoint {
         if let Some(until) = self.paused_until.filter(|&until| until > now) {
             return Err(Refusal::Paused { until });
         }
-        if self.pulse.in_flight >= self.in_flight_max {
+        if self.pulse.in_flight + self.pulse.ahead >= self.in_flight_max {
+            // What was granted ahead is needed here.
+            self.notice.epoch.end();
             return Err(Refusal::Busy);
         }
         if !self.breaker.state().admits(now) {
@@ -269,9 +276,11 @@ impl Endpoint {
             pass,
             model: admit.model.clone(),
             form: admit.form,
+            granted_at: now,
         };
         let key = self.ring.spec(picked).expect("the key was picked from this very ring");
-        Ok(Lease::new(key.id.clone(), key.secret.clone(), receipt, self.board.clone()))
+        let (key_id, secret) = (key.id.clone(), key.secret.clone());
+        Ok(Lease::ahead(key_id, secret, receipt, self.notice.epoch.clone(), self.board.clone()))
     }
 
     /// Takes in what leases have told since the last time.
@@ -281,8 +290,21 @@ impl Endpoint {
         for word in told.drain(..) {
             match word {
                 // A lease of an earlier incarnation: its call was never counted here, and its probe is not ours.
-                Told::FirstToken { receipt, .. } | Told::Report(Report { receipt, .. })
+                Told::Taken { receipt, .. }
+                | Told::Returned { receipt }
+                | Told::FirstToken { receipt, .. }
+                | Told::Report(Report { receipt, .. })
                     if receipt.incarnation != self.incarnation => {}
+                Told::Taken { receipt, tokens } => {
+                    self.pulse.ahead = self.pulse.ahead.saturating_sub(1);
+                    self.pulse.in_flight += 1;
+                    self.ring.on_taken(receipt.picked, tokens, self.clock.now());
+                }
+                Told::Returned { receipt } => {
+                    self.pulse.ahead = self.pulse.ahead.saturating_sub(1);
+                    self.breaker.on_void(receipt.pass);
+                    self.ring.on_returned(receipt.picked);
+                }
                 Told::FirstToken { receipt, after } => {
                     self.on_latency(receipt.picked, ReplyForm::Streamed, after, self.clock.now());
                 }
@@ -316,7 +338,8 @@ impl Endpoint {
         let now = self.clock.now();
         if std::mem::replace(&mut self.home, renew.spec.home) != renew.spec.home {
             self.breaker = CircuitBreaker::closed(renew.spec.breaker.clone(), now);
-            self.pulse = Pulse { in_flight: self.pulse.in_flight, ..Pulse::default() };
+            let Pulse { in_flight, ahead, .. } = self.pulse;
+            self.pulse = Pulse { in_flight, ahead, ..Pulse::default() };
             self.ring.renew(vec![], renew.spec.key_policy.clone(), now);
         }
         self.breaker.renew(renew.spec.breaker);
@@ -385,7 +408,7 @@ impl Handler<Admit> for Endpoint {
         // A request whose mere choice panics fails alone; the others in the mailbox are served.
         let admitted = catch_unwind(AssertUnwindSafe(|| self.admit(&admit))).unwrap_or(Err(Refusal::Panicked));
         self.publish();
-        admitted
+        admitted.map(Lease::begun)
     }
 }
 
@@ -419,6 +442,7 @@ impl Handler<Renew> for Endpoint {
     fn handle(&mut self, renew: Renew, _: &mut Self::Context) {
         self.collect();
         self.renew(renew);
+        self.notice.epoch.end();
         self.publish();
     }
 }
@@ -441,6 +465,7 @@ impl Handler<Steer> for Endpoint {
                 true
             }
         };
+        self.notice.epoch.end();
         self.publish();
         done
     }
