@@ -115,13 +115,17 @@ impl LeasePool {
         state.demand.target().saturating_sub(state.leases.len())
     }
 
-    /// Puts a lease in; gives it back if there are more than enough.
-    pub(crate) fn put(&self, lease: Lease) {
+    /// Puts leases in; gives back what is more than enough. None at all is a refusal, which stands until the next sweep.
+    pub(crate) fn put(&self, mut leases: Vec<Lease>) {
+        if leases.is_empty() {
+            return;
+        }
         let mut state = self.state();
         state.demand.refilling = false;
-        if state.leases.len() < POOL_MAX {
-            state.leases.push_back(lease);
-        }
+        let room = POOL_MAX.saturating_sub(state.leases.len()).min(leases.len());
+        state.leases.extend(leases.drain(..room));
+        // What is left goes back outside of the lock.
+        drop(state);
     }
 
     /// Gives back what is void, old or more than wanted. Returns whether any is left.

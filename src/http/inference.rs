@@ -1,6 +1,7 @@
 //! The routes that call a model: chat completions, legacy completions, embeddings.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,27 @@ use futures_util::StreamExt;
 use tracing::info;
 
 use super::error::respond;
-use super::sse::LateStream;
+use super::sse::{Beginning, LateStream, Serving, begin};
 use super::{Worker, request_id};
 use crate::call::{Call, RequestId, Wishes};
 use crate::error::GatewayError;
+use crate::pipeline::preamble::Preamble;
 use crate::pipeline::settlement::{Provenance, Settlement};
+use crate::pipeline::stream::KEEP_ALIVE;
 use crate::pipeline::{Answer, Body};
 use crate::schema::{self, IntakeError, Operation};
 use crate::upstream::Pieces;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const X_BURSAR_ALIAS: HeaderName = HeaderName::from_static("x-bursar-alias");
+const X_BURSAR_ATTEMPTS: HeaderName = HeaderName::from_static("x-bursar-attempts");
+const X_BURSAR_FALLBACK: HeaderName = HeaderName::from_static("x-bursar-fallback");
+const X_BURSAR_MODEL: HeaderName = HeaderName::from_static("x-bursar-model");
+const X_BURSAR_OVERHEAD_MS: HeaderName = HeaderName::from_static("x-bursar-overhead-ms");
+const X_BURSAR_QUEUED_MS: HeaderName = HeaderName::from_static("x-bursar-queued-ms");
+const X_BURSAR_REQUEST_ID: HeaderName = HeaderName::from_static("x-bursar-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest pause within a request body: who sends slower holds memory for nothing.
 const BODY_SILENCE: Duration = Duration::from_secs(5);
@@ -54,16 +68,22 @@ async fn serve(operation: Operation, request: HttpRequest, payload: Payload, wor
     let gateway = &worker.gateway;
     let books = Settlement::open(gateway.metrics.clone(), &call, gateway.access_log);
     let streamed = call.head.stream;
-    let serving = Rc::clone(&worker.pipeline).serve(call, books);
+    let preamble = Rc::new(Preamble::default());
+    let serving = Rc::clone(&worker.pipeline).serve(call, books, preamble.clone());
     if !streamed {
         return finished(serving.await, &id);
     }
-    let mut serving = Box::pin(serving);
+    let mut serving: Serving = Box::pin(serving);
     let keepalive = gateway.routes.load().sse_keepalive;
-    match tokio::time::timeout(keepalive, &mut serving).await {
-        Ok(served) => finished(served, &id),
+    match begin(&mut serving, &preamble, keepalive).await {
+        Beginning::Answer(served) => finished(served, &id),
+        Beginning::Preamble(bytes, provenance) => {
+            let mut head = stream_head(&id);
+            provenance_headers(&mut head, &provenance);
+            head.streaming(LateStream::new(bytes, serving, preamble, keepalive))
+        }
         // Nothing yet: the head goes out with a comment, lest an intermediary cuts the connection; attempts go on.
-        Err(_) => stream_head(&id).streaming(LateStream::new(serving, keepalive)),
+        Beginning::Silence => stream_head(&id).streaming(LateStream::new(KEEP_ALIVE, serving, preamble, keepalive)),
     }
 }
 
@@ -114,31 +134,40 @@ fn stream_head(id: &RequestId) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
     head.insert_header((CACHE_CONTROL, "no-cache"));
-    head.insert_header(("x-accel-buffering", "no"));
+    head.insert_header((X_ACCEL_BUFFERING, "no"));
     id_headers(&mut head, id);
     head
 }
 
 fn id_headers(head: &mut HttpResponseBuilder, id: &RequestId) {
-    head.insert_header(("x-request-id", id.as_str()));
-    head.insert_header(("x-bursar-request-id", id.as_str()));
+    head.insert_header((X_REQUEST_ID, id.as_str()));
+    head.insert_header((X_BURSAR_REQUEST_ID, id.as_str()));
 }
 
 /// Says what served the request and what it cost in time; `server-timing` is drawn by browsers' developer tools.
 fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
-    let millis = |time: Duration| time.as_secs_f64() * 1e3;
-    let (overhead_ms, upstream_ms) = (millis(provenance.overhead()), millis(provenance.upstream));
+    let (overhead_ms, upstream_ms) = (Millis(provenance.overhead()), Millis(provenance.upstream));
     let served = format!("{}/{}", provenance.provider, provenance.model);
-    head.insert_header(("x-bursar-model", &*in_header(&served)));
-    head.insert_header(("x-bursar-alias", &*in_header(&provenance.alias)));
-    head.insert_header(("x-bursar-attempts", provenance.attempts));
-    head.insert_header(("x-bursar-overhead-ms", format!("{overhead_ms:.3}")));
-    head.insert_header(("server-timing", format!("gw;dur={overhead_ms:.3}, up;dur={upstream_ms:.3}")));
+    head.insert_header((X_BURSAR_MODEL, &*in_header(&served)));
+    head.insert_header((X_BURSAR_ALIAS, &*in_header(&provenance.alias)));
+    head.insert_header((X_BURSAR_ATTEMPTS, provenance.attempts));
+    head.insert_header((X_BURSAR_OVERHEAD_MS, overhead_ms.to_string()));
+    head.insert_header((SERVER_TIMING, format!("gw;dur={overhead_ms}, up;dur={upstream_ms}")));
     if !provenance.queued.is_zero() {
-        head.insert_header(("x-bursar-queued-ms", provenance.queued.as_millis().to_string()));
+        head.insert_header((X_BURSAR_QUEUED_MS, provenance.queued.as_millis().to_string()));
     }
     if let Some(fallback) = &provenance.fallback {
-        head.insert_header(("x-bursar-fallback", &*in_header(fallback)));
+        head.insert_header((X_BURSAR_FALLBACK, &*in_header(fallback)));
+    }
+}
+
+/// A time in milliseconds with three decimals, by whole numbers: floats are dear to print.
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1_000, micros % 1_000)
     }
 }
 

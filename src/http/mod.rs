@@ -103,7 +103,20 @@ fn on_connect(connection: &dyn Any, data: &mut Extensions) {
 
 /// Every route. The API answers under `/v1`, under `/openai/v1` and without a prefix, because clients differ in what
 /// they append to their base URL.
+///
+/// The router tries them in this order and spends a regular expression on each pattern that has a variable, so the busy
+/// ones come first, each with a pattern of its own.
 pub fn routes(config: &mut ServiceConfig) {
+    const PREFIXES: [&str; 3] = ["/v1", "/openai/v1", ""];
+    // Some clients end the path in a slash.
+    for end in ["", "/"] {
+        for prefix in PREFIXES {
+            let at = |path: &str| format!("{prefix}{path}{end}");
+            config.service(post(&at("/chat/completions"), web::to(inference::chat_completions)));
+            config.service(post(&at("/completions"), web::to(inference::completions)));
+            config.service(post(&at("/embeddings"), web::to(inference::embeddings)));
+        }
+    }
     config.service(read_only("/", web::to(health::root)));
     config.service(read_only("/healthz", web::to(health::live)));
     config.service(read_only("/readyz", web::to(health::ready)));
@@ -113,11 +126,8 @@ pub fn routes(config: &mut ServiceConfig) {
     config.service(read_only("/admin/api/config/diff", web::to(admin::config_diff)));
     config.service(post("/admin/api/providers/{endpoint}/{action}", web::to(admin::steer)));
     config.service(post("/admin/api/reload", web::to(admin::reload)));
-    for prefix in ["/v1", "/openai/v1", ""] {
+    for prefix in PREFIXES {
         let at = |path: &str| format!("{prefix}{path}");
-        config.service(post(&at("/chat/completions"), web::to(inference::chat_completions)));
-        config.service(post(&at("/completions"), web::to(inference::completions)));
-        config.service(post(&at("/embeddings"), web::to(inference::embeddings)));
         config.service(read_only(&at("/models"), web::to(models::list)));
         config.service(read_only(&at("/models/{id:.+}"), web::to(models::show)));
     }
@@ -135,11 +145,7 @@ fn read_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
 fn post(path: &str, route: actix_web::Route) -> actix_web::Resource {
     const ALLOW: &str = "POST, OPTIONS";
     let posts = route.guard(guard::Post());
-    // Some clients end the path in a slash.
-    web::resource([path.to_owned(), format!("{path}/")])
-        .route(posts)
-        .route(options(ALLOW))
-        .default_service(web::to(no_method(ALLOW)))
+    web::resource(path).route(posts).route(options(ALLOW)).default_service(web::to(no_method(ALLOW)))
 }
 
 fn options(allow: &'static str) -> actix_web::Route {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use rand::RngExt;
 
 use super::Pipeline;
+use super::preamble::Preamble;
 use super::route::{Route, Routes};
 use super::settlement::{Provenance, Settlement};
 use super::stream::{Opened, open};
@@ -41,6 +42,7 @@ struct Attempts<'a> {
     call: &'a Call,
     routes: &'a Routes,
     books: &'a mut Settlement,
+    preamble: &'a Preamble,
     made: u32,
     /// Retries taken from the budget.
     paid: u32,
@@ -67,9 +69,21 @@ pub async fn run(
     routes: &Routes,
     route: &Arc<Route>,
     books: &mut Settlement,
+    preamble: &Preamble,
 ) -> Result<(Begun, Provenance), GatewayError> {
-    let (upstream, queued, last, refused) = (Duration::ZERO, Duration::ZERO, None, None);
-    let mut attempts = Attempts { pipeline, call, routes, books, made: 0, paid: 0, upstream, queued, last, refused };
+    let mut attempts = Attempts {
+        pipeline,
+        call,
+        routes,
+        books,
+        preamble,
+        made: 0,
+        paid: 0,
+        upstream: Duration::ZERO,
+        queued: Duration::ZERO,
+        last: None,
+        refused: None,
+    };
     route.retry_budget.on_request(call.received);
     let fallbacks: &[String] = if call.wishes.no_fallback { &[] } else { &route.fallback };
     let fallbacks = fallbacks.iter().filter(|name| call.caller.may_use(name));
@@ -115,7 +129,7 @@ impl Attempts<'_> {
             let candidate = lease.candidate;
             let destination = &route.destinations[candidate];
             let sent = Instant::now();
-            let called = self.call_upstream(route, destination, &mut lease, sent).await;
+            let called = self.call_upstream(leg, destination, &mut lease, sent).await;
             self.upstream += sent.elapsed();
             let failure = match called {
                 Ok(begun) => return Ok(Some(self.answered(begun, lease, leg, destination))),
@@ -210,13 +224,13 @@ impl Attempts<'_> {
 
     async fn call_upstream(
         &self,
-        route: &Route,
+        leg: &Leg<'_>,
         destination: &Destination,
         lease: &mut Lease,
         sent: Instant,
     ) -> Result<Begun, Failure> {
         let head = &self.call.head;
-        let model = &route.candidates[lease.candidate].model;
+        let model = &leg.route.candidates[lease.candidate].model;
         let body = encode(&self.call.body, head, model.as_str(), Quirks::default());
         let patience = self.patience(destination);
         let wished = self.call.wishes.first_token_timeout.unwrap_or(patience);
@@ -226,7 +240,8 @@ impl Attempts<'_> {
         let reply = upstream.send(destination, head.operation, secret.as_ref(), body, begin_by).await?;
         lease.learn(reply.limits);
         if head.stream {
-            let opened = open(reply, head, destination.timeouts.idle, begin_by).await?;
+            let provenance = || self.provenance(leg, lease, destination, self.upstream + sent.elapsed());
+            let opened = open(reply, head, destination.timeouts.idle, begin_by, self.preamble, provenance).await?;
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));
         }
@@ -283,18 +298,7 @@ impl Attempts<'_> {
         leg: &Leg<'_>,
         destination: &Destination,
     ) -> (Begun, Provenance) {
-        let provenance = Provenance {
-            provider: destination.provider.clone(),
-            endpoint: destination.endpoint.clone(),
-            model: leg.route.candidates[lease.candidate].model.clone(),
-            key: lease.key_id.clone(),
-            alias: leg.route.asked.clone(),
-            attempts: self.made,
-            fallback: leg.fallback.cloned(),
-            upstream: self.upstream,
-            queued: self.queued,
-            began: self.call.received.elapsed(),
-        };
+        let provenance = self.provenance(leg, &lease, destination, self.upstream);
         match begun {
             Begun::Whole(..) => {
                 self.books.attempted(lease.endpoint(), "served");
@@ -305,6 +309,21 @@ impl Attempts<'_> {
                 opened.lease = Some(lease);
                 (Begun::Stream(opened), provenance)
             }
+        }
+    }
+
+    fn provenance(&self, leg: &Leg<'_>, lease: &Lease, destination: &Destination, upstream: Duration) -> Provenance {
+        Provenance {
+            provider: destination.provider.clone(),
+            endpoint: destination.endpoint.clone(),
+            model: leg.route.candidates[lease.candidate].model.clone(),
+            key: lease.key_id.clone(),
+            alias: leg.route.asked.clone(),
+            attempts: self.made,
+            fallback: leg.fallback.cloned(),
+            upstream,
+            queued: self.queued,
+            began: self.call.received.elapsed(),
         }
     }
 

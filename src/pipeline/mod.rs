@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod drain;
+pub mod preamble;
 pub mod route;
 pub mod settlement;
 pub mod stream;
@@ -18,6 +19,7 @@ use crate::error::GatewayError;
 use crate::upstream::Upstream;
 use attempts::Begun;
 use drain::Drain;
+use preamble::Preamble;
 use route::Routes;
 use settlement::{Provenance, Settlement};
 use stream::ReplyStream;
@@ -43,11 +45,17 @@ pub enum Body {
 }
 
 impl Pipeline {
-    /// Serves one request. Whatever happens, its books are closed exactly once.
-    pub async fn serve(self: Rc<Self>, call: Call, mut books: Settlement) -> Result<Answer, GatewayError> {
+    /// Serves one request. Whatever happens, its books are closed exactly once. What a stream says ahead of its first
+    /// output is put into `preamble` meanwhile.
+    pub async fn serve(
+        self: Rc<Self>,
+        call: Call,
+        mut books: Settlement,
+        preamble: Rc<Preamble>,
+    ) -> Result<Answer, GatewayError> {
         let answered = tokio::select! {
             biased;
-            answered = self.answer(&call, &mut books) => answered,
+            answered = self.answer(&call, &mut books, &preamble) => answered,
             () = self.drain.over() => Err(GatewayError::ShuttingDown),
         };
         match answered {
@@ -69,7 +77,12 @@ impl Pipeline {
     }
 
     /// Model → route → access → attempts. Each station may end it.
-    async fn answer(&self, call: &Call, books: &mut Settlement) -> Result<(Begun, Provenance), GatewayError> {
+    async fn answer(
+        &self,
+        call: &Call,
+        books: &mut Settlement,
+        preamble: &Preamble,
+    ) -> Result<(Begun, Provenance), GatewayError> {
         let routes = self.routes.load_full();
         let asked = call.head.model.as_deref();
         let Some(route) = routes.resolve(asked, call.head.operation) else {
@@ -79,7 +92,7 @@ impl Pipeline {
         if !route.allows(&call.caller) {
             return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone() });
         }
-        let (begun, provenance) = attempts::run(self, call, &routes, &route, books).await?;
+        let (begun, provenance) = attempts::run(self, call, &routes, &route, books, preamble).await?;
         books.answered(provenance.clone());
         Ok((begun, provenance))
     }

@@ -1,7 +1,7 @@
 //! A streamed answer on its way: upstream bytes → events → what the client gets; the one `poll_next`.
 //!
-//! Until the first meaningful event nothing is sent, so another upstream can still take over (`open`). From then on
-//! every ending is told: `[DONE]`, or an error event without it. Dropping the stream, as happens when the client hangs
+//! Until the first output nothing is sent but the preamble, so another upstream can still take over (`open`). From then
+//! on every ending is told: `[DONE]`, or an error event without it. Dropping the stream, as happens when the client hangs
 //! up, closes the upstream's connection and gives the lease back.
 
 use std::convert::Infallible;
@@ -16,7 +16,8 @@ use futures_util::Stream;
 use tokio::time::Sleep;
 
 use super::drain::Drain;
-use super::settlement::Settlement;
+use super::preamble::Preamble;
+use super::settlement::{Provenance, Settlement};
 use crate::error::Failure;
 use crate::providers::openai::{Action, Malformed, StreamEnd, StreamRepair, error_chunk};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
@@ -47,6 +48,8 @@ struct Events {
     /// The body is JSON after all, most likely an error.
     plain: Option<Pieces>,
     started: bool,
+    /// The client has a preamble of an earlier upstream: what comes before the first output is left out.
+    skips_preamble: bool,
 }
 
 impl Events {
@@ -98,7 +101,10 @@ impl Events {
 
     fn on_event(&mut self, event: &SseEvent, out: &mut Pieces, batch: &mut Batch) -> Result<(), Malformed> {
         let (action, facts) = self.repair.on_event(event)?;
+        let output = facts.meaningful || facts.finish.is_some() || facts.done;
+        self.skips_preamble &= !output;
         match action {
+            Action::Forward | Action::Replace(_) if self.skips_preamble => {}
             Action::Forward => out.push(event.raw().clone()),
             Action::Replace(bytes) => out.push(bytes),
             Action::Drop => {}
@@ -107,7 +113,7 @@ impl Events {
                 return Ok(());
             }
         }
-        batch.began |= facts.meaningful || facts.finish.is_some() || facts.done;
+        batch.began |= output;
         batch.done |= facts.done;
         Ok(())
     }
@@ -170,10 +176,19 @@ pub struct Opened {
     pub lease: Option<Lease>,
 }
 
-/// Reads until the first output. A failure until then leaves the client untouched.
-pub async fn open(reply: Reply, head: &RequestHead, idle: Duration, begin_by: Instant) -> Result<Opened, Failure> {
+/// Reads until the first output; what comes before goes into `preamble`. After a failure until then another upstream may
+/// answer.
+pub async fn open(
+    reply: Reply,
+    head: &RequestHead,
+    idle: Duration,
+    begin_by: Instant,
+    preamble: &Preamble,
+    provenance: impl Fn() -> Provenance,
+) -> Result<Opened, Failure> {
     let repair = StreamRepair::new(head.operation, head.include_usage);
-    let mut events = Events { reply, reader: SseReader::new(), repair, plain: None, started: false };
+    let (reader, skips_preamble) = (SseReader::new(), preamble.is_sent());
+    let mut events = Events { reply, reader, repair, plain: None, started: false, skips_preamble };
     let mut held = Pieces::default();
     let opening = async {
         loop {
@@ -181,18 +196,22 @@ pub async fn open(reply: Reply, head: &RequestHead, idle: Duration, begin_by: In
             match batch.failure {
                 Some(failure) if !batch.began => return Err(failure),
                 failure => {
-                    held.push(batch.bytes);
                     let over = failure.map(Err).or(batch.done.then_some(Ok(())));
                     if batch.began {
+                        held.push(preamble.withdraw());
+                        held.push(batch.bytes);
                         return Ok(over);
+                    }
+                    if !batch.bytes.is_empty() {
+                        held.push(preamble.offer(batch.bytes, &provenance));
                     }
                 }
             }
         }
     };
     let over = tokio::time::timeout_at(begin_by.into(), opening).await;
-    let over =
-        over.map_err(|_| Failure::plain(ErrorClass::FirstByteTimeout, "no first token from the upstream in time"))??;
+    let late = |_| Failure::plain(ErrorClass::FirstByteTimeout, "no first token from the upstream in time");
+    let over = over.map_err(late).flatten().inspect_err(|_| _ = preamble.withdraw())?;
     Ok(Opened { events, held: held.take(), over, idle, lease: None })
 }
 

@@ -59,9 +59,7 @@ fn a_stream_that_breaks_after_output_ends_in_an_error_event_and_is_not_begun_ane
 
 #[test]
 fn an_error_event_before_any_output_leads_to_another_upstream() {
-    let opening = json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
-        "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null}]});
-    for payloads in [vec![error_event()], vec![opening.to_string(), error_event()], vec![]] {
+    for payloads in [vec![error_event()], vec![]] {
         let payloads: Vec<&str> = payloads.iter().map(String::as_str).collect();
         let (broken, other) = (scripted(events(&payloads)), demo());
         let bursar = Setup::over(&[&broken, &other]).start();
@@ -72,6 +70,46 @@ fn an_error_event_before_any_output_leads_to_another_upstream() {
         assert!(answer.is_done() && !answer.text().contains("error"), "{}", answer.text());
         assert_eq!(bursar.books().endings(), (1, 0, 0));
     }
+}
+
+fn opening() -> String {
+    chunk("")
+}
+
+#[test]
+fn what_comes_before_the_output_is_passed_on_at_once_and_another_upstream_may_still_answer() {
+    let stalls =
+        Behaviour { stall_after: Some(opening().len() + "data: \n\n".len()), ..events(&[&opening(), &finish()]) };
+    // Whether the opening is read by itself or together with the error is chance.
+    for (then, attempts) in [(stalls, Some("1")), (events(&[&opening(), &error_event()]), None)] {
+        let (broken, other) = (scripted(then), scripted(events(&[&opening(), &chunk("all of it"), &finish()])));
+        let bursar = Setup::over(&[&broken, &other]).each("first_token_timeout=150ms").start();
+
+        let answer = bursar.client().chat(&stream(json!({})));
+
+        assert!(answer.is_done() && !answer.text().contains("error"), "{}", answer.text());
+        assert_eq!(answer.streamed_text(), "all of it");
+        assert_eq!(answer.text().matches(&opening()).count(), 1, "{}", answer.text());
+        if attempts.is_some() {
+            assert_eq!(answer.header("x-bursar-attempts"), attempts, "the head went out with the first opening");
+        }
+        assert_eq!(bursar.books().endings(), (1, 0, 0));
+    }
+}
+
+#[test]
+fn a_failure_behind_the_opening_that_nobody_can_mend_comes_as_an_error_event() {
+    let stalls =
+        Behaviour { stall_after: Some(opening().len() + "data: \n\n".len()), ..events(&[&opening(), &finish()]) };
+    let broken = scripted(stalls);
+    let bursar = Setup::over(&[&broken]).each("first_token_timeout=100ms").start();
+    let headers = [("x-bursar-retries", "0")];
+
+    let answer = bursar.client().request("POST", "/v1/chat/completions", &headers, &stream(json!({})).to_string());
+
+    assert_eq!(answer.status, 200);
+    assert!(!answer.is_done() && !answer.stream_error().is_empty(), "{}", answer.text());
+    assert_eq!(bursar.books().endings(), (0, 1, 0));
 }
 
 #[test]

@@ -52,12 +52,14 @@ impl Endpoint {
             form: wanted.pool.form,
             keys_tried: vec![],
         };
-        for _ in 0..wanted.count.min(POOL_MAX as u32) {
-            let Ok(mut lease) = self.admit(&admit) else { return };
+        let mut leases = Vec::with_capacity(wanted.count as usize);
+        while leases.len() < wanted.count as usize {
+            let Ok(mut lease) = self.admit(&admit) else { break };
             lease.candidate = wanted.candidate;
             self.pulse.in_flight -= 1;
             self.pulse.ahead += 1;
-            wanted.pool.put(lease);
+            leases.push(lease);
         }
+        wanted.pool.put(leases);
     }
 }

@@ -1,0 +1,70 @@
+//! What of a stream may go to the client ahead of its first output: the events that only say who speaks.
+//!
+//! They are passed on as they come, so that the client sees at once that somebody answers; the call behind them can
+//! still be moved to another upstream, whose own preamble is then left out. The attempts put it in, the body of the answer
+//! takes it out; both run in one task, so nobody has to be woken.
+
+use std::cell::RefCell;
+
+use bytes::{Bytes, BytesMut};
+
+use super::settlement::Provenance;
+
+/// The preamble of one streamed answer.
+#[derive(Default)]
+pub struct Preamble(RefCell<State>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    None,
+    Offered(Bytes, Provenance),
+    Sent,
+}
+
+impl Preamble {
+    /// Returns whether the client has one already.
+    pub fn is_sent(&self) -> bool {
+        matches!(*self.0.borrow(), State::Sent)
+    }
+
+    /// Offers `bytes` of an upstream that `provenance` describes. Returns them where the client has a preamble already.
+    pub fn offer(&self, bytes: Bytes, provenance: impl FnOnce() -> Provenance) -> Bytes {
+        let mut state = self.0.borrow_mut();
+        match &mut *state {
+            State::Sent => return bytes,
+            State::None => *state = State::Offered(bytes, provenance()),
+            State::Offered(before, _) => {
+                let mut longer = BytesMut::from(std::mem::take(before));
+                longer.extend_from_slice(&bytes);
+                *before = longer.freeze();
+            }
+        }
+        Bytes::new()
+    }
+
+    /// Takes back what was offered and has not been sent.
+    pub fn withdraw(&self) -> Bytes {
+        match self.0.take() {
+            State::Offered(bytes, _) => bytes,
+            sent_or_none => {
+                self.0.replace(sent_or_none);
+                Bytes::new()
+            }
+        }
+    }
+
+    /// Takes what is to be sent now, with what it comes from.
+    pub fn take(&self) -> Option<(Bytes, Provenance)> {
+        match self.0.take() {
+            State::Offered(bytes, provenance) => {
+                self.0.replace(State::Sent);
+                Some((bytes, provenance))
+            }
+            sent_or_none => {
+                self.0.replace(sent_or_none);
+                None
+            }
+        }
+    }
+}
