@@ -1,7 +1,9 @@
 //! What the gateway understands of a client's request before anything is decided.
 //!
-//! Nothing here is rebuilt: the body stays the client's bytes, and the head only remembers what they say and where.
+//! The body stays the client's bytes, and the head only remembers what they say and where. Where client and upstream speak
+//! different dialects, `chat` is what one is read into and the other written from.
 
+pub mod chat;
 mod fields;
 mod intake;
 mod messages;

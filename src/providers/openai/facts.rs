@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, MapAccess};
 use super::fold::{Array, Fold, Items, Object, raw, skip};
 use bursar_actors::Usage;
 
-use super::usage::RawUsage;
+use crate::providers::usage::RawUsage;
 
 /// Why bytes that should be a reply are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,6 @@ mod fold;
 mod lenient;
 mod repair;
 mod slow;
-mod usage;
 mod whole;
 
 use bytes::Bytes;

@@ -7,18 +7,20 @@ const TOKENS_MAX: u64 = 100_000_000;
 
 /// The figures as a provider sent them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RawUsage {
-    pub(super) prompt: Option<i128>,
-    pub(super) completion: Option<i128>,
-    pub(super) total: Option<i128>,
-    pub(super) cached: Option<i128>,
-    pub(super) cache_write: Option<i128>,
-    pub(super) reasoning: Option<i128>,
+pub(crate) struct RawUsage {
+    pub(crate) prompt: Option<i128>,
+    pub(crate) completion: Option<i128>,
+    pub(crate) total: Option<i128>,
+    pub(crate) cached: Option<i128>,
+    pub(crate) cache_write: Option<i128>,
+    /// The part of `cache_write` that is kept for an hour.
+    pub(crate) cache_write_long: Option<i128>,
+    pub(crate) reasoning: Option<i128>,
 }
 
 impl RawUsage {
     /// Returns the figures in order, or `None` if there is nothing to count.
-    pub(super) fn normalise(self) -> Option<Usage> {
+    pub(crate) fn normalise(self) -> Option<Usage> {
         if self.prompt.is_none() && self.completion.is_none() && self.total.is_none() {
             return None;
         }
@@ -32,6 +34,7 @@ impl RawUsage {
         let (mut prompt, mut completion) = (figure(self.prompt), figure(self.completion));
         let (total, reasoning) = (figure(self.total), figure(self.reasoning));
         let (cached, cache_write) = (figure(self.cached), figure(self.cache_write));
+        let cache_write_long = figure(self.cache_write_long);
         if self.prompt.is_none() {
             prompt = total.saturating_sub(completion);
         }
@@ -40,14 +43,16 @@ impl RawUsage {
         if (excess > 0 && (excess == reasoning || reasoning == 0)) || (total == 0 && reasoning > completion) {
             completion += if total == 0 { reasoning } else { excess };
         }
-        suspect |= cached + cache_write > prompt || reasoning > completion;
+        suspect |= cached + cache_write > prompt || cache_write_long > cache_write || reasoning > completion;
         let cached = cached.min(prompt);
+        let cache_write = cache_write.min(prompt - cached);
         Some(Usage {
             prompt,
             completion,
             total: prompt + completion,
             cached,
-            cache_write: cache_write.min(prompt - cached),
+            cache_write,
+            cache_write_long: cache_write_long.min(cache_write),
             reasoning: reasoning.min(completion),
             suspect,
         })
@@ -82,12 +87,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_invariants_hold_whatever_a_provider_sends(figures in proptest::array::uniform6(proptest::option::of(any::<i64>()))) {
-            let [prompt, completion, total, cached, cache_write, reasoning] = figures.map(|figure| figure.map(i128::from));
-            let raw = RawUsage { prompt, completion, total, cached, cache_write, reasoning };
+        fn the_invariants_hold_whatever_a_provider_sends(figures in proptest::array::uniform7(proptest::option::of(any::<i64>()))) {
+            let [prompt, completion, total, cached, cache_write, cache_write_long, reasoning] = figures.map(|figure| figure.map(i128::from));
+            let raw = RawUsage { prompt, completion, total, cached, cache_write, cache_write_long, reasoning };
 
             if let Some(usage) = raw.normalise() {
                 prop_assert!(usage.cached + usage.cache_write <= usage.prompt);
+                prop_assert!(usage.cache_write_long <= usage.cache_write);
                 prop_assert!(usage.reasoning <= usage.completion);
                 prop_assert_eq!(usage.total, usage.prompt + usage.completion);
                 prop_assert!(usage.total <= 4 * TOKENS_MAX);
