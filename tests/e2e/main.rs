@@ -17,6 +17,7 @@ mod queueing;
 mod refusals;
 mod secrecy;
 mod serving;
+mod storm;
 mod streams;
 mod waiting;
 mod watching;
