@@ -24,7 +24,7 @@ use plan::{Action, Addresses, ENDPOINTS, UPSTREAMS};
 /// Clients at once.
 const CLIENTS: usize = 12;
 /// Share of an endpoint's draws that panic instead.
-const DEADLY: f64 = 0.003;
+const DEADLY: f64 = 0.01;
 
 /// What all clients of a storm share.
 struct Storm {
@@ -86,7 +86,8 @@ fn weather(seed: u64, requests: usize) {
     let addresses = Addresses { upstreams: upstreams.iter().map(Demo::base_url).collect(), closed: closed.url.clone() };
     let calm = Arc::new(AtomicBool::new(false));
     let fair = plan::fair_file(&addresses);
-    let bursar = Setup::from_file(&fair).workers(2).chance_for(deadly(seed, calm.clone())).start();
+    let bursar =
+        Setup::from_file(&plan::hasty_file(&addresses)).workers(2).chance_for(deadly(seed, calm.clone())).start();
     bursar.books();
     let known_by = Arc::strong_count(&bursar.gateway);
     for (index, upstream) in upstreams.iter().enumerate() {

@@ -152,10 +152,19 @@ fn drawn_file(dice: &mut SmallRng, addresses: &Addresses) -> String {
     file(&providers, strategy, "150ms", addresses)
 }
 
+/// The configuration at the beginning: everything is there, and no upstream may take its time.
+pub fn hasty_file(addresses: &Addresses) -> String {
+    whole_file("150ms", addresses)
+}
+
 /// The configuration in fair weather: everything is there, and nobody is hurried.
 pub fn fair_file(addresses: &Addresses) -> String {
+    whole_file("10s", addresses)
+}
+
+fn whole_file(patience: &str, addresses: &Addresses) -> String {
     let keys: Vec<_> = (1..=KEYS_MAX).map(|number| (number, 9)).collect();
-    file(&PROVIDERS.map(|id| (id, keys.clone())), "p2c_ewma", "10s", addresses)
+    file(&PROVIDERS.map(|id| (id, keys.clone())), "p2c_ewma", patience, addresses)
 }
 
 fn file(
