@@ -7,6 +7,7 @@ mod client;
 mod harness;
 mod process;
 
+mod balance;
 mod connections;
 mod draining;
 mod failover;

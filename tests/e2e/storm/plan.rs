@@ -273,7 +273,9 @@ fn broken(dice: &mut SmallRng) -> Vec<Behaviour> {
         Behaviour { cut_after: anywhere(), ..none() },
         Behaviour { cut_after: anywhere(), chunked: true, ..none() },
         Behaviour { cut_after: Some(usize::MAX), chunked: true, ..none() },
-        Behaviour { stall_after: anywhere(), ..none() },
+        Behaviour { stall_after: early, ..none() },
+        // In chunks, because a body of known length is complete without its terminator.
+        Behaviour { stall_after: anywhere(), chunked: true, ..none() },
         Behaviour { stall_after: Some(usize::MAX), chunked: true, ..none() },
         Behaviour { stall_head: true, ..none() },
         Behaviour { body: Some(html.into()), content_type: Some("text/html".into()), ..none() },
