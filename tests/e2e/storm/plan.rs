@@ -14,6 +14,8 @@ const PROVIDERS: [&str; 4] = ["a", "b", "c", "dead"];
 /// Endpoints as the configuration names them: provider `a` has two.
 pub const ENDPOINTS: [&str; 5] = ["a_1", "a_2", "b", "c", "dead"];
 const KEYS_MAX: usize = 4;
+/// Which of its values a key has at first; reloads exchange it now and then.
+const FIRST_TURN: u32 = 9;
 /// What is asked; the answers quote it, so that some are cut within a character.
 pub const PROMPTS: [&str; 6] = ["Hello", "Grüße aus Köln 🌩️🌩️", "1 + 1?", "Wie wird das Wetter?", "雷と雨", "a\nb\tc"];
 /// Model names that lead somewhere, mostly.
@@ -145,7 +147,9 @@ fn drawn_file(dice: &mut SmallRng, addresses: &Addresses) -> String {
     let mut keys_of = |_: &str| -> Vec<(usize, u32)> {
         let numbers = (1..=KEYS_MAX).filter(|_| dice.random_bool(0.7));
         let numbers: Vec<_> = numbers.collect();
-        numbers.into_iter().map(|number| (number, dice.random_range(0..3))).collect()
+        // Most keep their value, and with it what is known of them.
+        let mut turn = || if dice.random_bool(0.8) { FIRST_TURN } else { dice.random_range(0..3) };
+        numbers.into_iter().map(|number| (number, turn())).collect()
     };
     let providers: Vec<_> = providers.into_iter().map(|id| (id, keys_of(id))).collect();
     let strategy = pick(dice, &["p2c_ewma", "weighted", "least_inflight", "round_robin", "ordered"]);
@@ -163,7 +167,7 @@ pub fn fair_file(addresses: &Addresses) -> String {
 }
 
 fn whole_file(patience: &str, addresses: &Addresses) -> String {
-    let keys: Vec<_> = (1..=KEYS_MAX).map(|number| (number, 9)).collect();
+    let keys: Vec<_> = (1..=KEYS_MAX).map(|number| (number, FIRST_TURN)).collect();
     file(&PROVIDERS.map(|id| (id, keys.clone())), "p2c_ewma", patience, addresses)
 }
 
