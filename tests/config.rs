@@ -59,7 +59,7 @@ impl Place {
 }
 
 #[test]
-fn every_mistake_of_a_file_is_shown_at_once_with_its_line() {
+fn all_ten_mistakes_of_a_file_are_shown_at_once_with_place_and_help() {
     let text = "\
 [providers.openai]
 kind = \"openai\"
@@ -78,6 +78,16 @@ targets = [{ provider = \"openia\", model = \"m\" }]
 fallback = [\"safer\"]
 [models.alias.safe]
 targets = [{ provider = \"local\", model = \"m\", weight = 0 }]
+
+[balancing]
+strategy = \"round_robbin\"
+[[client_keys]]
+id = \"ci\"
+value = \"0123456789abcdef\"
+team = \"serach\"
+[teams.search]
+[sever]
+workers = 2
 ";
 
     let printed = place(text).printed();
@@ -106,7 +116,17 @@ bursar.toml:15:13: models.alias.fast.fallback[0] names alias `safer`, which is n
       |   help: defined: safe (did you mean `safe`?)
 bursar.toml:17:56: models.alias.safe.targets[0].weight is 0; it has to be at least 1
    17 | targets = [{ provider = \"local\", model = \"m\", weight = 0 }]
-      |                                                        ^";
+      |                                                        ^
+bursar.toml:20:12: balancing.strategy is `round_robbin`, which is not one of: p2c_ewma, weighted, least_inflight, round_robin, ordered
+   20 | strategy = \"round_robbin\"
+      |            ^^^^^^^^^^^^^^ did you mean `round_robin`?
+bursar.toml:24:8: client_keys[0] names team `serach`, which is not defined
+   24 | team = \"serach\"
+      |        ^^^^^^^^
+      |   help: defined: search (did you mean `search`?)
+bursar.toml:26:2: unknown key `sever` at the top level
+   26 | [sever]
+      |  ^^^^^ did you mean `server`?";
     assert_eq!(printed, expected);
 }
 

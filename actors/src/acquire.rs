@@ -154,8 +154,12 @@ pub(crate) fn order(acquire: &Acquire, board: &EndpointBoard, turn: u64, now: In
     for (index, candidate) in acquire.candidates.iter().enumerate() {
         let view = board.view(&candidate.endpoint);
         if let Some(refusal) = refusal_of(view, now) {
-            order.refusals.push((index, refusal));
-            continue;
+            // A call that has ended since may have made room: the endpoint reads its word before it decides.
+            let outdated = matches!(refusal, Refusal::Busy | Refusal::BreakerOpen { until: None });
+            if !(outdated && board.has_word(&candidate.endpoint)) {
+                order.refusals.push((index, refusal));
+                continue;
+            }
         }
         let load = view.map(|view| view.pulse.load(candidate.weight, candidate.rank, acquire.form, now));
         match (standing(acquire, index), load) {

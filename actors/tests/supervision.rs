@@ -131,6 +131,33 @@ async fn an_answer_nobody_waits_for_gives_its_lease_back() {
 }
 
 #[actix::test]
+async fn room_for_one_call_serves_one_call_after_the_other_without_a_pause() {
+    let handles = begin(vec![EndpointSpec { in_flight_max: 1, ..endpoint("a", &["k"]) }], &Clock::system(), None);
+
+    for _ in 0..20 {
+        let lease = acquire(&handles, ask(&["a"], vec![])).await.expect("the call before has ended");
+        assert!(acquire(&handles, ask(&["a"], vec![])).await.is_err(), "there is room for one");
+        lease.report(Outcome::Served);
+    }
+}
+
+#[actix::test]
+async fn the_call_after_a_good_probe_goes_at_once() {
+    let handles = begin(vec![endpoint("a", &["k"])], &Clock::manual(), None);
+    for _ in 0..20 {
+        for _ in 0..5 {
+            let lease = acquire(&handles, ask(&["a"], vec![])).await.expect("five failures open it, not fewer");
+            lease.report(Outcome::Failed { class: ErrorClass::ConnectFailed, retry_after: None });
+        }
+        assert!(acquire(&handles, ask(&["a"], vec![])).await.is_err(), "the breaker is open");
+        command(&handles, None, Steering::Wake).await.unwrap();
+
+        acquire(&handles, ask(&["a"], vec![])).await.expect("the probe").report(Outcome::Served);
+        acquire(&handles, ask(&["a"], vec![])).await.expect("the probe was served").report(Outcome::Served);
+    }
+}
+
+#[actix::test]
 async fn a_failing_endpoint_is_left_for_the_next_one() {
     let handles = begin(vec![endpoint("a", &["k"]), endpoint("b", &["k"])], &Clock::system(), None);
     let tried = vec![Tried { candidate: 0, key: "k".into(), class: ErrorClass::FirstByteTimeout }];

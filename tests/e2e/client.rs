@@ -63,32 +63,52 @@ impl Client {
 
     /// Reads one whole answer.
     pub fn answer(&mut self, method: &str) -> Answer {
-        let mut answer = self.head();
-        if method == "HEAD" || answer.status == 204 {
-            return answer;
-        }
+        self.try_answer(method).expect("a whole answer")
+    }
+
+    /// Reads one whole answer, where the gateway may have hung up.
+    pub fn try_answer(&mut self, method: &str) -> std::io::Result<Answer> {
+        let answer = self.try_head()?;
+        if method == "HEAD" || answer.status == 204 { Ok(answer) } else { self.try_body(answer) }
+    }
+
+    /// Reads the body of an answer whose head was read.
+    pub fn try_body(&mut self, mut answer: Answer) -> std::io::Result<Answer> {
         if answer.header("transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = self.chunk().unwrap() {
+            while let Some(chunk) = self.chunk()? {
                 answer.body.extend(chunk);
             }
         } else if let Some(length) = answer.header("content-length") {
             answer.body = vec![0; length.parse().unwrap()];
-            self.stream.read_exact(&mut answer.body).unwrap();
+            self.stream.read_exact(&mut answer.body)?;
         }
-        answer
+        Ok(answer)
     }
 
     /// Reads a head only.
     pub fn head(&mut self) -> Answer {
-        let status = self.line().expect("a status line");
+        self.try_head().expect("a head")
+    }
+
+    /// Reads a head only, where the gateway may have hung up.
+    pub fn try_head(&mut self) -> std::io::Result<Answer> {
+        let status = self.line()?;
         let status = status.split(' ').nth(1).expect("a status").parse().unwrap();
         let mut headers = Vec::new();
         loop {
-            let line = self.line().unwrap();
+            let line = self.line()?;
             let Some((name, value)) = line.split_once(": ") else { break };
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
-        Answer { status, headers, body: Vec::new() }
+        Ok(Answer { status, headers, body: Vec::new() })
+    }
+
+    /// Waits for the next bytes for as long, and tells whether some came.
+    pub fn hears_within(&mut self, time: Duration) -> bool {
+        self.stream.get_mut().set_read_timeout(Some(time)).unwrap();
+        let heard = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        self.stream.get_mut().set_read_timeout(Some(PATIENCE)).unwrap();
+        heard
     }
 
     /// Reads a chunk of the body; none at its end.

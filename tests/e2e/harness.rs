@@ -1,14 +1,14 @@
 //! A gateway inside the test process: started from settings over scripted upstreams, stopped when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, Once, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bursar::config::load::{Sources, load};
 use bursar::demo::{Behaviour, Demo, DemoOptions, Ending, Exchange, Rule, When};
 use bursar::http::{Gateway, Opening, ServerHandle, serve};
-use bursar_actors::{Clock, EndpointId};
+use bursar_actors::{ChanceFactory, Clock, EndpointId, SystemOptions};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
@@ -18,6 +18,8 @@ use crate::client::Client;
 pub const ADMIN: &str = "bursar-admin-of-the-tests";
 /// Longest that an event may take to show.
 pub const SOON: Duration = Duration::from_secs(10);
+/// What a panic says that a test causes by chance inside an actor; any other fails the test.
+pub const INTENDED: &str = "this actor was meant to die";
 
 /// A running gateway.
 pub struct Bursar {
@@ -26,7 +28,7 @@ pub struct Bursar {
     server: ServerHandle,
     system: usize,
     thread: Option<JoinHandle<()>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What a gateway is started with. Each upstream is a provider (`a`, `b`, ...) with keys `sk-a-1`, `sk-a-2`, ...; the
@@ -37,6 +39,8 @@ pub struct Setup {
     workers: usize,
     set: Vec<String>,
     more: String,
+    file: Option<String>,
+    chance_for: Option<ChanceFactory>,
 }
 
 impl Setup {
@@ -46,7 +50,18 @@ impl Setup {
 
     pub fn at(upstreams: Vec<String>) -> Self {
         let set = ["balancing.retry.backoff.base=1ms", "balancing.retry.backoff.max=2ms"].map(str::to_owned);
-        Self { upstreams, keys: 1, workers: 1, set: set.into(), more: String::new() }
+        let (more, file, chance_for) = (String::new(), None, None);
+        Self { upstreams, keys: 1, workers: 1, set: set.into(), more, file, chance_for }
+    }
+
+    /// Starts from this very file.
+    pub fn from_file(file: &str) -> Self {
+        Self { file: Some(file.to_owned()), ..Self::at(vec![]) }
+    }
+
+    /// Gives the actors their chance from here; a draw that panics kills its actor.
+    pub fn chance_for(self, chance_for: ChanceFactory) -> Self {
+        Self { chance_for: Some(chance_for), ..self }
     }
 
     pub fn keys(self, keys: usize) -> Self {
@@ -77,6 +92,9 @@ impl Setup {
     }
 
     pub fn file(&self) -> String {
+        if let Some(file) = &self.file {
+            return file.clone();
+        }
         let mut file = String::new();
         for (index, base_url) in self.upstreams.iter().enumerate() {
             let id = name(index);
@@ -105,6 +123,7 @@ impl Setup {
         let mut config = load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         config.server.workers = self.workers;
         watch_panics();
+        let chance_for = self.chance_for;
         let (started, starting) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let system = actix::System::new();
@@ -114,7 +133,12 @@ impl Setup {
                 let address = tcp.local_addr().unwrap();
                 let admin_token = Some(blake3::hash(ADMIN.as_bytes()));
                 let opening = Opening { listen: address, admin_token, clock: Clock::system(), seed: 7 };
-                let gateway = Gateway::open(&config, opening);
+                let mut gateway = Gateway::open(&config, opening);
+                if let Some(chance_for) = chance_for {
+                    exchange_actors(&mut gateway, chance_for);
+                    assert!(gateway.reload(&config).await.is_ok());
+                }
+                gateway.read_from(sources);
                 let server = serve(gateway.clone(), tcp, None).unwrap();
                 started.send((address, gateway, server.handle(), actix::System::current().id())).unwrap();
                 let served = server.await;
@@ -124,8 +148,15 @@ impl Setup {
             served.unwrap();
         });
         let (address, gateway, server, system) = starting.recv().expect("the gateway starts");
-        Bursar { address, gateway, server, system, thread: Some(thread), _folder: folder }
+        Bursar { address, gateway, server, system, thread: Some(thread), folder }
     }
+}
+
+/// Exchanges the actors, before anybody knows them, for a tree without endpoints yet whose chance is the test's.
+fn exchange_actors(gateway: &mut Arc<Gateway>, chance_for: ChanceFactory) {
+    let chance_for = Some(chance_for);
+    let options = SystemOptions { endpoints: vec![], clock: Clock::system(), seed: 7, chance_for };
+    Arc::get_mut(gateway).expect("nobody shares it yet").actors = bursar_actors::start(options);
 }
 
 impl Drop for Bursar {
@@ -138,7 +169,8 @@ impl Drop for Bursar {
         let own = format!("actix-rt|system:{}|", self.system);
         // Not held while asserting: a panic takes the lock, too.
         let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let panics: Vec<_> = panics.iter().filter(|panic| panic.starts_with(&own)).collect();
+        let panics: Vec<_> =
+            panics.iter().filter(|panic| panic.starts_with(&own) && !panic.contains(INTENDED)).collect();
         assert!(panics.is_empty() || std::thread::panicking(), "the gateway panicked: {panics:?}");
     }
 }
@@ -152,8 +184,11 @@ fn watch_panics() {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let name = std::thread::current().name().unwrap_or_default().to_owned();
-            PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name} {panic}"));
-            usual(panic);
+            let text = format!("{name} {panic}");
+            if !text.contains(INTENDED) {
+                usual(panic);
+            }
+            PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(text);
         }));
     });
 }
@@ -161,6 +196,22 @@ fn watch_panics() {
 impl Bursar {
     pub fn client(&self) -> Client {
         Client::of(self.address)
+    }
+
+    /// Writes the file that the next reload reads.
+    pub fn write(&self, file: &str) {
+        std::fs::write(self.folder.path().join("bursar.toml"), file).unwrap();
+    }
+
+    /// Ends it as SIGTERM would, and waits until its threads have let go of everything.
+    #[track_caller]
+    pub fn drained(mut self) -> Weak<Gateway> {
+        self.gateway.drain.start();
+        drop(self.server.stop(true));
+        let thread = self.thread.take().expect("it runs");
+        until("the server ends", || thread.is_finished());
+        thread.join().unwrap();
+        Arc::downgrade(&self.gateway)
     }
 
     /// Returns the share of an endpoint's calls that count as failed.
@@ -257,6 +308,16 @@ impl Closed {
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
         let url = format!("http://{}/v1", socket.local_addr().unwrap().as_socket().unwrap());
         Self { _socket: socket, url }
+    }
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn until(what: &str, so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < SOON, "it did not come to this: {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 

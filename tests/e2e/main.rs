@@ -7,6 +7,7 @@ mod client;
 mod harness;
 mod process;
 
+mod balance;
 mod connections;
 mod draining;
 mod failover;
@@ -17,6 +18,7 @@ mod queueing;
 mod refusals;
 mod secrecy;
 mod serving;
+mod storm;
 mod streams;
 mod waiting;
 mod watching;
