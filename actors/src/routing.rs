@@ -31,6 +31,10 @@ pub enum Strategy {
 /// Picks that still count as load when nothing is in flight; more would drown the calls in flight.
 const RECENT_MAX: f64 = 8.0;
 
+/// Latencies that differ by less than this factor count as the same: peaks make equals differ by that much for seconds,
+/// and the calls in flight show soon enough who is really slower.
+const ALIKE: f64 = 2.0;
+
 /// What is known of one candidate when the choice is made.
 ///
 /// Score = expected time to the first token × (in flight + recent picks + 1) / (weight × share of quota left). Recent picks (at most 8, fading
@@ -53,10 +57,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// Returns the score where a candidate without a sample is taken to be as fast as `unknown_us`.
-    fn score(&self, unknown_us: f64) -> f64 {
+    fn score(&self, latency_us: f64) -> f64 {
         let queued = f64::from(self.in_flight) + self.recent.min(RECENT_MAX) + 1.0;
-        self.latency_us.unwrap_or(unknown_us) * queued / (f64::from(self.weight) * self.headroom)
+        latency_us * queued / (f64::from(self.weight) * self.headroom)
     }
 
     fn in_flight_share(&self) -> f64 {
@@ -162,8 +165,12 @@ fn power_of_two(count: usize, load: &impl Fn(usize) -> Option<Load>, chance: &mu
 }
 
 fn cheaper(a: (usize, Load), b: (usize, Load), chance: &mut Chance) -> usize {
-    let unknown_us = a.1.latency_us.or(b.1.latency_us).unwrap_or(1.0);
-    let (score_a, score_b) = (a.1.score(unknown_us), b.1.score(unknown_us));
+    let known = a.1.latency_us.or(b.1.latency_us).unwrap_or(1.0);
+    let (mut latency_a, mut latency_b) = (a.1.latency_us.unwrap_or(known), b.1.latency_us.unwrap_or(known));
+    if latency_a.max(latency_b) < latency_a.min(latency_b) * ALIKE {
+        (latency_a, latency_b) = (1.0, 1.0);
+    }
+    let (score_a, score_b) = (a.1.score(latency_a), b.1.score(latency_b));
     if score_a == score_b {
         return if chance.draw() < 0.5 { a.0 } else { b.0 };
     }

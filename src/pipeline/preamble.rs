@@ -18,7 +18,7 @@ pub struct Preamble(RefCell<State>);
 enum State {
     #[default]
     None,
-    Offered(Bytes, Provenance),
+    Offered(Bytes, Box<Provenance>),
     Sent,
 }
 
@@ -33,7 +33,7 @@ impl Preamble {
         let mut state = self.0.borrow_mut();
         match &mut *state {
             State::Sent => return bytes,
-            State::None => *state = State::Offered(bytes, provenance()),
+            State::None => *state = State::Offered(bytes, Box::new(provenance())),
             State::Offered(before, _) => {
                 let mut longer = BytesMut::from(std::mem::take(before));
                 longer.extend_from_slice(&bytes);
@@ -59,7 +59,7 @@ impl Preamble {
         match self.0.take() {
             State::Offered(bytes, provenance) => {
                 self.0.replace(State::Sent);
-                Some((bytes, provenance))
+                Some((bytes, *provenance))
             }
             sent_or_none => {
                 self.0.replace(sent_or_none);

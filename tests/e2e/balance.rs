@@ -133,9 +133,9 @@ fn unfairness(exchanges: &[Exchange], keys: usize) -> f64 {
 #[test]
 fn equal_keys_get_equal_shares() {
     const KEYS: usize = 5;
-    // By latency no two keys are quite equal here: what the machine adds to one call counts against its key for a
-    // while, so the bound is wide. That equal latencies share within a tenth is shown beside the choice itself.
-    for (strategy, allowed) in [("round_robin", 0.1), ("least_inflight", 0.1), ("p2c_ewma", 2.0)] {
+    // What a busy machine adds to one call may count against its key for a while, so the last bound is wider; a quiet one
+    // shows 1 %.
+    for (strategy, allowed) in [("round_robin", 0.1), ("least_inflight", 0.1), ("p2c_ewma", 0.5)] {
         let demo = scripted(slowed(20));
         let set = format!("balancing.strategy={strategy}");
         let bursar = Setup::over(&[&demo]).keys(KEYS).workers(2).set(&set).start();
