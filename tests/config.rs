@@ -285,6 +285,18 @@ fn several_endpoints_are_numbered_and_one_is_called_like_its_provider() {
 }
 
 #[test]
+fn probes_are_off_or_at_least_a_second_apart() {
+    let every = |text: &str| place(&format!("[probes]\nevery = '{text}'"));
+
+    assert_eq!(
+        every("50ms").faults(),
+        ["bursar.toml:2:9: probes.every is 50ms; it has to be at least 1s, or 0s for no probes"]
+    );
+    assert!(every("0s").config().probes.every.is_zero());
+    assert_eq!(place("").config().probes.every.as_secs(), 30);
+}
+
+#[test]
 fn fallbacks_in_a_circle_are_named() {
     let alias = |name: &str, next: &str| {
         format!("[models.alias.{name}]\ntargets=[{{provider='demo',model='m'}}]\nfallback=['{next}']\n")

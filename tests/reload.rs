@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bursar::call::Caller;
 use bursar::config::Config;
 use bursar::config::load::{Sources, load};
 use bursar::demo::{Demo, DemoOptions};
@@ -199,4 +200,28 @@ async fn a_faulty_configuration_changes_nothing_and_says_so_until_it_is_mended()
     let metrics = gateway.metrics.render(&gateway.actors.board);
     assert!(metrics.contains("bursar_config_reload_total{result=\"ok\"} 1"), "{metrics}");
     assert!(metrics.contains("bursar_config_reload_total{result=\"error\"} 1"), "{metrics}");
+}
+
+#[actix::test]
+async fn probes_follow_the_configuration() {
+    let remembering = || Demo::start(DemoOptions::default()).unwrap();
+    let (one, other) = (remembering(), remembering());
+    let direct = |id: &str, demo: &Demo, every: &str| {
+        let text = leading_to(id, demo, "sk-1").replace("allow_direct = false", "allow_direct = true");
+        config(&format!("[probes]\nevery = '{every}'\n{text}"))
+    };
+    let (gateway, _) = serve(&direct("one", &one, "1h"));
+    let listed = || {
+        let models = gateway.catalog.models_of(&gateway.routes.load(), &Caller::default());
+        models.into_iter().map(|model| model.id).collect::<Vec<_>>()
+    };
+    one.wait_for(|all| all.first().is_some_and(|probe| probe.status == Some(200))).await;
+
+    gateway.reload(&direct("other", &other, "1s")).await.ok().unwrap();
+    other.wait_for(|all| all.len() >= 2).await;
+
+    assert!(other.exchanges().iter().all(|exchange| exchange.path == "/v1/models"));
+    assert!(listed().contains(&"other/demo-large".to_owned()), "{:?}", listed());
+    assert!(!listed().iter().any(|name| name.starts_with("one/")), "{:?}", listed());
+    assert_eq!(one.exchanges().len(), 1);
 }

@@ -12,12 +12,15 @@
 //! |              | `Views`      | `Vec<EndpointStatus>`        | lists                  |
 //! |              | `Reconfigure`| `Reconfigured`               | a reload               |
 //! |              | `Command`    | `Result<(), NoSuch>`         | the operator           |
+//! |              | `ProbesDue`  | `Vec<ProbeLease>`            | the prober             |
 //! |              | `Exited`     | –                            | a child's `ExitNotice` |
 //! | `Endpoint`   | `Admit`      | `Result<Lease, Refusal>`     | `Supervisor`           |
 //! |              | `GrantAhead` | –, fills a `LeasePool`       | `Supervisor`           |
 //! |              | `Collect`    | –                            | `Supervisor`           |
 //! |              | `Inspect`    | `EndpointStatus`             | `Supervisor`           |
 //! |              | `Renew`      | –                            | `Supervisor`           |
+//! |              | `Probe`      | `Option<ProbeLease>`         | `Supervisor`           |
+//! |              | `ProbeEnded` | –                            | a `ProbeLease`, once   |
 //!
 //! This crate knows no HTTP, no wire format and no socket. State is plain data, each decision a pure method with time
 //! and chance passed in; handlers are glue.
@@ -43,12 +46,15 @@ pub use clock::{Chance, Clock};
 pub use endpoint::breaker::{BreakerPolicy, BreakerState};
 pub use endpoint::keyring::{KeyPolicy, KeySpec, KeyState, KeyView, NoKey};
 pub use endpoint::lease::Lease;
+pub use endpoint::probe::{ProbeLease, ProbeView, Probed};
 pub use endpoint::{EndpointSpec, EndpointStatus, Refusal};
 pub use ids::{EndpointId, KeyId, ModelName, Secret, TeamId};
 pub use outcome::{ErrorClass, KeyEffect, Learned, LearnedLimits, Outcome, ReplyForm, Retry};
 pub use pool::{LeasePool, Taken};
 pub use retry_budget::RetryBudget;
 pub use routing::{Load, Pulse, Strategy, choose};
-pub use supervisor::{ChanceFactory, Command, NoSuch, Reconfigure, Reconfigured, Refill, Steering, Supervisor, Views};
+pub use supervisor::{
+    ChanceFactory, Command, NoSuch, ProbesDue, Reconfigure, Reconfigured, Refill, Steering, Supervisor, Views,
+};
 pub use system::{Handles, SystemOptions, start};
 pub use usage::Usage;

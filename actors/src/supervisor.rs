@@ -5,6 +5,7 @@
 //! | `Acquire`     | `Result<Lease, Unavailable>` | HTTP workers           |
 //! | `Refill`      | –, fills a `LeasePool`       | HTTP workers           |
 //! | `Views`       | `Vec<EndpointStatus>`        | lists                  |
+//! | `ProbesDue`   | `Vec<ProbeLease>`            | the prober             |
 //! | `Reconfigure` | `Reconfigured`               | a reload               |
 //! | `Exited`      | –                            | a child's `ExitNotice` |
 //!
@@ -12,6 +13,7 @@
 //! A child that dies more than [`RESTARTS_MAX`] times within [`RESTART_PERIOD`] is quarantined instead: a burst is
 //! accepted, a flood is not.
 
+mod probes;
 mod reconfigure;
 mod refill;
 mod steer;
@@ -32,6 +34,7 @@ use crate::endpoint::{Birth, Collect, Endpoint, EndpointSpec, EndpointStatus, Ex
 use crate::ids::EndpointId;
 use crate::pool::LeasePool;
 
+pub use probes::ProbesDue;
 pub use reconfigure::{Reconfigure, Reconfigured};
 pub use refill::Refill;
 pub use steer::{Command, NoSuch, Steering};
@@ -222,9 +225,13 @@ impl Handler<Views> for Supervisor {
                 match address.send(Inspect).await {
                     Ok(status) => all.push(status),
                     // Dead or quarantined: the board's last word is what there is.
-                    Err(_) => {
-                        all.extend(board.view(&id).map(|view| EndpointStatus { id, view, keys: vec![], restarts: 0 }))
-                    }
+                    Err(_) => all.extend(board.view(&id).map(|view| EndpointStatus {
+                        id,
+                        view,
+                        keys: vec![],
+                        restarts: 0,
+                        probe: None,
+                    })),
                 }
             }
             all

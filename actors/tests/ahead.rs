@@ -207,6 +207,7 @@ async fn an_endpoint_that_may_have_healed_is_asked_call_by_call() {
     let lease = take(&handles, &pool).await.expect("b is well");
     assert_eq!(lease.endpoint().as_str(), "b");
     lease.report(Outcome::Served);
+    pass(&handles).await;
     clock.advance(Duration::from_secs(600));
     // What b had granted is taken first; then a's probe is due, and only an acquire can make it.
     while ask(&handles, &pool).await.is_some() {}

@@ -10,7 +10,7 @@ use super::list::{self, Column};
 use super::{Output, complain};
 use crate::config::load::Sources;
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 15] = [
     ("ENDPOINT", "endpoint"),
     ("BREAKER", "breaker"),
     ("PAUSED", "paused"),
@@ -24,6 +24,8 @@ const COLUMNS: [Column; 13] = [
     ("REQUESTS LEFT", "requests_left"),
     ("TOKENS LEFT", "tokens_left"),
     ("FIRST TOKEN (ms)", "first_token_ms"),
+    ("LAST PROBE", "probe"),
+    ("PROBED (s ago)", "probe_ago_s"),
 ];
 
 /// Prints a row per key; JSON keeps the nested form of the admin API.
@@ -74,7 +76,7 @@ pub fn steer(
 fn rows(endpoint: &Value) -> Vec<Value> {
     let keys = endpoint["keys"].as_array().cloned().unwrap_or_default();
     let of_key = |mut key: Value| {
-        for field in ["endpoint", "breaker", "paused", "first_token_ms"] {
+        for field in ["endpoint", "breaker", "paused", "first_token_ms", "probe", "probe_ago_s"] {
             key[field] = endpoint[field].clone();
         }
         key

@@ -15,14 +15,17 @@ use std::time::Duration;
 
 use super::fault::{Fault, Faults, nearest};
 use super::layer::{Origins, child};
-use super::raw::{RawBalancing, RawConfig, RawLogFormat, RawLogLevel, RawLogs, RawServer};
-use super::{Balancing, Breaker, Config, LogFormat, Logs, Rest, Retry, Server, Storage, units};
+use super::raw::{RawBalancing, RawConfig, RawLogFormat, RawLogLevel, RawLogs, RawProbes, RawServer};
+use super::{Balancing, Breaker, Config, LogFormat, Logs, Probes, Rest, Retry, Server, Storage, units};
 
 /// The format of the file that this version reads.
 const VERSION: u32 = 1;
 
 /// The longest time that any setting may name. More is a slip of the unit.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Providers would take more for an attack.
+const PROBES_APART: Duration = Duration::from_secs(1);
 
 /// Checks `raw`. Gives a result even where faults are reported, so that all of them are; it is for use only if none
 /// is an error.
@@ -38,6 +41,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     let teams = access::teams(&mut checker, raw.teams, &raw.models, &raw.client_keys, &named);
     let (providers, skipped) = providers::providers(&mut checker, raw.providers, &teams);
     let balancing = balancing(&mut checker, &raw.balancing);
+    let probes = probes(&mut checker, &raw.probes);
     let models = models::models(&mut checker, raw.models, &balancing, &providers, &skipped);
     let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &models, &named);
     let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys);
@@ -50,6 +54,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         storage: Storage { path: PathBuf::from(path) },
         providers,
         balancing,
+        probes,
         models,
         teams,
         client_keys,
@@ -266,6 +271,16 @@ fn breaker(checker: &mut Checker<'_>, raw: &RawBalancing) -> Breaker {
         open_for,
         open_for_max,
     }
+}
+
+fn probes(checker: &mut Checker<'_>, raw: &RawProbes) -> Probes {
+    let every = checker.any_duration("probes.every", raw.every.as_ref(), Duration::from_secs(30));
+    if !every.is_zero() && every < PROBES_APART {
+        let every = humantime::format_duration(every);
+        checker
+            .fault("probes.every", format!("probes.every is {every}; it has to be at least 1s, or 0s for no probes"));
+    }
+    Probes { every }
 }
 
 fn logs(raw: &RawLogs) -> Logs {

@@ -35,6 +35,7 @@ pub struct Config {
     /// By provider id, in the order of the ids.
     pub providers: BTreeMap<String, Provider>,
     pub balancing: Balancing,
+    pub probes: Probes,
     pub models: Models,
     pub teams: BTreeMap<TeamId, Team>,
     pub client_keys: Vec<ClientKey>,
@@ -97,6 +98,8 @@ pub struct Provider {
     pub idle_timeout: Duration,
     /// Calls in flight per endpoint, all keys together.
     pub max_concurrency: u32,
+    /// Whether its endpoints are probed while they are quiet.
+    pub probe: bool,
     pub dial: dial::Dial,
     /// Extra request headers the operator wants sent, lower-case names.
     pub headers: Vec<(String, String)>,
@@ -189,6 +192,13 @@ pub struct Breaker {
 pub struct Rest {
     /// How long a key rests whose quota is spent, when the provider names no time.
     pub quota_spent: Duration,
+}
+
+/// `[probes]`: how endpoints are watched while nobody uses them.
+#[derive(Debug, Clone)]
+pub struct Probes {
+    /// How long an endpoint is quiet before it is asked for its models; zero for never.
+    pub every: Duration,
 }
 
 /// `[models]`: the names clients send.

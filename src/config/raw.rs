@@ -18,6 +18,7 @@ pub struct RawConfig {
     pub storage: RawStorage,
     pub providers: BTreeMap<String, RawProvider>,
     pub balancing: RawBalancing,
+    pub probes: RawProbes,
     pub models: RawModels,
     pub teams: BTreeMap<String, RawTeam>,
     pub client_keys: Vec<RawClientKey>,
@@ -66,6 +67,7 @@ pub struct RawProvider {
     pub reply_timeout: Option<String>,
     pub idle_timeout: Option<String>,
     pub max_concurrency: Option<u32>,
+    pub probe: Option<bool>,
     pub headers: BTreeMap<String, String>,
     pub proxy: Option<String>,
     pub ca_file: Option<String>,
@@ -163,6 +165,12 @@ pub struct RawBreaker {
 #[serde(deny_unknown_fields, default)]
 pub struct RawRest {
     pub quota_spent: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawProbes {
+    pub every: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

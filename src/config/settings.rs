@@ -70,6 +70,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         list.provider(provider);
     }
     list.balancing(&config.balancing);
+    list.time("probes", "every", config.probes.every);
     list.models(&config.models);
     for team in config.teams.values() {
         let path = child("teams", team.id.as_str());
@@ -160,6 +161,7 @@ impl List<'_> {
         self.time(&path, "reply_timeout", provider.reply_timeout);
         self.time(&path, "idle_timeout", provider.idle_timeout);
         self.put(&at("max_concurrency"), provider.max_concurrency);
+        self.put(&at("probe"), provider.probe);
         if !provider.tags.is_empty() {
             self.words(&at("tags"), &provider.tags);
         }

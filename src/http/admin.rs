@@ -13,6 +13,7 @@ use super::auth::presented;
 use super::error::respond;
 use super::reload::{Refused, shown};
 use super::{Local, Worker, request_id};
+use crate::call::Caller;
 use crate::error::GatewayError;
 
 /// How long a rest by hand is when the operator names no time.
@@ -40,7 +41,7 @@ pub async fn status(request: HttpRequest, worker: Data<Worker>) -> HttpResponse 
         "leases_reported": board.leases_reported(),
         "endpoint_restarts": board.restarts(),
         "client_keys": gateway.clients.load().count(),
-        "models": gateway.routes.load().public_models().len(),
+        "models": gateway.catalog.models_of(&gateway.routes.load(), &Caller::default()).len(),
         "sources": config.sources,
         "warnings": config.warnings,
         "config_error": gateway.config_fault().as_deref(),
@@ -53,7 +54,10 @@ pub async fn providers(request: HttpRequest, worker: Data<Worker>) -> HttpRespon
         return respond(&error, &request_id(&request));
     }
     match worker.gateway.actors.supervisor.send(Views).await {
-        Ok(endpoints) => HttpResponse::Ok().json(endpoints.iter().map(endpoint).collect::<Vec<_>>()),
+        Ok(endpoints) => {
+            let shown = endpoints.iter().map(|status| endpoint(status, worker.gateway.catalog.count(&status.id)));
+            HttpResponse::Ok().json(shown.collect::<Vec<_>>())
+        }
         Err(_) => respond(&GatewayError::ShuttingDown, &request_id(&request)),
     }
 }
@@ -140,7 +144,7 @@ fn refusal(request: &HttpRequest, refused: &Refused) -> HttpResponse {
     HttpResponse::UnprocessableEntity().json(json!({ "faults": faults }))
 }
 
-fn endpoint(status: &EndpointStatus) -> Value {
+fn endpoint(status: &EndpointStatus, models: Option<usize>) -> Value {
     let now = Instant::now();
     let view = &status.view;
     let open_s = match view.breaker {
@@ -162,6 +166,11 @@ fn endpoint(status: &EndpointStatus) -> Value {
         "first_token_ms": millis(0),
         "whole_reply_ms": millis(1),
         "restarts": status.restarts,
+        "models": models,
+        "probe": status.probe.as_ref().map(|probe| probe.probed.as_str()),
+        "probe_ago_s": status.probe.as_ref().map(|probe| now.saturating_duration_since(probe.at).as_secs()),
+        "probe_key": status.probe.as_ref().map(|probe| &probe.key),
+        "probe_error": status.probe.as_ref().and_then(|probe| probe.probed.why()),
         "keys": status.keys.iter().map(key).collect::<Vec<_>>(),
     })
 }

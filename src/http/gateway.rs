@@ -12,9 +12,12 @@ use bursar_actors::{
 use super::auth::ClientKeys;
 use super::reload::Reloads;
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
+use crate::pipeline::catalog::Catalog;
 use crate::pipeline::drain::Drain;
+use crate::pipeline::probe::Prober;
 use crate::pipeline::route::Routes;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::Upstream;
 
 /// Name of the one key of an upstream that asks for none.
 const KEYLESS: &str = "none";
@@ -28,6 +31,8 @@ pub struct Gateway {
     pub routes: Arc<ArcSwap<Routes>>,
     pub clients: ArcSwap<ClientKeys>,
     pub actors: Handles,
+    /// What upstreams say they serve, by their probes.
+    pub catalog: Arc<Catalog>,
     pub metrics: Arc<Metrics>,
     pub drain: Arc<Drain>,
     /// BLAKE3 of the admin token; without one, only the socket lets anybody in.
@@ -48,12 +53,12 @@ pub struct Opening {
 }
 
 impl Gateway {
-    /// Starts the actors and builds the snapshots. Needs a running actix system.
+    /// Starts the actors and the probes and builds the snapshots. Needs a running actix system.
     pub fn open(config: &Config, opening: Opening) -> Arc<Self> {
         let endpoints = endpoint_specs(config);
         let options =
             SystemOptions { endpoints: endpoints.clone(), clock: opening.clock, seed: opening.seed, chance_for: None };
-        Arc::new(Self {
+        let gateway = Self {
             listen: opening.listen,
             workers: config.server.workers,
             shutdown_grace: config.server.shutdown_grace,
@@ -61,12 +66,26 @@ impl Gateway {
             routes: Arc::new(ArcSwap::from_pointee(Routes::new(config))),
             clients: ArcSwap::from_pointee(ClientKeys::new(config)),
             actors: start_actors(options),
+            catalog: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             drain: Arc::new(Drain::new(config.server.shutdown_grace)),
             admin_token: opening.admin_token,
             config: ArcSwap::from_pointee(config.clone()),
             reloads: Reloads::new(endpoints),
-        })
+        };
+        actix_web::rt::spawn(gateway.prober().run());
+        Arc::new(gateway)
+    }
+
+    fn prober(&self) -> Prober {
+        Prober {
+            routes: self.routes.clone(),
+            actors: self.actors.clone(),
+            catalog: self.catalog.clone(),
+            metrics: self.metrics.clone(),
+            drain: self.drain.clone(),
+            upstream: Upstream::default(),
+        }
     }
 }
 

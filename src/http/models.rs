@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 
 use super::error::respond;
 use super::{Worker, request_id};
-use crate::call::Caller;
-use crate::pipeline::route::{PublicModel, Routes};
+use crate::pipeline::route::PublicModel;
 use crate::schema::Operation;
 
-/// Lists aliases first, then `provider/model` of every target.
+/// Lists aliases first, then `provider/model` of every target, then what upstreams say they have.
 pub async fn list(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
     let id = request_id(&request);
     let caller = match worker.gateway.clients.load().authenticate(&request) {
         Ok(caller) => caller,
         Err(error) => return respond(&error, &id),
     };
-    let data: Vec<Value> = models_of(&worker.gateway.routes.load(), &caller).iter().map(shape).collect();
+    let models = worker.gateway.catalog.models_of(&worker.gateway.routes.load(), &caller);
+    let data: Vec<Value> = models.iter().map(shape).collect();
     HttpResponse::Ok().insert_header(("x-request-id", id.as_str())).json(json!({ "object": "list", "data": data }))
 }
 
@@ -38,18 +38,6 @@ pub async fn show(request: HttpRequest, asked: Path<String>, worker: Data<Worker
         Err(error) => respond(&error, &id),
         Ok(model) => HttpResponse::Ok().insert_header(("x-request-id", id.as_str())).json(shape(&model)),
     }
-}
-
-/// Returns what is public, and what the caller's rights name beyond that.
-fn models_of(routes: &Routes, caller: &Caller) -> Vec<PublicModel> {
-    let mut models: Vec<_> = routes.public_models().into_iter().filter(|model| caller.may_use(&model.id)).collect();
-    for name in caller.models.iter().flat_map(|models| models.iter()) {
-        let direct = name.split_once('/').filter(|_| routes.resolve(Some(name), Operation::ChatCompletions).is_some());
-        if let Some((provider, _)) = direct.filter(|_| !models.iter().any(|model| model.id == *name)) {
-            models.push(PublicModel { id: name.clone(), owned_by: provider.into() });
-        }
-    }
-    models
 }
 
 fn shape(model: &PublicModel) -> Value {

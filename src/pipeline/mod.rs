@@ -1,8 +1,10 @@
 //! The life of one request.
 
 pub mod attempts;
+pub mod catalog;
 pub mod drain;
 pub mod preamble;
+pub mod probe;
 pub mod route;
 pub mod settlement;
 pub mod stream;

@@ -54,6 +54,7 @@ pub struct PublicModel {
 struct ProviderRoutes {
     kind: ProviderKind,
     endpoints: Vec<(Arc<Destination>, u32)>,
+    probe: bool,
     retry_budget: Arc<RetryBudget>,
 }
 
@@ -73,6 +74,8 @@ pub struct Routes {
     pub request_timeout: Duration,
     pub sse_keepalive: Duration,
     pub max_body: usize,
+    /// How long an endpoint is quiet before it is probed; zero for never.
+    pub probe_every: Duration,
     /// Closes when the last request that uses this snapshot lets go of it.
     in_use: watch::Sender<()>,
 }
@@ -108,7 +111,8 @@ impl Routes {
         let providers = config.providers.values().map(|provider| {
             let endpoints = provider.endpoints.iter();
             let endpoints = endpoints.map(|endpoint| (Arc::new(destination(provider, endpoint)), endpoint.weight));
-            let routes = ProviderRoutes { kind: provider.kind, endpoints: endpoints.collect(), retry_budget: budget() };
+            let (kind, probe) = (provider.kind, provider.probe);
+            let routes = ProviderRoutes { kind, endpoints: endpoints.collect(), probe, retry_budget: budget() };
             (provider.id.clone(), routes)
         });
         let mut routes = Self {
@@ -123,6 +127,7 @@ impl Routes {
             request_timeout: config.server.request_timeout,
             sse_keepalive: config.server.sse_keepalive,
             max_body: config.server.max_body,
+            probe_every: config.probes.every,
             in_use: watch::Sender::new(()),
         };
         for alias in config.models.aliases.values() {
@@ -187,7 +192,18 @@ impl Routes {
         self.aliases.get(name)
     }
 
-    /// Returns the names for `GET /v1/models`, aliases first.
+    /// Returns whether `provider/model` may be asked for without an alias.
+    pub fn allows_direct(&self) -> bool {
+        self.allow_direct
+    }
+
+    /// Returns every endpoint that may be probed, by provider.
+    pub fn probed(&self) -> impl Iterator<Item = &Arc<Destination>> {
+        let providers = self.providers.values().filter(|provider| provider.probe);
+        providers.flat_map(|provider| &provider.endpoints).map(|(destination, _)| destination)
+    }
+
+    /// Returns the names that the configuration knows, aliases first.
     pub fn public_models(&self) -> Vec<PublicModel> {
         let alias = |name: &String| PublicModel { id: name.clone(), owned_by: "bursar".into() };
         let mut models: Vec<_> = self.aliases.keys().map(alias).collect();

@@ -56,6 +56,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     errors: IntCounterVec,
     attempts: IntCounterVec,
+    probes: IntCounterVec,
     reloads: IntCounterVec,
     tokens: IntCounterVec,
     duration: HistogramVec,
@@ -101,6 +102,7 @@ impl Metrics {
             ),
             errors: counters("bursar_errors_total", "Failed requests by error code", &["code"]),
             attempts: counters("bursar_attempts_total", "Upstream calls by outcome", &["endpoint", "outcome"]),
+            probes: counters("bursar_probes_total", "Probes of quiet endpoints by outcome", &["endpoint", "outcome"]),
             reloads: counters("bursar_config_reload_total", "Configurations read again, by result", &["result"]),
             tokens: counters(
                 "bursar_tokens_total",
@@ -138,6 +140,11 @@ impl Metrics {
     /// Counts one upstream call out.
     pub fn attempt(&self, endpoint: &str, outcome: &str) {
         self.attempts.with_label_values(&[endpoint, outcome]).inc();
+    }
+
+    /// Counts one probe out.
+    pub fn probe(&self, endpoint: &str, outcome: &str) {
+        self.probes.with_label_values(&[endpoint, outcome]).inc();
     }
 
     /// Counts a configuration that was read again, and taken over or not.

@@ -5,6 +5,7 @@
 
 pub mod dial;
 pub mod judge;
+mod listing;
 mod pieces;
 
 use std::cell::RefCell;
@@ -43,6 +44,7 @@ pub struct Destination {
     pub chat_completions: Uri,
     pub completions: Uri,
     pub embeddings: Uri,
+    pub models: Uri,
     /// Sent with every call; the key comes on top.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub timeouts: Timeouts,
@@ -95,6 +97,7 @@ impl Destination {
             chat_completions: uri("/chat/completions")?,
             completions: uri("/completions")?,
             embeddings: uri("/embeddings")?,
+            models: uri("/models")?,
             headers: own.into_iter().chain(configured).map(header).collect::<Option<_>>()?,
             timeouts,
             dial,

@@ -32,12 +32,13 @@ pub struct Bursar {
 }
 
 /// What a gateway is started with. Each upstream is a provider (`a`, `b`, ...) with keys `sk-a-1`, `sk-a-2`, ...; the
-/// alias `m` tries them in their order.
+/// alias `m` tries them in their order. Nothing is probed unless asked for, so that tests can count calls.
 pub struct Setup {
     upstreams: Vec<String>,
     keys: usize,
     workers: usize,
     set: Vec<String>,
+    probes: &'static str,
     more: String,
     file: Option<String>,
     chance_for: Option<ChanceFactory>,
@@ -51,7 +52,7 @@ impl Setup {
     pub fn at(upstreams: Vec<String>) -> Self {
         let set = ["balancing.retry.backoff.base=1ms", "balancing.retry.backoff.max=2ms"].map(str::to_owned);
         let (more, file, chance_for) = (String::new(), None, None);
-        Self { upstreams, keys: 1, workers: 1, set: set.into(), more, file, chance_for }
+        Self { upstreams, keys: 1, workers: 1, set: set.into(), probes: "0s", more, file, chance_for }
     }
 
     /// Starts from this very file.
@@ -70,6 +71,11 @@ impl Setup {
 
     pub fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
+    }
+
+    /// Probes whatever is quiet for so long.
+    pub fn probes(self, every: &'static str) -> Self {
+        Self { probes: every, ..self }
     }
 
     /// Overrides one setting, as `--set` does.
@@ -96,6 +102,9 @@ impl Setup {
             return file.clone();
         }
         let mut file = String::new();
+=======
+        let mut file = format!("[probes]\nevery = \"{}\"\n", self.probes);
+>>>>>>> probes
         for (index, base_url) in self.upstreams.iter().enumerate() {
             let id = name(index);
             file += &format!("[providers.{id}]\nkind = \"openai_compatible\"\nbase_url = \"{base_url}\"\n");

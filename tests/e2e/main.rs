@@ -13,6 +13,7 @@ mod draining;
 mod failover;
 mod hang_ups;
 mod many_keys;
+mod probing;
 mod program;
 mod queueing;
 mod refusals;

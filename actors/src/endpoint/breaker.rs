@@ -90,6 +90,8 @@ pub struct CircuitBreaker {
     policy: BreakerPolicy,
     state: BreakerState,
     failures_in_a_row: u32,
+    /// How many of these were probes.
+    of_probes: u32,
     buckets: [(u32, u32); BUCKETS],
     bucket_started: Instant,
     bucket: usize,
@@ -104,6 +106,7 @@ impl CircuitBreaker {
             policy,
             state: BreakerState::Closed,
             failures_in_a_row: 0,
+            of_probes: 0,
             buckets: [(0, 0); BUCKETS],
             bucket_started: now,
             bucket: 0,
@@ -144,7 +147,7 @@ impl CircuitBreaker {
     pub fn on_success(&mut self, pass: Pass, now: Instant) {
         match (self.state, pass) {
             (BreakerState::Closed, _) => {
-                self.failures_in_a_row = 0;
+                (self.failures_in_a_row, self.of_probes) = (0, 0);
                 self.count(false, now);
             }
             (BreakerState::HalfOpen { .. }, Pass::Probe) => self.close(now),
@@ -174,6 +177,22 @@ impl CircuitBreaker {
         }
     }
 
+    /// Takes in a probe of the list of models that failed: counts like a call while closed, and says nothing of a breaker
+    /// that live calls have to close. Returns whether it tripped.
+    pub fn on_probe_failure(&mut self, now: Instant, draw: f64) -> bool {
+        if self.state != BreakerState::Closed {
+            return false;
+        }
+        self.of_probes += 1;
+        self.on_failure(Pass::Plain, now, draw)
+    }
+
+    /// Takes in a probe that was answered: takes back what earlier probes counted, and nothing that live calls did, because
+    /// an upstream may list its models and yet serve none.
+    pub fn on_probe_success(&mut self) {
+        self.failures_in_a_row = self.failures_in_a_row.saturating_sub(std::mem::take(&mut self.of_probes));
+    }
+
     /// Takes back a probe whose call ended without a verdict (the client went away).
     pub fn on_void(&mut self, pass: Pass) {
         if pass == Pass::Probe && self.state == (BreakerState::HalfOpen { probing: true }) {
@@ -190,7 +209,7 @@ impl CircuitBreaker {
 
     fn close(&mut self, now: Instant) {
         self.state = BreakerState::Closed;
-        self.failures_in_a_row = 0;
+        (self.failures_in_a_row, self.of_probes) = (0, 0);
         self.buckets = [(0, 0); BUCKETS];
         self.closed_at = Some(now);
     }
@@ -330,5 +349,40 @@ mod tests {
         breaker.on_success(Pass::Plain, now + SECOND);
 
         assert!(matches!(breaker.state(), BreakerState::Open { .. }));
+    }
+
+    #[test]
+    fn probes_that_fail_open_a_closed_breaker_and_one_that_is_answered_takes_them_back() {
+        let (mut breaker, now) = breaker();
+
+        (0..4).for_each(|_| assert!(!breaker.on_probe_failure(now, 0.5)));
+        breaker.on_probe_success();
+        (0..4).for_each(|_| assert!(!breaker.on_probe_failure(now, 0.5)));
+
+        assert!(breaker.on_probe_failure(now, 0.5));
+    }
+
+    #[test]
+    fn an_answered_probe_takes_back_no_failure_of_a_call() {
+        let (mut breaker, now) = breaker();
+        (0..3).for_each(|_| _ = breaker.on_failure(Pass::Plain, now, 0.5));
+        breaker.on_probe_failure(now, 0.5);
+
+        breaker.on_probe_success();
+
+        assert!(!breaker.on_failure(Pass::Plain, now, 0.5));
+        assert!(breaker.on_failure(Pass::Plain, now, 0.5), "the fifth of a call");
+    }
+
+    #[test]
+    fn an_open_breaker_heeds_no_probe() {
+        let (mut breaker, now) = breaker();
+        trip(&mut breaker, now);
+        let opened = breaker.state();
+
+        breaker.on_probe_success();
+        assert!(!breaker.on_probe_failure(now + 60 * SECOND, 0.5));
+
+        assert_eq!(breaker.state(), opened);
     }
 }

@@ -171,6 +171,8 @@ struct Key {
     served: u64,
     failed: u64,
     last_error: Option<ErrorClass>,
+    /// When a probe last went out with it.
+    probed_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -455,6 +457,7 @@ impl Key {
     }
 }
 
+mod probe;
 mod renew;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@
 //! | `GrantAhead` | –, fills a `LeasePool`   | `Supervisor`       |
 //! | `Collect`    | –                        | `Supervisor`       |
 //! | `Inspect`    | `EndpointStatus`         | lists, metrics     |
+//! | `Probe`      | `Option<ProbeLease>`     | `Supervisor`       |
+//! | `ProbeEnded` | –                        | `ProbeLease`, once |
 //! | `Renew`      | –                        | `Supervisor`       |
 //! | `Steer`      | whether there is the key | `Supervisor`       |
 //!
@@ -20,6 +22,7 @@ pub(crate) mod breaker;
 pub(crate) mod health;
 pub(crate) mod keyring;
 pub(crate) mod lease;
+pub(crate) mod probe;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,13 +34,14 @@ use tracing::{error, info, warn};
 use crate::board::{EndpointBoard, EndpointView};
 use crate::clock::{Chance, Clock};
 use crate::ids::{EndpointId, KeyId, ModelName, TeamId};
-use crate::outcome::{KeyEffect, Outcome, ReplyForm};
+use crate::outcome::{ErrorClass, KeyEffect, Outcome, ReplyForm};
 use crate::routing::Pulse;
 use crate::supervisor::Exited;
 pub(crate) use ahead::GrantAhead;
 use breaker::{BreakerPolicy, BreakerState, CircuitBreaker, Pass};
 use keyring::{KeyNeed, KeyPolicy, KeyRing, KeySpec, KeyView, NoKey, Picked};
 use lease::{Epoch, Lease, Receipt, Report, Told};
+use probe::{ProbeView, Probing};
 
 /// Messages an endpoint's mailbox holds before `try_send` refuses.
 const MAILBOX: usize = 8_192;
@@ -147,6 +151,8 @@ pub struct EndpointStatus {
     pub keys: Vec<KeyView>,
     /// How often its actor was restarted.
     pub restarts: u64,
+    /// Its last probe, if there was one.
+    pub probe: Option<ProbeView>,
 }
 
 /// Tells the supervisor when the actor is gone, whichever way it went.
@@ -196,6 +202,7 @@ pub struct Endpoint {
     paused_until: Option<Instant>,
     /// Empty between two collections; kept for its memory.
     told: Vec<Told>,
+    probing: Probing,
     notice: ExitNotice,
 }
 
@@ -222,6 +229,7 @@ impl Endpoint {
             chance: birth.chance,
             paused_until: birth.paused_until,
             told: vec![],
+            probing: Probing::default(),
             notice: birth.notice,
         }
     }
@@ -319,6 +327,9 @@ impl Endpoint {
         let now = self.clock.now();
         let draw = self.chance.draw();
         self.pulse.in_flight = self.pulse.in_flight.saturating_sub(1);
+        if report.outcome == Outcome::Served {
+            self.probing.on_traffic(now);
+        }
         if let Some(after) = report.whole_after {
             self.on_latency(picked, ReplyForm::Whole, after, now);
         }
@@ -336,11 +347,13 @@ impl Endpoint {
         self.generation = renew.generation;
         self.in_flight_max = renew.spec.in_flight_max;
         let now = self.clock.now();
+        self.probing.on_news();
         if std::mem::replace(&mut self.home, renew.spec.home) != renew.spec.home {
             self.breaker = CircuitBreaker::closed(renew.spec.breaker.clone(), now);
             let Pulse { in_flight, ahead, .. } = self.pulse;
             self.pulse = Pulse { in_flight, ahead, ..Pulse::default() };
             self.ring.renew(vec![], renew.spec.key_policy.clone(), now);
+            self.probing = Probing::default();
         }
         self.breaker.renew(renew.spec.breaker);
         self.ring.renew(renew.spec.keys, renew.spec.key_policy, now);
@@ -352,10 +365,7 @@ impl Endpoint {
             Outcome::Failed { class, .. } if class.trips_breaker() => {
                 self.pulse.errors.observe(true, now);
                 if self.breaker.on_failure(pass, now, draw) {
-                    let BreakerState::Open { until } = self.breaker.state() else { return };
-                    let open_s = until.saturating_duration_since(now).as_secs();
-                    let class = class.as_str();
-                    warn!(endpoint = %self.id, class, open_s, "breaker of `{}` opens for {open_s} s: {class}", self.id);
+                    self.log_trip(*class, now);
                 }
             }
             // An upstream that refuses a request with reason is in good health.
@@ -370,7 +380,15 @@ impl Endpoint {
         }
     }
 
+    fn log_trip(&self, class: ErrorClass, now: Instant) {
+        let BreakerState::Open { until } = self.breaker.state() else { return };
+        let open_s = until.saturating_duration_since(now).as_secs();
+        let class = class.as_str();
+        warn!(endpoint = %self.id, class, open_s, "breaker of `{}` opens for {open_s} s: {class}", self.id);
+    }
+
     fn on_latency(&mut self, key: Picked, form: ReplyForm, after: std::time::Duration, now: Instant) {
+        self.probing.on_traffic(now);
         self.pulse.latency_of(form).observe(after, now);
         self.ring.on_latency(key, form, after, now);
     }
@@ -432,6 +450,7 @@ impl Handler<Inspect> for Endpoint {
             view: self.view(),
             keys: self.ring.views(self.clock.now()),
             restarts: self.restarts,
+            probe: self.probing.last().cloned(),
         })
     }
 }
@@ -453,6 +472,9 @@ impl Handler<Steer> for Endpoint {
     fn handle(&mut self, steer: Steer, _: &mut Self::Context) -> bool {
         self.collect();
         let now = self.clock.now();
+        if steer.until.is_none() {
+            self.probing.on_news();
+        }
         let done = match &steer.key {
             Some(key) => self.ring.steer(key, steer.until, now),
             None => {

@@ -92,6 +92,7 @@ fn provider(
         reply_timeout: checker.duration(path, "reply_timeout", raw.reply_timeout.as_ref(), secs(300)),
         idle_timeout: checker.duration(path, "idle_timeout", raw.idle_timeout.as_ref(), secs(60)),
         max_concurrency: checker.at_least_one(path, "max_concurrency", raw.max_concurrency, 400),
+        probe: raw.probe.unwrap_or(true),
         headers: headers(checker, path, &raw.headers),
         dial: dial(checker, path, kind, &raw),
         demo: demo(checker, path, kind, &raw),

@@ -5,6 +5,7 @@ mod encode;
 mod facts;
 mod fold;
 mod lenient;
+mod models;
 mod repair;
 mod slow;
 mod whole;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 
 pub use encode::{Quirks, encode};
 pub use facts::{ChunkFacts, Finish, Malformed, chunk_facts};
+pub use models::model_names;
 pub use repair::{Action, StreamEnd, StreamRepair};
 
 pub use whole::{WholeFacts, repair_whole, whole_facts};

@@ -37,6 +37,7 @@ impl KeyRing {
             served: 0,
             failed: 0,
             last_error: None,
+            probed_at: None,
             spec,
         }
     }

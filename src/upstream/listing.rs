@@ -1,0 +1,53 @@
+//! Asks an upstream for its list of models: what a probe sends, because it costs no tokens.
+
+use std::time::Instant;
+
+use awc::http::header::{AUTHORIZATION, HeaderValue};
+use bursar_actors::{ErrorClass, Secret};
+
+use super::{Destination, Failure, Reply, Upstream, dial, judge_head};
+
+impl Upstream {
+    /// Sends `GET <base_url>/models` and returns the answer if its status is 2xx, else what the refusal means, as
+    /// [`Upstream::send`] does. Gives up at `head_by`.
+    pub async fn list_models(
+        &self,
+        destination: &Destination,
+        secret: Option<&Secret>,
+        head_by: Instant,
+    ) -> Result<Reply, Failure> {
+        let client = self.client(&destination.dial);
+        let response = tokio::time::timeout_at(head_by.into(), async {
+            let sent = match dial::noting_connections(get(&client, destination, secret)?).await {
+                // The upstream closed an idle connection as the request was on its way.
+                (Err(error), false) if dial::may_be_stale(&error) => get(&client, destination, secret)?.await,
+                (sent, _) => sent,
+            };
+            sent.map_err(|error| dial::of_send_error(&error, &destination.models))
+        })
+        .await
+        .map_err(|_| Failure::plain(ErrorClass::FirstByteTimeout, "no first byte from the upstream in time"))??;
+        judge_head(response).await
+    }
+}
+
+fn get(
+    client: &awc::Client,
+    destination: &Destination,
+    secret: Option<&Secret>,
+) -> Result<awc::SendClientRequest, Failure> {
+    let mut request = client.get(&destination.models).no_decompress();
+    let headers = request.headers_mut();
+    for (name, value) in &destination.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let Some(secret) = secret {
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", secret.expose()));
+        let mut bearer = bearer.map_err(|_| {
+            Failure::plain(ErrorClass::AuthInvalid, "the provider key holds characters that no header may carry")
+        })?;
+        bearer.set_sensitive(true);
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    Ok(request.send())
+}
