@@ -101,10 +101,7 @@ impl Setup {
         if let Some(file) = &self.file {
             return file.clone();
         }
-        let mut file = String::new();
-=======
         let mut file = format!("[probes]\nevery = \"{}\"\n", self.probes);
->>>>>>> probes
         for (index, base_url) in self.upstreams.iter().enumerate() {
             let id = name(index);
             file += &format!("[providers.{id}]\nkind = \"openai_compatible\"\nbase_url = \"{base_url}\"\n");

@@ -142,18 +142,19 @@ impl Drop for Lease {
             self.board.tell(&self.receipt.endpoint, Told::Returned { receipt: self.receipt.clone() });
             return;
         }
-        if let Outcome::Failed { class, .. } = &self.outcome
-            && (class.trips_breaker() || class.key_effect() != KeyEffect::None)
-        {
-            self.epoch.end();
-        }
         let report = Report {
             receipt: self.receipt.clone(),
             outcome: std::mem::replace(&mut self.outcome, Outcome::Cancelled),
             whole_after: self.whole_after,
             limits: self.limits,
         };
+        let failed = matches!(&report.outcome, Outcome::Failed { class, .. }
+            if class.trips_breaker() || class.key_effect() != KeyEffect::None);
         self.board.tell(&self.receipt.endpoint, Told::Report(report));
+        if failed {
+            // After the telling: what is granted from now on is granted by who has read it.
+            self.epoch.end();
+        }
         // Counted last: who sees the counts agree finds every report delivered.
         self.board.count_reported();
     }
