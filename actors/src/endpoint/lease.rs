@@ -23,7 +23,8 @@ impl Epoch {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn number(&self) -> u64 {
+    /// Returns the number of the epoch.
+    pub fn number(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -64,12 +65,12 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Returns a lease granted ahead, whose call has not begun.
+    /// Returns a lease granted ahead, whose call has not begun, by who has read everything up to that epoch.
     pub(crate) fn ahead(
         key_id: KeyId,
         secret: Option<Secret>,
         receipt: Receipt,
-        epoch: Epoch,
+        (epoch, granted_in): (Epoch, u64),
         board: Arc<EndpointBoard>,
     ) -> Self {
         Self {
@@ -79,7 +80,7 @@ impl Lease {
             again: false,
             receipt,
             board,
-            granted_in: epoch.number(),
+            granted_in,
             epoch,
             taken: false,
             outcome: Outcome::Cancelled,

@@ -204,6 +204,8 @@ pub struct Endpoint {
     told: Vec<Told>,
     probing: Probing,
     notice: ExitNotice,
+    /// The epoch up to which `collect` has read.
+    epoch_read: u64,
 }
 
 impl Endpoint {
@@ -231,6 +233,7 @@ impl Endpoint {
             told: vec![],
             probing: Probing::default(),
             notice: birth.notice,
+            epoch_read: 0,
         }
     }
 
@@ -288,11 +291,14 @@ impl Endpoint {
         };
         let key = self.ring.spec(picked).expect("the key was picked from this very ring");
         let (key_id, secret) = (key.id.clone(), key.secret.clone());
-        Ok(Lease::ahead(key_id, secret, receipt, self.notice.epoch.clone(), self.board.clone()))
+        let epoch = (self.notice.epoch.clone(), self.epoch_read);
+        Ok(Lease::ahead(key_id, secret, receipt, epoch, self.board.clone()))
     }
 
     /// Takes in what leases have told since the last time.
     fn collect(&mut self) {
+        // Before the reading: a failure told from now on voids what is granted by what was read.
+        self.epoch_read = self.notice.epoch.number();
         let mut told = std::mem::take(&mut self.told);
         self.board.collect(&self.id, &mut told);
         for word in told.drain(..) {
