@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod drain;
+pub mod memory;
 pub mod preamble;
 pub mod route;
 pub mod settlement;
@@ -19,6 +20,7 @@ use crate::error::GatewayError;
 use crate::upstream::Upstream;
 use attempts::Begun;
 use drain::Drain;
+use memory::Memory;
 use preamble::Preamble;
 use route::Routes;
 use settlement::{Provenance, Settlement};
@@ -29,6 +31,7 @@ pub struct Pipeline {
     pub routes: Arc<ArcSwap<Routes>>,
     pub actors: Handles,
     pub drain: Arc<Drain>,
+    pub memory: Arc<Memory>,
     pub upstream: Upstream,
 }
 
