@@ -47,7 +47,7 @@ const IDLE_KEPT: Duration = Duration::from_secs(75);
 /// Most bytes of an answer that the kernel takes before the client's window opens. By itself it would take megabytes for
 /// each client that reads slowly.
 #[cfg(target_os = "linux")]
-const UNSENT_MAX: u32 = 128 * 1024;
+const UNSENT_MAX: u32 = 64 * 1024;
 /// What the server waits beyond `server.shutdown_grace`, in which ending streams say so.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
 

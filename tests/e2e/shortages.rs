@@ -31,10 +31,10 @@ fn with_two_waiting(then: Option<Behaviour>) -> (Demo, Bursar, [Client; 2]) {
     let stall = Rule { when: When { times: Some(2), ..When::default() }, then: stall };
     let then = then.map(|then| Rule { when: When::default(), then });
     demo.script([Some(stall), then].into_iter().flatten().collect());
-    let bursar = Setup::over(&[&demo]).set("server.memory_limit=2MiB").start();
+    let bursar = Setup::over(&[&demo]).set("server.memory_limit=3MiB").start();
     let waiting = [(); 2].map(|()| {
         let mut client = bursar.client();
-        client.begin("POST", "/v1/chat/completions", &[], &large(300_000).to_string());
+        client.begin("POST", "/v1/chat/completions", &[], &large(400_000).to_string());
         client
     });
     wait_for(&demo, |all| all.len() == 2);
@@ -45,18 +45,18 @@ fn with_two_waiting(then: Option<Behaviour>) -> (Demo, Bursar, [Client; 2]) {
 fn a_body_that_finds_no_room_is_shed_until_there_is_room_again() {
     let (demo, bursar, waiting) = with_two_waiting(None);
 
-    let shed = bursar.client().chat(&large(300_000));
+    let shed = bursar.client().chat(&large(400_000));
     let small = bursar.client().chat(&chat(json!({})));
 
     assert_overloaded(&shed);
     assert_eq!(shed.header("connection"), Some("close"));
     assert_eq!(small.status, 200);
     assert_eq!(metric(&bursar, "bursar_requests_shed_total"), 1);
-    assert!(metric(&bursar, "bursar_bodies_held_bytes") >= 4 * 300_000);
+    assert!(metric(&bursar, "bursar_bodies_held_bytes") >= 4 * 400_000);
     assert_eq!(demo.exchanges().len(), 3);
     drop(waiting);
     assert_eq!(bursar.books().endings(), (1, 0, 2));
-    assert_eq!(bursar.client().chat(&large(300_000)).status, 200);
+    assert_eq!(bursar.client().chat(&large(400_000)).status, 200);
     bursar.books();
     assert_eq!(metric(&bursar, "bursar_bodies_held_bytes"), 0);
 }
@@ -64,7 +64,7 @@ fn a_body_that_finds_no_room_is_shed_until_there_is_room_again() {
 #[test]
 fn an_answer_that_finds_no_room_is_the_gateways_fault_and_not_the_upstreams() {
     let reply = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [{
-        "index": 0, "message": {"role": "assistant", "content": "x".repeat(600_000)}, "finish_reason": "stop"}]});
+        "index": 0, "message": {"role": "assistant", "content": "x".repeat(700_000)}, "finish_reason": "stop"}]});
     let (demo, bursar, waiting) =
         with_two_waiting(Some(Behaviour { body: Some(reply.to_string().into()), ..Behaviour::default() }));
 

@@ -181,6 +181,7 @@ fn a_client_that_reads_nothing_holds_back_its_upstream_within_a_quarter_of_a_meb
 
 #[test]
 #[cfg(target_os = "linux")]
+#[allow(clippy::disallowed_methods)]
 fn a_client_that_reads_a_byte_now_and_then_is_cut_and_its_upstream_with_it() {
     let fountain = Fountain::start();
     let bursar = Setup::at(vec![fountain.url()]).set("server.unread_timeout=1s").start();
