@@ -21,6 +21,8 @@ mod secrecy;
 mod serving;
 mod shortages;
 mod slow_clients;
+#[cfg(target_os = "linux")]
+mod slow_readers;
 mod storm;
 mod streams;
 mod waiting;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, Client, chat};
 use crate::harness::{Bursar, Setup, demo, wait_for};
-use crate::process::{Place, Program};
+use crate::process::Place;
 
 /// A chat of about so many bytes.
 fn large(bytes: usize) -> Value {
@@ -101,9 +101,10 @@ fn many_clients_with_large_bodies_are_served_or_told_to_come_again() {
     assert_eq!(metric(&bursar, "bursar_bodies_held_bytes"), 0);
 }
 
-/// Settings with one upstream, `demo`.
-fn place(demo: &Demo) -> Place {
-    let upstream = format!("kind = \"openai_compatible\"\nbase_url = \"{}\"", demo.base_url());
+/// Settings with one upstream, `demo`, by the address or name of this machine.
+fn place(demo: &Demo, host: &str) -> Place {
+    let upstream =
+        format!("kind = \"openai_compatible\"\nbase_url = \"{}\"", demo.base_url().replace("127.0.0.1", host));
     let alias = "[models.alias.m]\ntargets = [{ provider = \"a\", model = \"demo-small\" }]";
     let key = "[[providers.a.keys]]\nid = \"a1\"\nvalue = \"sk-a-1\"";
     Place::with(&format!("[server]\nworkers = 1\n[providers.a]\n{upstream}\n{key}\n{alias}\n"))
@@ -111,7 +112,7 @@ fn place(demo: &Demo) -> Place {
 
 /// Lets the program open no further file, or so many again.
 #[cfg(target_os = "linux")]
-fn limit_files(program: &Program, files: u64) {
+fn limit_files(program: &crate::process::Program, files: u64) {
     use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
     let pid = Pid::from_raw(program.id().try_into().unwrap());
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -125,8 +126,20 @@ const NONE_LEFT: u64 = 3;
 #[test]
 #[cfg(target_os = "linux")]
 fn a_call_for_which_no_file_is_left_blames_no_endpoint() {
+    blames_no_endpoint("127.0.0.1");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_name_that_cannot_be_looked_up_for_want_of_files_is_looked_up_again() {
+    blames_no_endpoint("localhost");
+}
+
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn blames_no_endpoint(host: &str) {
     let demo = demo();
-    let place = place(&demo);
+    let place = place(&demo, host);
     let program = place.serve(&[]);
     let mut client = program.client();
     assert_eq!(client.get("/healthz").status, 200);
@@ -148,7 +161,7 @@ fn a_call_for_which_no_file_is_left_blames_no_endpoint() {
 #[cfg(target_os = "linux")]
 fn without_files_accepting_pauses_and_goes_on_by_itself() {
     let demo = demo();
-    let place = place(&demo);
+    let place = place(&demo, "127.0.0.1");
     let mut program = place.serve(&[]);
     let mut old = program.client();
     assert_eq!(old.chat(&chat(json!({}))).status, 200);
@@ -167,7 +180,7 @@ fn without_files_accepting_pauses_and_goes_on_by_itself() {
 #[test]
 fn more_clients_than_files_wait_their_turn() {
     let demo = demo();
-    let place = place(&demo);
+    let place = place(&demo, "127.0.0.1");
     let program = place.serve_with_files(128);
     let mut clients: Vec<_> = (0..200).map(|_| program.client()).collect();
     let body = chat(json!({}));

@@ -11,9 +11,9 @@ use actix_rt::net::TcpStream;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
 use futures_util::future::LocalBoxFuture;
-use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 
+use super::descriptors::{has_none_left, is_exhausted};
 use super::happy_eyeballs::{STAGGER, first_to_answer, interleave};
 use super::resolve::Resolver;
 use super::settings::DialSettings;
@@ -123,7 +123,7 @@ impl Connector {
         let addresses = self.addresses(host, self.reach(host)).await?;
         phase.set(Phase::Upstream);
         let connected = tcp(addresses, port).await;
-        connected.map_err(|error| match is_out_of_descriptors(&error) {
+        connected.map_err(|error| match is_exhausted(&error) {
             true => DialError::OutOfDescriptors { at: at(host, port) },
             false => DialError::Unconnected { at: at(host, port), why: connect_words(&error) },
         })
@@ -150,7 +150,7 @@ impl Connector {
                 DialError::OutOfDescriptors { .. } => error,
                 error => failed(of_proxy(error)),
             })?;
-            let mut stream = tcp(addresses, proxy.port).await.map_err(|error| match is_out_of_descriptors(&error) {
+            let mut stream = tcp(addresses, proxy.port).await.map_err(|error| match is_exhausted(&error) {
                 true => DialError::OutOfDescriptors { at: name_of(proxy) },
                 false => failed(connect_words(&error)),
             })?;
@@ -179,7 +179,7 @@ impl Connector {
         }
         let name = host.to_ascii_lowercase();
         let found = self.resolver.resolve(&name).await;
-        let found = found.map_err(|why| match has_no_descriptor_left() {
+        let found = found.map_err(|why| match has_none_left() {
             // A resolver that cannot open a socket says no more than that the name server did not answer.
             true => DialError::OutOfDescriptors { at: name.clone() },
             false => DialError::Unresolved { host: name.clone(), why: why.to_string() },
@@ -196,15 +196,6 @@ async fn tcp(addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     Ok(stream)
-}
-
-/// Returns whether `error` is the limit of this process (EMFILE) or of the machine (ENFILE).
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
-}
-
-fn has_no_descriptor_left() -> bool {
-    std::fs::File::open("/dev/null").is_err_and(|error| is_out_of_descriptors(&error))
 }
 
 fn name_of(proxy: &Proxy) -> String {
