@@ -4,7 +4,7 @@ use bursar::demo::{Behaviour, Demo, Rule, When};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client, chat};
-use crate::harness::{Bursar, Setup, demo, wait_for};
+use crate::harness::{Books, Bursar, Setup, demo, wait_for};
 use crate::process::Place;
 
 /// A chat of about so many bytes.
@@ -152,6 +152,7 @@ fn blames_no_endpoint(host: &str) {
     limit_files(&program, 500);
 
     assert_eq!(client.chat(&chat(json!({}))).status, 200);
+    assert_eq!(Books::closed(program.client()).endings(), (1, 8, 0));
     let metrics = client.get("/metrics").text();
     assert!(metrics.contains("bursar_attempts_total{endpoint=\"a\",outcome=\"gateway_overloaded\"} 8"), "{metrics}");
     assert!(metrics.contains("bursar_endpoint_error_ratio{endpoint=\"a\"} 0\n"), "{metrics}");
@@ -175,6 +176,7 @@ fn without_files_accepting_pauses_and_goes_on_by_itself() {
     limit_files(&program, 500);
 
     assert_eq!(new.answer("GET").status, 200);
+    assert_eq!(Books::closed(program.client()).endings(), (2, 0, 0));
 }
 
 #[test]
@@ -192,5 +194,5 @@ fn more_clients_than_files_wait_their_turn() {
         assert_eq!(client.answer("POST").status, 200);
     }
 
-    assert_eq!(program.client().get("/healthz").status, 200);
+    assert_eq!(Books::closed(program.client()).endings(), (200, 0, 0));
 }
