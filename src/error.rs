@@ -16,11 +16,17 @@ pub enum GatewayError {
         /// In bytes.
         limit: usize,
     },
-    /// The body stopped coming.
+    /// The body stopped coming, or came too slowly.
     BodyTimeout {
-        /// After this much silence.
-        after: Duration,
+        /// Longest pause.
+        patience: Duration,
+        /// Slowest rate in bytes per second, but for one such pause.
+        rate: u64,
     },
+    /// The body is compressed.
+    BodyEncoded,
+    /// The gateway has no room for the request now.
+    Overloaded,
     /// No client key, or one that is unknown. Both are answered alike.
     InvalidApiKey,
     /// The name is no alias and no `provider/model`.
@@ -115,6 +121,8 @@ impl GatewayError {
             Self::Invalid(_) => "invalid_request",
             Self::BodyTooLarge { .. } => "request_too_large",
             Self::BodyTimeout { .. } => "request_timeout",
+            Self::BodyEncoded => "unsupported_content_encoding",
+            Self::Overloaded => ErrorClass::GatewayOverloaded.as_str(),
             Self::InvalidApiKey => "invalid_api_key",
             Self::ForeignOrigin => "foreign_origin",
             Self::ModelNotFound { .. } => "model_not_found",

@@ -91,6 +91,18 @@ fn a_status_code_is_chosen_in_one_place() {
 }
 
 #[test]
+fn no_decision_goes_by_the_wall_clock() {
+    // It reads a provider's dates against its own headers, and stamps ids and the demo's answers.
+    let allowed =
+        ["src/upstream/mod.rs", "src/upstream/judge.rs", "src/providers/limits.rs", "src/call.rs", "src/demo"];
+
+    none(
+        rules::names_outside(&tree(), &["src/", "actors/src/"], &allowed, &["std::time::SystemTime"]),
+        "it jumps; take Instant, or the Clock that was passed in",
+    );
+}
+
+#[test]
 fn money_is_never_a_float() {
     none(rules::money_as_float(&tree()), "count whole nano-dollars with the money type of actors/src/money.rs");
 }

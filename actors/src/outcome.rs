@@ -45,6 +45,8 @@ pub enum ErrorClass {
     StreamBrokenAfterOutput,
     /// The model's own output is unusable (broken tool call).
     ModelMalformed,
+    /// The gateway itself lacks what the call needs: descriptors or memory. Says nothing about key or endpoint.
+    GatewayOverloaded,
 }
 
 /// Which further calls may help after a failure.
@@ -127,6 +129,7 @@ impl ErrorClass {
             Self::StreamBroken            => ("stream_broken",              1, false, true,  K::Suspect,   true),
             Self::StreamBrokenAfterOutput => ("stream_broken_after_output", 0, false, false, K::Suspect,   true),
             Self::ModelMalformed          => ("model_malformed",            1, false, true,  K::None,      false),
+            Self::GatewayOverloaded       => ("gateway_overloaded",         0, false, false, K::None,      false),
         }
     }
 }

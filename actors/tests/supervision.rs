@@ -199,6 +199,24 @@ async fn five_failures_open_the_breaker_and_the_refusal_says_until_when() {
 }
 
 #[actix::test]
+async fn what_the_gateway_itself_lacks_blames_neither_endpoint_nor_key() {
+    let clock = Clock::manual();
+    let handles = begin(vec![endpoint("a", &["k"])], &clock, None);
+    for _ in 0..20 {
+        let lease = acquire(&handles, ask(&["a"], vec![])).await.unwrap();
+        lease.report(Outcome::Failed { class: ErrorClass::GatewayOverloaded, retry_after: None });
+    }
+
+    settle(&handles, |handles| handles.board.leases_reported() == 20).await;
+    let lease = acquire(&handles, ask(&["a"], vec![])).await.unwrap();
+    let view = handles.board.view(&"a".into()).unwrap();
+
+    assert_eq!(view.breaker, BreakerState::Closed);
+    assert_eq!(view.pulse.errors.share(clock.now()), 0.0);
+    lease.report(Outcome::Served);
+}
+
+#[actix::test]
 async fn a_poison_request_fails_alone_and_its_endpoint_lives() {
     // Two keys make the choice draw by chance, and the first draw panics.
     let handles = begin(vec![endpoint("a", &["k1", "k2"])], &Clock::system(), Some(fused("a", 0, true)));

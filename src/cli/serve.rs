@@ -23,6 +23,8 @@ use crate::telemetry::logs;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4_096;
+/// Below this a few hundred clients are too many.
+const DESCRIPTORS_FEW: u64 = 1_024;
 /// Exit code when the actors are gone ("internal software error", sysexits.h).
 const EXIT_SOFTWARE: i32 = 70;
 
@@ -34,6 +36,10 @@ pub fn run(sources: &Sources) -> ExitCode {
         Err(faults) => return complain(format!("these settings cannot be served\n{faults}")),
     };
     logs::install(&config.logs);
+    let descriptors = http::descriptors::raise_limit();
+    if descriptors < DESCRIPTORS_FEW {
+        warn!(descriptors, "only {descriptors} files may be open at once; raise the limit (LimitNOFILE, ulimit -Hn)");
+    }
     // The demo's thread ends when this is dropped.
     let _demos = match start_demos(&mut config) {
         Ok(demos) => demos,

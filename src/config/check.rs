@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::fault::{Fault, Faults, nearest};
 use super::layer::{Origins, child};
 use super::raw::{RawBalancing, RawConfig, RawLogFormat, RawLogLevel, RawLogs, RawProbes, RawServer};
-use super::{Balancing, Breaker, Config, LogFormat, Logs, Probes, Rest, Retry, Server, Storage, units};
+use super::{Balancing, Breaker, Config, LogFormat, Logs, Probes, Rest, Retry, Server, Storage, machine, units};
 
 /// The format of the file that this version reads.
 const VERSION: u32 = 1;
@@ -26,6 +26,8 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Providers would take more for an attack.
 const PROBES_APART: Duration = Duration::from_secs(1);
+/// What requests and answers may take up where the system does not say how much memory there is.
+const MEMORY_UNKNOWN: usize = 1 << 30;
 
 /// Checks `raw`. Gives a result even where faults are reported, so that all of them are; it is for use only if none
 /// is an error.
@@ -196,11 +198,22 @@ fn server(checker: &mut Checker<'_>, raw: &RawServer) -> Server {
         checker.fault("server.max_body", format!("server.max_body: {why}"));
         1
     });
+    let memory_limit = match raw.memory_limit.as_ref().map_or(Ok(0), |text| units::size(text)) {
+        Ok(0) => machine::memory().map_or(MEMORY_UNKNOWN, |bytes| bytes / 2),
+        Ok(size) => size,
+        Err(why) => {
+            checker.fault("server.memory_limit", format!("server.memory_limit: {why}"));
+            MEMORY_UNKNOWN
+        }
+    };
     Server {
         listen: listen(checker, raw.listen.as_deref()),
         workers,
         max_body,
+        memory_limit,
         request_timeout: checker.duration("server", "request_timeout", raw.request_timeout.as_ref(), secs(900)),
+        client_timeout: checker.duration("server", "client_timeout", raw.client_timeout.as_ref(), secs(5)),
+        unread_timeout: checker.duration("server", "unread_timeout", raw.unread_timeout.as_ref(), secs(60)),
         shutdown_grace: checker.any_duration("server.shutdown_grace", raw.shutdown_grace.as_ref(), secs(30)),
         sse_keepalive: checker.duration("server", "sse_keepalive", raw.sse_keepalive.as_ref(), secs(15)),
     }

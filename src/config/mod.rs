@@ -13,6 +13,7 @@ pub mod json_schema;
 pub mod layer;
 pub mod layout;
 pub mod load;
+pub mod machine;
 pub mod overrides;
 pub mod raw;
 pub mod reload;
@@ -59,8 +60,14 @@ pub struct Server {
     pub workers: usize,
     /// Largest accepted request body in bytes; larger is a 413.
     pub max_body: usize,
+    /// Most bytes of requests and answers held at once; beyond it new requests get a 503.
+    pub memory_limit: usize,
     /// The whole request, all attempts.
     pub request_timeout: Duration,
+    /// How long a client may take for a request's head, and pause within its body.
+    pub client_timeout: Duration,
+    /// How long a client may take nothing of an answer that waits for it.
+    pub unread_timeout: Duration,
     /// How long running requests may finish after SIGTERM.
     pub shutdown_grace: Duration,
     /// Silence after which a waiting stream gets a comment line.

@@ -32,7 +32,10 @@ pub struct RawServer {
     pub listen: Option<String>,
     pub workers: Option<u32>,
     pub max_body: Option<String>,
+    pub memory_limit: Option<String>,
     pub request_timeout: Option<String>,
+    pub client_timeout: Option<String>,
+    pub unread_timeout: Option<String>,
     pub shutdown_grace: Option<String>,
     pub sse_keepalive: Option<String>,
 }

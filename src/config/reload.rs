@@ -62,6 +62,9 @@ pub fn in_force(running: &Config, wanted: &Config) -> Config {
     config.server.listen = running.server.listen;
     config.server.workers = running.server.workers;
     config.server.shutdown_grace = running.server.shutdown_grace;
+    config.server.memory_limit = running.server.memory_limit;
+    config.server.client_timeout = running.server.client_timeout;
+    config.server.unread_timeout = running.server.unread_timeout;
     config.storage = running.storage.clone();
     // The new rules were checked against the address that is wanted, but the old one goes on listening: a port that
     // others reach must not lose its keys because the file says loopback.

@@ -137,7 +137,10 @@ impl List<'_> {
         self.put("server.workers", server.workers);
         self.time("server", "shutdown_grace", server.shutdown_grace);
         self.put("server.max_body", size(server.max_body));
+        self.put("server.memory_limit", size(server.memory_limit));
         self.time("server", "request_timeout", server.request_timeout);
+        self.time("server", "client_timeout", server.client_timeout);
+        self.time("server", "unread_timeout", server.unread_timeout);
         self.time("server", "sse_keepalive", server.sse_keepalive);
         self.put("storage.path", config.storage.path.display());
         let format = match config.logs.format {

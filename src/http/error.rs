@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use bursar_actors::ErrorClass;
 use bytes::Bytes;
 use serde_json::json;
@@ -19,6 +19,9 @@ use crate::providers::openai::error_chunk;
 
 /// Longest wait that official SDKs accept from `retry-after`.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+
+/// What a client is told to wait when the gateway is short of memory or descriptors.
+const OVERLOADED_FOR: Duration = Duration::from_secs(1);
 
 const INVALID: &str = "invalid_request_error";
 const UNAVAILABLE: &str = "service_unavailable_error";
@@ -69,7 +72,14 @@ pub fn respond(error: &GatewayError, id: &RequestId) -> HttpResponse {
         GatewayError::NoMethod { allow } => {
             answer.insert_header((ALLOW, HeaderValue::from_static(allow)));
         }
-        GatewayError::BodyTooLarge { .. } | GatewayError::BodyTimeout { .. } | GatewayError::ShuttingDown => {
+        GatewayError::BodyEncoded => {
+            // RFC 9110, 15.5.16: which codings would do.
+            answer.insert_header((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
+        GatewayError::BodyTooLarge { .. }
+        | GatewayError::BodyTimeout { .. }
+        | GatewayError::Overloaded
+        | GatewayError::ShuttingDown => {
             answer.force_close();
         }
         _ => {}
@@ -101,9 +111,19 @@ fn face(error: &GatewayError) -> Face {
             let message = format!("the request body is larger than {limit} bytes (server.max_body); send less");
             Face::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, code, message)
         }
-        GatewayError::BodyTimeout { after } => {
-            let message = format!("the request body stopped coming for {} s", after.as_secs());
+        GatewayError::BodyTimeout { patience, rate } => {
+            let message = format!(
+                "the request body comes too slowly: at most {patience:?} may pass without a byte, and on the whole it has \
+                 to come at {rate} bytes a second (server.client_timeout)"
+            );
             Face { retry: true, ..Face::new(StatusCode::REQUEST_TIMEOUT, INVALID, code, message) }
+        }
+        GatewayError::BodyEncoded => {
+            let message = "compressed request bodies are not supported; send it without content-encoding";
+            Face::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, code, message)
+        }
+        GatewayError::Overloaded => {
+            overloaded("requests and answers fill the memory set aside for them (server.memory_limit)")
         }
         GatewayError::InvalidApiKey => {
             let message = "no valid client key; send yours as `authorization: Bearer <key>`";
@@ -148,6 +168,12 @@ fn face(error: &GatewayError) -> Face {
     }
 }
 
+/// The gateway's own shortage, which passes.
+fn overloaded(why: &str) -> Face {
+    let (code, message) = (ErrorClass::GatewayOverloaded.as_str(), format!("the gateway is overloaded: {why}"));
+    Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(Some(OVERLOADED_FOR), true)
+}
+
 fn model_not_found(asked: &str, near: &[String]) -> String {
     // What the client sent is cut: it may be a prompt in the wrong place.
     let asked: String = asked.chars().take(100).collect();
@@ -188,6 +214,7 @@ fn upstream(failure: &Failure, attempts: u32) -> Face {
         }
         Class::QuotaExhausted => ours(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", "insufficient_quota"),
         Class::Overloaded => ours(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "server_is_overloaded"),
+        Class::GatewayOverloaded => overloaded(&failure.message),
         Class::FirstByteTimeout => ours(StatusCode::GATEWAY_TIMEOUT, "timeout_error", "upstream_timeout"),
         Class::ConnectFailed => ours(StatusCode::BAD_GATEWAY, "server_error", "upstream_unreachable"),
         Class::ServerError | Class::StreamBroken | Class::StreamBrokenAfterOutput | Class::ModelMalformed => {

@@ -14,6 +14,7 @@ use super::reload::Reloads;
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::drain::Drain;
+use crate::pipeline::memory::Memory;
 use crate::pipeline::probe::Prober;
 use crate::pipeline::route::Routes;
 use crate::telemetry::metrics::Metrics;
@@ -27,6 +28,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     pub workers: usize,
     pub shutdown_grace: Duration,
+    pub client_timeout: Duration,
+    pub unread_timeout: Duration,
     pub access_log: bool,
     pub routes: Arc<ArcSwap<Routes>>,
     pub clients: ArcSwap<ClientKeys>,
@@ -35,6 +38,7 @@ pub struct Gateway {
     pub catalog: Arc<Catalog>,
     pub metrics: Arc<Metrics>,
     pub drain: Arc<Drain>,
+    pub memory: Arc<Memory>,
     /// BLAKE3 of the admin token; without one, only the socket lets anybody in.
     pub admin_token: Option<blake3::Hash>,
     /// What is in force: the last configuration without faults, but for what needs a restart.
@@ -58,16 +62,20 @@ impl Gateway {
         let endpoints = endpoint_specs(config);
         let options =
             SystemOptions { endpoints: endpoints.clone(), clock: opening.clock, seed: opening.seed, chance_for: None };
+        let metrics = Arc::new(Metrics::new());
         let gateway = Self {
             listen: opening.listen,
             workers: config.server.workers,
             shutdown_grace: config.server.shutdown_grace,
+            client_timeout: config.server.client_timeout,
+            unread_timeout: config.server.unread_timeout,
             access_log: config.logs.access_log,
             routes: Arc::new(ArcSwap::from_pointee(Routes::new(config))),
             clients: ArcSwap::from_pointee(ClientKeys::new(config)),
             actors: start_actors(options),
             catalog: Arc::default(),
-            metrics: Arc::new(Metrics::new()),
+            memory: Memory::new(config.server.memory_limit, metrics.clone()),
+            metrics,
             drain: Arc::new(Drain::new(config.server.shutdown_grace)),
             admin_token: opening.admin_token,
             config: ArcSwap::from_pointee(config.clone()),

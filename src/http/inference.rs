@@ -5,16 +5,15 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use bytes::Bytes;
-use futures_util::StreamExt;
 use tracing::info;
 
 use super::error::respond;
 use super::sse::{Beginning, LateStream, Serving, begin};
-use super::{Worker, request_id};
+use super::unread::closing;
+use super::{Worker, body, request_id};
 use crate::call::{Call, RequestId, Wishes};
 use crate::error::GatewayError;
 use crate::pipeline::preamble::Preamble;
@@ -22,7 +21,6 @@ use crate::pipeline::settlement::{Provenance, Settlement};
 use crate::pipeline::stream::KEEP_ALIVE;
 use crate::pipeline::{Answer, Body};
 use crate::schema::{self, IntakeError, Operation};
-use crate::upstream::Pieces;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -34,9 +32,6 @@ const X_BURSAR_OVERHEAD_MS: HeaderName = HeaderName::from_static("x-bursar-overh
 const X_BURSAR_QUEUED_MS: HeaderName = HeaderName::from_static("x-bursar-queued-ms");
 const X_BURSAR_REQUEST_ID: HeaderName = HeaderName::from_static("x-bursar-request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Longest pause within a request body: who sends slower holds memory for nothing.
-const BODY_SILENCE: Duration = Duration::from_secs(5);
 
 /// `POST /v1/chat/completions`.
 pub async fn chat_completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
@@ -53,16 +48,16 @@ pub async fn embeddings(request: HttpRequest, payload: Payload, worker: Data<Wor
     serve(Operation::Embeddings, request, payload, worker).await
 }
 
-async fn serve(operation: Operation, request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload, worker: Data<Worker>) -> HttpResponse {
     let id = request_id(&request);
-    let call = match read(operation, &id, &request, payload, &worker).await {
+    let call = match read(operation, &id, &request, &mut payload, &worker).await {
         Ok(call) => call,
         Err(error) => {
             worker.gateway.metrics.refuse(error.code());
             if worker.gateway.access_log {
                 info!(request_id = %id, error = error.code(), path = request.path(), "refused");
             }
-            return respond(&error, &id);
+            return closing(respond(&error, &id), payload);
         }
     };
     let gateway = &worker.gateway;
@@ -92,7 +87,7 @@ async fn read(
     operation: Operation,
     id: &RequestId,
     request: &HttpRequest,
-    payload: Payload,
+    payload: &mut Payload,
     worker: &Worker,
 ) -> Result<Call, GatewayError> {
     let received = Instant::now();
@@ -106,7 +101,8 @@ async fn read(
     };
     let caller = gateway.clients.load().authenticate(request)?;
     let wishes = wishes(request.headers())?;
-    let body = read_body(request, payload, max_body).await?;
+    let bounds = body::Bounds { size: max_body, until: received + longest };
+    let body = body::read(request, payload, bounds, worker).await?;
     let head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
     let deadline = received + wishes.timeout.unwrap_or(longest).min(longest);
     Ok(Call { id: id.clone(), caller, head, body, wishes, received, deadline })
@@ -182,33 +178,7 @@ fn in_header(name: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.collect())
 }
 
-/// Reads the body, at most `limit` bytes. A length that says more is refused before a byte is read.
-async fn read_body(request: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, GatewayError> {
-    let headers = request.headers();
-    let announced = header(headers, &CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(GatewayError::BodyTooLarge { limit });
-    }
-    if header(headers, &CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(invalid("compressed request bodies are not supported; send it without content-encoding", None));
-    }
-    let mut body = Pieces::default();
-    let late = |_| GatewayError::BodyTimeout { after: BODY_SILENCE };
-    while let Some(piece) = tokio::time::timeout(BODY_SILENCE, payload.next()).await.map_err(late)? {
-        let piece = piece.map_err(|_| invalid("the request body broke off before its end", None))?;
-        if body.len() + piece.len() > limit {
-            return Err(GatewayError::BodyTooLarge { limit });
-        }
-        body.push(piece);
-    }
-    Ok(body.take())
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-fn invalid(message: impl Into<String>, param: Option<&str>) -> GatewayError {
+pub(super) fn invalid(message: impl Into<String>, param: Option<&str>) -> GatewayError {
     GatewayError::Invalid(IntakeError { message: message.into(), param: param.map(Into::into), code: None })
 }
 

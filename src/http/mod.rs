@@ -5,6 +5,8 @@
 
 pub mod admin;
 pub mod auth;
+mod body;
+pub mod descriptors;
 pub mod error;
 mod gateway;
 mod health;
@@ -12,6 +14,7 @@ mod inference;
 mod models;
 mod reload;
 mod sse;
+mod unread;
 
 use std::any::Any;
 use std::net::TcpListener;
@@ -25,7 +28,7 @@ pub use actix_web::dev::{Server, ServerHandle};
 #[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::net::UnixStream;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, guard};
 
 #[cfg(target_os = "linux")]
@@ -38,15 +41,13 @@ use crate::upstream::Upstream;
 pub use gateway::{Gateway, Opening};
 pub use reload::Refused;
 
-/// Time a client has for its request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle client connection is kept; longer than usual load balancers keep theirs (60 s), so that they close
 /// first and no request meets a closing connection.
 const IDLE_KEPT: Duration = Duration::from_secs(75);
-/// How long a client may take nothing of its answer while more is ready. The kernel watches it (TCP_USER_TIMEOUT, which
-/// counts a closed window too) and resets the connection, which ends the upstream call.
+/// Most bytes of an answer that the kernel takes before the client's window opens. By itself it would take megabytes for
+/// each client that reads slowly.
 #[cfg(target_os = "linux")]
-const UNREAD_KEPT: Duration = Duration::from_secs(60);
+const UNSENT_MAX: u32 = 64 * 1024;
 /// What the server waits beyond `server.shutdown_grace`, in which ending streams say so.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
 
@@ -62,25 +63,28 @@ pub struct Local;
 /// Starts serving on both listeners. The returned server runs until it is stopped by its handle.
 pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListener>) -> std::io::Result<Server> {
     let (workers, grace) = (gateway.workers, gateway.shutdown_grace);
+    let (client_timeout, unread_timeout) = (gateway.client_timeout, gateway.unread_timeout);
     let factory = move || {
         let pipeline = Rc::new(Pipeline {
             routes: gateway.routes.clone(),
             actors: gateway.actors.clone(),
             drain: gateway.drain.clone(),
+            memory: gateway.memory.clone(),
             upstream: Upstream::default(),
         });
         App::new().app_data(Data::new(Worker { gateway: gateway.clone(), pipeline })).configure(routes)
     };
     let mut server = HttpServer::new(factory)
         .workers(workers)
+        .max_connections(descriptors::connections_per_worker(workers))
         // Without it a chunk waits for the delayed ACK of the one before.
         .tcp_nodelay(true)
         // Without it a client that hangs up while the upstream is quiet goes unnoticed, and its call runs on.
         .h1_allow_half_closed(false)
-        .client_request_timeout(HEAD_TIMEOUT)
+        .client_request_timeout(client_timeout)
         .keep_alive(IDLE_KEPT)
         .shutdown_timeout((grace + STOP_MARGIN).as_secs())
-        .on_connect(on_connect)
+        .on_connect(move |connection, data| on_connect(connection, data, unread_timeout))
         .disable_signals()
         .listen(tcp)?;
     if let Some(socket) = socket {
@@ -90,14 +94,18 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
 }
 
 /// Marks what came through the socket; bounds how long a client may leave its answer unread.
-fn on_connect(connection: &dyn Any, data: &mut Extensions) {
+fn on_connect(connection: &dyn Any, data: &mut Extensions, unread_timeout: Duration) {
     if connection.is::<UnixStream>() {
         data.insert(Local);
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = unread_timeout;
     #[cfg(target_os = "linux")]
     if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-        // Best effort: without it such a client holds its upstream call until the request's deadline.
-        let _ = SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD_KEPT));
+        // Best effort: without it a client that reads nothing holds its upstream call until the request's deadline. The
+        // kernel counts a closed window too and resets the connection, which ends the upstream call.
+        let _ = SockRef::from(stream).set_tcp_user_timeout(Some(unread_timeout));
+        let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX);
     }
 }
 
@@ -153,13 +161,16 @@ fn options(allow: &'static str) -> actix_web::Route {
     web::route().guard(guard::Options()).to(answer)
 }
 
-fn no_method(allow: &'static str) -> impl Fn(HttpRequest) -> std::future::Ready<HttpResponse> + Clone {
-    move |request| std::future::ready(error::respond(&GatewayError::NoMethod { allow }, &request_id(&request)))
+fn no_method(allow: &'static str) -> impl Fn(HttpRequest, Payload) -> std::future::Ready<HttpResponse> + Clone {
+    move |request, payload| {
+        let refusal = error::respond(&GatewayError::NoMethod { allow }, &request_id(&request));
+        std::future::ready(unread::closing(refusal, payload))
+    }
 }
 
-async fn no_route(request: HttpRequest) -> HttpResponse {
+async fn no_route(request: HttpRequest, payload: Payload) -> HttpResponse {
     let path = request.path().chars().take(200).collect();
-    error::respond(&GatewayError::NoRoute { path }, &request_id(&request))
+    unread::closing(error::respond(&GatewayError::NoRoute { path }, &request_id(&request)), payload)
 }
 
 /// Returns the client's own request id if it sent a harmless one, else a new one.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use rand::RngExt;
 
 use super::Pipeline;
+use super::memory::Full;
 use super::preamble::Preamble;
 use super::route::{Route, Routes};
 use super::settlement::{Provenance, Settlement};
@@ -23,6 +24,9 @@ use crate::upstream::{Destination, Reply};
 
 /// Largest whole reply that is read, in bytes; embeddings of large batches come to tens of megabytes.
 const REPLY_MAX: usize = 64 * 1024 * 1024;
+
+/// What a client is told whose answer finds no room.
+const FULL: &str = "requests and answers fill the memory set aside for them (server.memory_limit)";
 
 /// Most output tokens that a request is taken to need of a key's allowance: what a client merely allows must not keep a
 /// key from everybody else.
@@ -256,7 +260,9 @@ impl Attempts<'_> {
     }
 
     async fn read_whole(&self, mut reply: Reply, idle: Duration) -> Result<Begun, Failure> {
-        let body = tokio::time::timeout_at(self.call.deadline.into(), reply.read_whole(REPLY_MAX, idle)).await;
+        let mut held = self.pipeline.memory.for_answer();
+        let room = |bytes| held.cover(bytes).map_err(|Full| Failure::plain(ErrorClass::GatewayOverloaded, FULL));
+        let body = tokio::time::timeout_at(self.call.deadline.into(), reply.read_whole(REPLY_MAX, idle, room)).await;
         let late = |_| Failure::plain(ErrorClass::FirstByteTimeout, "the request's deadline passed within the answer");
         let body = body.map_err(late)??;
         let facts = whole_facts(self.call.head.operation, &body).map_err(|malformed| {
@@ -266,7 +272,7 @@ impl Attempts<'_> {
             return Err(judge::judge_error_value(&body, Phase::BeforeOutput));
         }
         let body = if facts.needs_repair { repair_whole(&body) } else { body };
-        Ok(Begun::Whole(body, facts.usage))
+        Ok(Begun::Whole(held.keep(body), facts.usage))
     }
 
     /// Reports a failed call. A call cut short by the caller's own deadline or haste says nothing about the upstream:

@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod catalog;
 pub mod drain;
+pub mod memory;
 pub mod preamble;
 pub mod probe;
 pub mod route;
@@ -21,6 +22,7 @@ use crate::error::GatewayError;
 use crate::upstream::Upstream;
 use attempts::Begun;
 use drain::Drain;
+use memory::Memory;
 use preamble::Preamble;
 use route::Routes;
 use settlement::{Provenance, Settlement};
@@ -31,6 +33,7 @@ pub struct Pipeline {
     pub routes: Arc<ArcSwap<Routes>>,
     pub actors: Handles,
     pub drain: Arc<Drain>,
+    pub memory: Arc<Memory>,
     pub upstream: Upstream,
 }
 

@@ -96,7 +96,7 @@ impl Prober {
             reply.drain();
             return Ok(Probed::Ok);
         }
-        let body = match reply.read_whole(LIST_MAX, TIMEOUT).await {
+        let body = match reply.read_whole(LIST_MAX, TIMEOUT, |_| Ok(())).await {
             Ok(body) => body,
             // It answers well, only too much.
             Err(failure) if failure.class == ErrorClass::ServerError => {

@@ -204,6 +204,18 @@ mod tests {
     }
 
     #[test]
+    fn a_wall_clock_that_jumped_costs_an_hour_at_most() {
+        let date = httpdate::fmt_http_date(now());
+        let wait_at = |now| retry_after(&|name: &str| (name == "retry-after").then_some(date.as_str()), b"", now);
+        let hour = Duration::from_secs(3600);
+
+        assert_eq!(wait_at(now() - hour), Some(hour));
+        assert_eq!(wait_at(now() - 24 * hour), Some(WAIT_MAX));
+        assert_eq!(wait_at(now() + hour), None);
+        assert_eq!(wait_at(SystemTime::UNIX_EPOCH), Some(WAIT_MAX));
+    }
+
+    #[test]
     fn a_wait_that_makes_no_sense_is_ignored_or_clamped() {
         for absurd in ["-5", "0", "NaN", "inf", "soon", "", "Mon, 21 Sep 2015 14:13:30 GMT"] {
             assert_eq!(wait(&[("retry-after", absurd)], ""), None, "{absurd}");

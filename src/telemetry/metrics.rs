@@ -53,6 +53,9 @@ pub struct Metrics {
     started: Instant,
     admitted: IntCounter,
     in_flight: IntGauge,
+    /// Bytes of large bodies, see `pipeline::memory`.
+    pub bodies_held: IntGauge,
+    shed: IntCounter,
     requests: IntCounterVec,
     errors: IntCounterVec,
     attempts: IntCounterVec,
@@ -89,12 +92,22 @@ impl Metrics {
             .expect("the name is constant");
         let in_flight = IntGauge::new("bursar_requests_in_flight", "Requests admitted and not yet ended")
             .expect("the name is constant");
+        let bodies_held =
+            IntGauge::new("bursar_bodies_held_bytes", "Memory counted for large request and answer bodies")
+                .expect("the name is constant");
+        let shed =
+            IntCounter::new("bursar_requests_shed_total", "Requests refused because the memory limit was reached")
+                .expect("the name is constant");
+        registry.register(Box::new(bodies_held.clone())).expect("each name stands once");
+        registry.register(Box::new(shed.clone())).expect("each name stands once");
         registry.register(Box::new(admitted.clone())).expect("each name stands once");
         registry.register(Box::new(in_flight.clone())).expect("each name stands once");
         Self {
             started: Instant::now(),
             admitted,
             in_flight,
+            bodies_held,
+            shed,
             requests: counters(
                 "bursar_requests_total",
                 "Requests ended, by outcome: served, failed, cancelled",
@@ -135,6 +148,11 @@ impl Metrics {
     /// Counts a request that was refused before it could be admitted.
     pub fn refuse(&self, code: &str) {
         self.errors.with_label_values(&[code]).inc();
+    }
+
+    /// Counts a request that the memory limit refused.
+    pub fn shed(&self) {
+        self.shed.inc();
     }
 
     /// Counts one upstream call out.

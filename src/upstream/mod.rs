@@ -215,9 +215,18 @@ async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let length = header("content-length").and_then(|text| text.parse().ok());
     let framed = length.is_some() || header("transfer-encoding").is_some();
+    let coded = header("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let coded = coded.map(|_| {
+        let why = "the upstream compressed its answer although it was asked not to";
+        Failure::plain(ErrorClass::ServerError, why)
+    });
     let limits = limits::learn(&header, SystemTime::now());
     let mut reply = Reply { response, length, read: 0, over: false, limits };
     if status.is_success() {
+        // Nothing is unpacked here: a kilobyte could become a gigabyte.
+        if let Some(failure) = coded {
+            return Err(failure);
+        }
         if !framed && status != StatusCode::NO_CONTENT {
             // awc reads a body that ends with its connection as an empty one.
             let why = "the upstream's answer has neither content-length nor chunked framing";
@@ -226,6 +235,7 @@ async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {
         return Ok(reply);
     }
     let body = reply.read_some(ERROR_BODY_MAX, DRAIN_FOR).await;
+    let body = if coded.is_some() { Bytes::new() } else { body };
     let header = |name: &str| reply.response.headers().get(name).and_then(|value| value.to_str().ok());
     let mut failure = judge::judge_status(status.as_u16(), &header, &body, SystemTime::now());
     failure.limits = reply.limits;
@@ -245,9 +255,20 @@ impl Reply {
         pieces.take()
     }
 
-    /// Reads the body to its end, at most `max` bytes; a silence of `idle` fails it.
-    pub async fn read_whole(&mut self, max: usize, idle: Duration) -> Result<Bytes, Failure> {
+    /// Reads the body to its end, at most `max` bytes; a silence of `idle` fails it, and so does `room`, which is asked
+    /// whether there is room for so many bytes in all.
+    pub async fn read_whole(
+        &mut self,
+        max: usize,
+        idle: Duration,
+        mut room: impl FnMut(usize) -> Result<(), Failure>,
+    ) -> Result<Bytes, Failure> {
         let mut pieces = Pieces::default();
+        if let Some(length) =
+            self.length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= max)
+        {
+            room(length)?;
+        }
         loop {
             let next = std::future::poll_fn(|context| self.poll_piece(context));
             let silent = |_| Failure::plain(ErrorClass::StreamBroken, "the upstream's answer stopped half-way");
@@ -257,6 +278,7 @@ impl Reply {
                 let why = format!("the upstream's answer exceeds {max} bytes");
                 return Err(Failure::plain(ErrorClass::ServerError, why));
             }
+            room(pieces.len() + piece.len())?;
             pieces.push(piece);
         }
         Ok(pieces.take())

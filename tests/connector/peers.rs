@@ -131,7 +131,7 @@ impl Caller {
         let body = Bytes::from_static(b"{}");
         let operation = Operation::ChatCompletions;
         let mut reply = self.upstream.send(&self.destination, operation, None, body, by).await?;
-        reply.read_whole(1024, Duration::from_secs(10)).await
+        reply.read_whole(1024, Duration::from_secs(10), |_| Ok(())).await
     }
 
     /// Makes one call that cannot connect, and returns why.

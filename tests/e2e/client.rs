@@ -120,6 +120,21 @@ impl Client {
         Ok((size > 0).then_some(chunk))
     }
 
+    /// Reads all that still comes; returns once the other side has closed the connection.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return rest,
+                Ok(length) => rest.extend_from_slice(&piece[..length]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return rest,
+                Err(error) => panic!("the connection is not closed: {error}"),
+            }
+        }
+    }
+
     fn line(&mut self) -> std::io::Result<String> {
         let mut line = String::new();
         match self.stream.read_line(&mut line)? {

@@ -229,16 +229,7 @@ impl Bursar {
     /// Waits until nothing is in flight, then holds the books against each other.
     #[track_caller]
     pub fn books(&self) -> Books {
-        let mut client = self.client();
-        let begun = Instant::now();
-        loop {
-            let books = Books::read(&client.get("/metrics").text());
-            if books.in_flight == 0 && books.upstream_in_flight == 0 && books.granted == books.reported {
-                assert_eq!(books.admitted, books.served + books.failed + books.cancelled, "{books:?}");
-                return books;
-            }
-            assert!(begun.elapsed() < SOON, "the books do not close: {books:?}");
-        }
+        Books::closed(self.client())
     }
 }
 
@@ -256,6 +247,20 @@ pub struct Books {
 }
 
 impl Books {
+    /// Reads them through `client` until nothing is in flight, then holds them against each other.
+    #[track_caller]
+    pub fn closed(mut client: Client) -> Self {
+        let begun = Instant::now();
+        loop {
+            let books = Self::read(&client.get("/metrics").text());
+            if books.in_flight == 0 && books.upstream_in_flight == 0 && books.granted == books.reported {
+                assert_eq!(books.admitted, books.served + books.failed + books.cancelled, "{books:?}");
+                return books;
+            }
+            assert!(begun.elapsed() < SOON, "the books do not close: {books:?}");
+        }
+    }
+
     pub fn read(metrics: &str) -> Self {
         let sum = |name: &str, label: &str| {
             let of_name = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));

@@ -11,6 +11,7 @@ mod balance;
 mod connections;
 mod draining;
 mod failover;
+mod framing;
 mod hang_ups;
 mod many_keys;
 mod probing;
@@ -19,6 +20,10 @@ mod queueing;
 mod refusals;
 mod secrecy;
 mod serving;
+mod shortages;
+mod slow_clients;
+#[cfg(target_os = "linux")]
+mod slow_readers;
 mod storm;
 mod streams;
 mod waiting;

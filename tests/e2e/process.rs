@@ -43,11 +43,7 @@ impl Place {
     /// Starts serving on a free port; returns once the program says that it is ready.
     #[track_caller]
     pub fn serve(&self, more: &[&str]) -> Program {
-        let mut program = self.spawn(more);
-        let ready = program.wait_for_line("\"message\":\"ready\"");
-        let ready: Value = serde_json::from_str(&ready).unwrap();
-        program.address = ready["listen"].as_str().unwrap().parse().unwrap();
-        program
+        self.spawn(more).ready()
     }
 
     /// Starts serving on a free port, with words for people.
@@ -55,14 +51,27 @@ impl Place {
         self.spawn(&["--set", "telemetry.logs.format=pretty"])
     }
 
+    /// Starts serving with at most so many open files.
+    #[track_caller]
+    pub fn serve_with_files(&self, files: u32) -> Program {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_bursar")]);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).env_clear().current_dir(self.folder.path());
+        Program::begin(command).ready()
+    }
+
+    /// Starts serving on a free port, with words for people; returns once it says where.
+    #[track_caller]
+    pub fn serve_pretty_with_address(&self) -> Program {
+        let mut program = self.serve_pretty();
+        let line = program.wait_for_line("http://127.0.0.1:");
+        let address = line.split("http://").nth(1).and_then(|url| url.split('/').next());
+        program.address = address.unwrap().parse().unwrap();
+        program
+    }
+
     fn spawn(&self, more: &[&str]) -> Program {
-        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
-        let mut command = self.command(&arguments);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Program { child, lines, log: String::new(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        Program::begin(self.command(&[&["serve", "--listen", "127.0.0.1:0"], more].concat()))
     }
 }
 
@@ -75,6 +84,26 @@ pub struct Program {
 }
 
 impl Program {
+    fn begin(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines, log: String::new(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    }
+
+    #[track_caller]
+    fn ready(mut self) -> Self {
+        let ready = self.wait_for_line("\"message\":\"ready\"");
+        let ready: Value = serde_json::from_str(&ready).unwrap();
+        self.address = ready["listen"].as_str().unwrap().parse().unwrap();
+        self
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn client(&self) -> Client {
         Client::of(self.address)
     }

@@ -1,10 +1,10 @@
 //! Bad input of every kind: a clear 4xx in the shape that OpenAI's clients read, never a 500, never an upstream call.
 
-use bursar::demo::Demo;
+use bursar::demo::{Behaviour, Demo};
 use serde_json::json;
 
-use crate::client::{Answer, chat};
-use crate::harness::{Bursar, Setup, demo};
+use crate::client::{Answer, chat, stream};
+use crate::harness::{Bursar, Setup, demo, scripted};
 
 /// Sends a body to a route and checks the refusal's status and code, then that the gateway is unharmed.
 #[track_caller]
@@ -107,6 +107,48 @@ fn a_body_that_could_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
+fn nesting_of_ten_thousand_is_refused_wherever_it_stands() {
+    let (demo, bursar) = idle();
+    let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
+    let (arrays, objects) = (deep("[", "]"), deep("{\"a\":", "}"));
+
+    for deep in [&arrays, &objects] {
+        let chat =
+            |field: &str| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"{field}":{deep}}}"#);
+        for field in ["tools", "stop", "metadata", "response_format", "stream_options", "stream", "unheard_of"] {
+            let answer = bursar.client().request("POST", CHAT, &[], &chat(field));
+            assert_eq!(answer.status, 400, "{field}: {}", answer.text());
+        }
+        for (path, field) in
+            [(CHAT, "messages"), ("/v1/completions", "prompt"), ("/v1/embeddings", "input"), (CHAT, "model")]
+        {
+            let answer = bursar.client().request("POST", path, &[], &format!(r#"{{"model":"m","{field}":{deep}}}"#));
+            assert_eq!(answer.status, 400, "{field}: {}", answer.text());
+        }
+        assert_eq!(bursar.client().request("POST", CHAT, &[], deep).status, 400);
+    }
+
+    assert!(demo.exchanges().is_empty());
+}
+
+#[test]
+fn an_answer_nested_ten_thousand_deep_harms_nobody() {
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let whole = format!(r#"{{"choices":[{{"message":{{"content":"x"}},"x":{deep}}}],"usage":{deep}}}"#);
+    let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":{deep}}}}}]}}\n\n");
+    let deep_whole = scripted(Behaviour { body: Some(whole.into()), ..Behaviour::default() });
+    let deep_event = scripted(Behaviour { body: Some(event.into()), ..Behaviour::default() });
+
+    for (demo, body) in [(&deep_whole, chat(json!({}))), (&deep_event, stream(json!({})))] {
+        let bursar = Setup::over(&[demo]).start();
+        let answer = bursar.client().chat(&body);
+        assert!([200, 502].contains(&answer.status), "{}", answer.status);
+        assert_eq!(bursar.client().get("/healthz").status, 200);
+        bursar.books();
+    }
+}
+
+#[test]
 fn options_for_a_stream_without_a_stream_are_refused() {
     let (_demo, bursar) = idle();
     let body = chat(json!({"stream_options": {"include_usage": true}}));
@@ -183,7 +225,8 @@ fn a_body_that_is_compressed_is_refused_with_the_reason() {
     for coding in ["gzip", "br", "zstd", "deflate"] {
         let headers = [("content-encoding", coding)];
         let answer = bursar.client().request("POST", CHAT, &headers, &chat(json!({})).to_string());
-        assert_eq!((answer.status, answer.error_code().as_str()), (400, "invalid_request"));
+        assert_eq!((answer.status, answer.error_code().as_str()), (415, "unsupported_content_encoding"));
+        assert_eq!(answer.header("accept-encoding"), Some("identity"));
         assert!(answer.text().contains("content-encoding"));
     }
 }

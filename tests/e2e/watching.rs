@@ -6,7 +6,7 @@ use bursar::demo::Behaviour;
 use serde_json::json;
 
 use crate::client::{chat, stream};
-use crate::harness::{ADMIN, Setup, at_first, demo};
+use crate::harness::{ADMIN, Setup, at_first, demo, scripted};
 
 /// Parses Prometheus' text format strictly; returns every sample by its name and labels.
 fn parse(text: &str) -> BTreeMap<String, f64> {
@@ -110,5 +110,41 @@ fn probes_need_no_key() {
         assert_eq!(bursar.client().get(path).status, 200, "{path}");
         let head = bursar.client().request("HEAD", path, &[], "");
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+    }
+}
+
+#[test]
+fn usage_that_makes_no_sense_is_passed_on_and_never_counted_beyond_reason() {
+    const REASON: f64 = 1e9;
+    let odd = [
+        r#""usage":null,"#,
+        "",
+        r#""usage":{},"#,
+        r#""usage":{"prompt_tokens":-5,"completion_tokens":-1},"#,
+        r#""usage":{"prompt_tokens":18446744073709551615,"completion_tokens":18446744073709551615},"#,
+        r#""usage":{"prompt_tokens":99999999999999999999999999,"completion_tokens":1e300},"#,
+        r#""usage":{"prompt_tokens":"many","completion_tokens":[1]},"#,
+    ];
+    let choice = r#""choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]"#;
+    let delta = r#""choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]"#;
+
+    for usage in odd {
+        let whole = format!(r#"{{"id":"x","object":"chat.completion","created":1,"model":"m",{usage}{choice}}}"#);
+        let event = format!(r#"{{"id":"x","object":"chat.completion.chunk","created":1,"model":"m",{usage}{delta}}}"#);
+        let rules = [(false, whole), (true, format!("data: {event}\n\ndata: [DONE]\n\n"))];
+        for (streamed, body) in rules {
+            let demo = scripted(Behaviour { body: Some(body.into()), ..Behaviour::default() });
+            let bursar = Setup::over(&[&demo]).start();
+
+            let answer = bursar.client().chat(&if streamed { stream(json!({})) } else { chat(json!({})) });
+
+            assert_eq!(answer.status, 200, "{usage}: {}", answer.text());
+            assert!(answer.text().contains(r#""content":"x""#), "{usage}: {}", answer.text());
+            assert_eq!(bursar.books().endings(), (1, 0, 0), "{usage}");
+            let metrics = bursar.client().get("/metrics").text();
+            let counted = metrics.lines().filter(|line| line.starts_with("bursar_tokens_total{"));
+            let counted = counted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+            assert!(counted.into_iter().all(|count| (0.0..=REASON).contains(&count)), "{usage}: {metrics}");
+        }
     }
 }

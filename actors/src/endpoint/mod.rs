@@ -339,9 +339,12 @@ impl Endpoint {
         if let Some(after) = report.whole_after {
             self.on_latency(picked, ReplyForm::Whole, after, now);
         }
-        self.judge_endpoint(pass, &report.outcome, now, draw);
-        let effect = self.ring.on_outcome(picked, model, &report.outcome, &report.limits, now, draw);
-        self.log_key(effect, picked, &report.outcome);
+        // What the gateway itself lacked is no verdict on anybody.
+        let ours = matches!(report.outcome, Outcome::Failed { class: ErrorClass::GatewayOverloaded, .. });
+        let outcome = if ours { &Outcome::Cancelled } else { &report.outcome };
+        self.judge_endpoint(pass, outcome, now, draw);
+        let effect = self.ring.on_outcome(picked, model, outcome, &report.limits, now, draw);
+        self.log_key(effect, picked, outcome);
     }
 
     /// Goes on with what the configuration says now. Breaker, latencies and calls in flight stay as they are, unless it is

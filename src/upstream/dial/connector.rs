@@ -13,6 +13,7 @@ use awc::http::Uri;
 use futures_util::future::LocalBoxFuture;
 use socket2::{SockRef, TcpKeepalive};
 
+use super::descriptors::{has_none_left, is_exhausted};
 use super::happy_eyeballs::{STAGGER, first_to_answer, interleave};
 use super::resolve::Resolver;
 use super::settings::DialSettings;
@@ -38,6 +39,9 @@ pub enum DialError {
     Private { host: String, address: IpAddr },
     #[error("{host} stands for {address}, where a cloud's metadata service answers; no call goes there by name")]
     Metadata { host: String, address: IpAddr },
+    /// The fault is ours, not the upstream's.
+    #[error("no connection to {at}: the gateway has as many files open as it may; raise its limit (LimitNOFILE)")]
+    OutOfDescriptors { at: String },
     #[error("{at} {why}")]
     Unconnected { at: String, why: String },
     #[error("proxy {proxy} {why}")]
@@ -119,7 +123,10 @@ impl Connector {
         let addresses = self.addresses(host, self.reach(host)).await?;
         phase.set(Phase::Upstream);
         let connected = tcp(addresses, port).await;
-        connected.map_err(|error| DialError::Unconnected { at: at(host, port), why: connect_words(&error) })
+        connected.map_err(|error| match is_exhausted(&error) {
+            true => DialError::OutOfDescriptors { at: at(host, port) },
+            false => DialError::Unconnected { at: at(host, port), why: connect_words(&error) },
+        })
     }
 
     async fn through(&self, proxy: &Proxy, host: &str, port: u16, phase: &Cell<Phase>) -> Result<TcpStream, DialError> {
@@ -139,10 +146,14 @@ impl Connector {
         for target in targets {
             phase.set(Phase::ProxyConnect);
             // The operator named the proxy; where it stands is its own affair.
-            let addresses =
-                self.addresses(&proxy.host, Reach::Private).await.map_err(|error| failed(of_proxy(error)))?;
-            let connected = tcp(addresses, proxy.port).await;
-            let mut stream = connected.map_err(|error| failed(connect_words(&error)))?;
+            let addresses = self.addresses(&proxy.host, Reach::Private).await.map_err(|error| match error {
+                DialError::OutOfDescriptors { .. } => error,
+                error => failed(of_proxy(error)),
+            })?;
+            let mut stream = tcp(addresses, proxy.port).await.map_err(|error| match is_exhausted(&error) {
+                true => DialError::OutOfDescriptors { at: name_of(proxy) },
+                false => failed(connect_words(&error)),
+            })?;
             phase.set(Phase::ProxyHandshake);
             let login = proxy.login.as_ref();
             let tunnel = match proxy.kind {
@@ -168,7 +179,11 @@ impl Connector {
         }
         let name = host.to_ascii_lowercase();
         let found = self.resolver.resolve(&name).await;
-        let found = found.map_err(|why| DialError::Unresolved { host: name.clone(), why: why.to_string() })?;
+        let found = found.map_err(|why| match has_none_left() {
+            // A resolver that cannot open a socket says no more than that the name server did not answer.
+            true => DialError::OutOfDescriptors { at: name.clone() },
+            false => DialError::Unresolved { host: name.clone(), why: why.to_string() },
+        })?;
         vet(&name, &found, reach).map(|addresses| interleave(&addresses))
     }
 }

@@ -8,12 +8,14 @@
 //! | `happy_eyeballs` | which of several addresses answers first                        |
 //! | `proxy`, `socks` | the handshakes of CONNECT and SOCKS5                            |
 //! | `connector`      | all of that in order, within one deadline                       |
+//! | `descriptors`    | whether it failed for want of a file descriptor                 |
 //! | `words`          | what a failure is called                                        |
 //!
 //! The connection goes to exactly the address that was judged. A TLS failure ends the call; nothing falls back to plain
 //! text.
 
 mod connector;
+mod descriptors;
 mod happy_eyeballs;
 mod proxy;
 mod resolve;

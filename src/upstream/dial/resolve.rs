@@ -18,6 +18,7 @@ use bursar_actors::Clock;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
+use super::descriptors::has_none_left;
 use super::in_words;
 
 /// How long an answer counts.
@@ -182,6 +183,8 @@ impl Resolver {
                     known.answer = Some((addresses.clone(), now));
                     known.failure = None;
                 }
+                // What was never asked of a name server is not held against the name.
+                Err(_) if has_none_left() => {}
                 Err(why) => known.failure = Some((why.clone(), now)),
             }
         }

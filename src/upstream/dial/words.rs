@@ -15,14 +15,18 @@ use crate::error::Failure;
 
 /// Returns what a call to `uri` that failed before its answer's head was complete means.
 ///
-/// [`ErrorClass::ConnectFailed`] where the request was not out, or was refused unread for want of a certificate;
+/// [`ErrorClass::ConnectFailed`] where the request was not out, or was refused unread for want of a certificate
+/// ([`ErrorClass::GatewayOverloaded`] where it is us who had no descriptor left);
 /// [`ErrorClass::StreamBroken`] where the upstream may have begun to work on it.
 pub fn of_send_error(error: &SendRequestError, uri: &Uri) -> Failure {
     let host = uri.host().unwrap_or_default();
     let broken = |why: String| Failure::plain(ErrorClass::StreamBroken, why);
     match error {
         SendRequestError::Connect(ConnectError::Disconnected) => broken(closed(host)),
-        SendRequestError::Connect(error) => Failure::plain(ErrorClass::ConnectFailed, connect_words(error, host)),
+        SendRequestError::Connect(error) => {
+            let class = if is_ours(error) { ErrorClass::GatewayOverloaded } else { ErrorClass::ConnectFailed };
+            Failure::plain(class, connect_words(error, host))
+        }
         SendRequestError::Send(error) | SendRequestError::Response(ParseError::Io(error)) => match tls_error(error) {
             // With TLS 1.3 the upstream judges our certificate when we believe the handshake done.
             Some(error @ rustls::Error::AlertReceived(_)) => {
@@ -92,6 +96,12 @@ fn closed(host: &str) -> String {
 fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// Returns whether it was the gateway that could open no connection.
+fn is_ours(error: &ConnectError) -> bool {
+    let ConnectError::Resolver(error) = error else { return false };
+    matches!(error.downcast_ref(), Some(DialError::OutOfDescriptors { .. }))
 }
 
 fn connect_words(error: &ConnectError, host: &str) -> String {

@@ -178,7 +178,7 @@ fn malformed(mut client: Client, which: usize) -> Option<Client> {
         1 => ("POST", chat, None, "[]", (400, "invalid_type")),
         2 => ("POST", chat, None, "{\"model\": 7, \"messages\": []}", (400, "invalid_type")),
         3 => ("POST", chat, Some(("x-bursar-timeout", "soon")), good.as_str(), (400, "invalid_request")),
-        4 => ("POST", chat, Some(("content-encoding", "gzip")), good.as_str(), (400, "invalid_request")),
+        4 => ("POST", chat, Some(("content-encoding", "gzip")), good.as_str(), (415, "unsupported_content_encoding")),
         5 => ("PUT", chat, None, good.as_str(), (405, "method_not_allowed")),
         6 => ("POST", "/v1/chat/completion", None, good.as_str(), (404, "unknown_url")),
         7 => ("POST", chat, Some(("origin", "http://elsewhere.example")), good.as_str(), (403, "foreign_origin")),
