@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::{Handler, Message};
 
 use super::breaker::BreakerState;
+use super::lease::Receipt;
 use super::{Admit, Endpoint};
 use crate::pool::{LeasePool, POOL_MAX};
 
@@ -58,8 +59,23 @@ impl Endpoint {
             lease.candidate = wanted.candidate;
             self.pulse.in_flight -= 1;
             self.pulse.ahead += 1;
+            self.ring.on_ahead(lease.picked());
             leases.push(lease);
         }
         wanted.pool.put(leases);
+    }
+
+    /// The call of a lease granted ahead begins.
+    pub(super) fn on_taken(&mut self, receipt: &Receipt, tokens: u64) {
+        self.pulse.ahead = self.pulse.ahead.saturating_sub(1);
+        self.pulse.in_flight += 1;
+        self.ring.on_taken(receipt.picked, tokens, self.clock.now());
+    }
+
+    /// A lease granted ahead was not needed.
+    pub(super) fn on_returned(&mut self, receipt: &Receipt) {
+        self.pulse.ahead = self.pulse.ahead.saturating_sub(1);
+        self.breaker.on_void(receipt.pass);
+        self.ring.on_returned(receipt.picked);
     }
 }

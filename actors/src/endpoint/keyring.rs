@@ -272,10 +272,22 @@ impl KeyRing {
         alive.all(calm)
     }
 
+    /// Counts a pick as made ahead of need: its call has not begun.
+    pub fn on_ahead(&mut self, picked: Picked) {
+        if let Some(index) = self.place(picked) {
+            let pulse = &mut self.keys[index].pulse;
+            pulse.in_flight -= 1;
+            pulse.ahead += 1;
+        }
+    }
+
     /// Begins the call of a key that was picked ahead of need.
     pub fn on_taken(&mut self, picked: Picked, tokens: u64, now: Instant) {
         if let Some(index) = self.place(picked) {
-            self.keys[index].tokens.take(tokens, now);
+            let key = &mut self.keys[index];
+            key.pulse.ahead = key.pulse.ahead.saturating_sub(1);
+            key.pulse.in_flight += 1;
+            key.tokens.take(tokens, now);
         }
     }
 
@@ -283,7 +295,7 @@ impl KeyRing {
     pub fn on_returned(&mut self, picked: Picked) {
         if let Some(index) = self.place(picked) {
             let key = &mut self.keys[index];
-            key.pulse.in_flight = key.pulse.in_flight.saturating_sub(1);
+            key.pulse.ahead = key.pulse.ahead.saturating_sub(1);
             key.breaker.on_void(picked.pass);
             key.requests.give_back(1);
         }

@@ -107,6 +107,11 @@ impl Lease {
         self.epoch.number() != self.granted_in
     }
 
+    /// Returns the key that was picked.
+    pub(crate) fn picked(&self) -> Picked {
+        self.receipt.picked
+    }
+
     /// Returns when it was granted.
     pub(crate) fn granted_at(&self) -> Instant {
         self.receipt.granted_at

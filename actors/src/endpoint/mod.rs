@@ -309,16 +309,8 @@ impl Endpoint {
                 | Told::FirstToken { receipt, .. }
                 | Told::Report(Report { receipt, .. })
                     if receipt.incarnation != self.incarnation => {}
-                Told::Taken { receipt, tokens } => {
-                    self.pulse.ahead = self.pulse.ahead.saturating_sub(1);
-                    self.pulse.in_flight += 1;
-                    self.ring.on_taken(receipt.picked, tokens, self.clock.now());
-                }
-                Told::Returned { receipt } => {
-                    self.pulse.ahead = self.pulse.ahead.saturating_sub(1);
-                    self.breaker.on_void(receipt.pass);
-                    self.ring.on_returned(receipt.picked);
-                }
+                Told::Taken { receipt, tokens } => self.on_taken(&receipt, tokens),
+                Told::Returned { receipt } => self.on_returned(&receipt),
                 Told::FirstToken { receipt, after } => {
                     self.on_latency(receipt.picked, ReplyForm::Streamed, after, self.clock.now());
                 }
