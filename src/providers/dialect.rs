@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::framing::{Frame, Framing};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Effort};
+use crate::schema::embeddings::{EmbeddingReply, EmbeddingRequest};
 
 /// What an upstream sent makes no sense; in our words, without its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +108,20 @@ pub trait UpstreamDialect: Send + Sync {
 
     /// Begins reading a streamed reply.
     fn reader(&self) -> Box<dyn StreamReader>;
+
+    /// How it is asked for embeddings, where it has any.
+    fn embeddings(&self) -> Option<&dyn EmbeddingsDialect> {
+        None
+    }
+}
+
+/// How an upstream is asked for embeddings.
+pub trait EmbeddingsDialect: Send + Sync {
+    /// Writes `request` for `target`.
+    fn encode(&self, request: &EmbeddingRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError>;
+
+    /// Reads the reply to `request`.
+    fn decode(&self, body: &[u8], request: &EmbeddingRequest) -> Result<EmbeddingReply, Nonsense>;
 }
 
 /// Reads a streamed reply of an upstream.

@@ -4,6 +4,7 @@
 //! different dialects, `chat` is what one is read into and the other written from.
 
 pub mod chat;
+pub mod embeddings;
 mod fields;
 mod intake;
 mod messages;
