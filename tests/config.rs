@@ -308,11 +308,11 @@ fn fallbacks_in_a_circle_are_named() {
 
 #[test]
 fn a_misspelt_variable_of_ours_is_a_warning() {
-    let config = place("").environment(&[("BURSAR__SERVER__LISTN", "x"), ("ANTHROPIC_API_KEY", "sk-ant")]).config();
+    let config = place("").environment(&[("BURSAR__SERVER__LISTN", "x"), ("AZURE_OPENAI_API_KEY", "k")]).config();
 
     assert_eq!(config.warnings.len(), 2);
     assert!(config.warnings.iter().any(|warning| warning.contains("did you mean `BURSAR__SERVER__LISTEN`?")));
-    assert!(config.warnings.iter().any(|warning| warning.contains("Anthropic cannot be served yet")));
+    assert!(config.warnings.iter().any(|warning| warning.contains("set AZURE_OPENAI_ENDPOINT too")));
 }
 
 #[test]
