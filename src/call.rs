@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use actix_http::header::{HeaderName, HeaderValue};
 use bursar_actors::TeamId;
 use bytes::Bytes;
 use rand::RngExt;
@@ -96,6 +97,8 @@ pub struct Call {
     /// As received; what goes upstream is patched from it.
     pub body: Bytes,
     pub wishes: Wishes,
+    /// Headers that an upstream of the client's own dialect gets as they came.
+    pub forwarded: Vec<(HeaderName, HeaderValue)>,
     /// When the request line came in.
     pub received: Instant,
     /// When the answer must be complete.

@@ -372,7 +372,12 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
         "{head}[server]{}\n[models.alias.safe]\ntargets = [{{ provider = 'local', model = 'm' }}]",
         switched.join("\n")
     );
-    let variables = [("OPENAI_KEY_TEAM_A", "sk-1"), ("AZURE_OPENAI_API_KEY", "k"), ("VERTEX_TOKEN", "k"), ("BURSAR_CI_KEY", "0123456789abcdef")];
+    let variables = [
+        ("OPENAI_KEY_TEAM_A", "sk-1"),
+        ("AZURE_OPENAI_API_KEY", "k"),
+        ("VERTEX_TOKEN", "k"),
+        ("BURSAR_CI_KEY", "0123456789abcdef"),
+    ];
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
     for (file, pem) in [

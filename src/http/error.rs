@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use bursar_actors::ErrorClass;
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::call::RequestId;
 use crate::error::{Failure, GatewayError};
-use crate::providers::openai::error_chunk;
+use crate::providers::clients;
+use crate::schema::Operation;
+use crate::schema::chat::Dialect;
 
 /// Longest wait that official SDKs accept from `retry-after`.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
@@ -53,8 +57,13 @@ impl Face {
     }
 }
 
-/// Returns the answer to a request that failed.
+/// Returns the answer, in OpenAI's dialect, to a request that failed.
 pub fn respond(error: &GatewayError, id: &RequestId) -> HttpResponse {
+    respond_in(Dialect::OpenAi, error, id)
+}
+
+/// Returns the answer to a request that failed, in the dialect of whoever asked.
+pub fn respond_in(dialect: Dialect, error: &GatewayError, id: &RequestId) -> HttpResponse {
     let face = face(error);
     let mut answer = HttpResponse::build(face.status);
     answer.insert_header(("x-request-id", id.as_str()));
@@ -88,6 +97,19 @@ pub fn respond(error: &GatewayError, id: &RequestId) -> HttpResponse {
         GatewayError::Upstream { attempts, .. } => Some(*attempts),
         _ => None,
     };
+    match dialect {
+        Dialect::Anthropic => {
+            // What Anthropic's SDKs call the request by.
+            answer.insert_header((HeaderName::from_static("request-id"), id.as_str()));
+            answer.insert_header((CONTENT_TYPE, "application/json"));
+            return answer.body(clients::anthropic_error(face.status.as_u16(), &face.message, id.as_str()));
+        }
+        Dialect::Gemini => {
+            answer.insert_header((CONTENT_TYPE, "application/json"));
+            return answer.body(clients::gemini_error(face.status.as_u16(), &face.message));
+        }
+        _ => {}
+    }
     answer.json(json!({ "error": {
         "message": face.message, "type": face.kind, "param": face.param, "code": face.code,
         "bursar": { "request_id": id.as_str(), "attempts": attempts },
@@ -95,9 +117,9 @@ pub fn respond(error: &GatewayError, id: &RequestId) -> HttpResponse {
 }
 
 /// Returns the event that ends a stream whose headers are already out.
-pub fn event(error: &GatewayError) -> Bytes {
+pub fn event(operation: Operation, error: &GatewayError) -> Bytes {
     let face = face(error);
-    error_chunk(&face.message, &face.kind, Some(&face.code), face.param.as_deref())
+    clients::error_event(operation, &face.message, &face.kind, Some(&face.code), face.param.as_deref())
 }
 
 fn face(error: &GatewayError) -> Face {

@@ -5,12 +5,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use tracing::info;
 
-use super::error::respond;
+use super::error::respond_in;
 use super::sse::{Beginning, LateStream, Serving, begin};
 use super::unread::closing;
 use super::{Worker, body, request_id};
@@ -22,6 +22,8 @@ use crate::pipeline::stream::KEEP_ALIVE;
 use crate::pipeline::{Answer, Body};
 use crate::schema::{self, IntakeError, Operation};
 
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_BURSAR_ALIAS: HeaderName = HeaderName::from_static("x-bursar-alias");
@@ -31,11 +33,27 @@ const X_BURSAR_MODEL: HeaderName = HeaderName::from_static("x-bursar-model");
 const X_BURSAR_OVERHEAD_MS: HeaderName = HeaderName::from_static("x-bursar-overhead-ms");
 const X_BURSAR_QUEUED_MS: HeaderName = HeaderName::from_static("x-bursar-queued-ms");
 const X_BURSAR_REQUEST_ID: HeaderName = HeaderName::from_static("x-bursar-request-id");
+const X_BURSAR_WARNING: HeaderName = HeaderName::from_static("x-bursar-warning");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// `POST /v1/chat/completions`.
 pub async fn chat_completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
     serve(Operation::ChatCompletions, request, payload, worker).await
+}
+
+/// `POST /v1/responses`.
+pub async fn responses(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+    serve(Operation::Responses, request, payload, worker).await
+}
+
+/// `POST /v1/messages`.
+pub async fn messages(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+    serve(Operation::Messages, request, payload, worker).await
+}
+
+/// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`.
+pub async fn generate_content(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+    serve(Operation::GenerateContent, request, payload, worker).await
 }
 
 /// `POST /v1/completions`.
@@ -57,7 +75,7 @@ async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload,
             if worker.gateway.access_log {
                 info!(request_id = %id, error = error.code(), path = request.path(), "refused");
             }
-            return closing(respond(&error, &id), payload);
+            return closing(respond_in(operation.dialect(), &error, &id), payload);
         }
     };
     let gateway = &worker.gateway;
@@ -66,24 +84,26 @@ async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload,
     let preamble = Rc::new(Preamble::default());
     let serving = Rc::clone(&worker.pipeline).serve(call, books, preamble.clone());
     if !streamed {
-        return finished(serving.await, &id);
+        return finished(operation, serving.await, &id);
     }
     let mut serving: Serving = Box::pin(serving);
     let keepalive = gateway.routes.load().sse_keepalive;
     match begin(&mut serving, &preamble, keepalive).await {
-        Beginning::Answer(served) => finished(served, &id),
+        Beginning::Answer(served) => finished(operation, served, &id),
         Beginning::Preamble(bytes, provenance) => {
             let mut head = stream_head(&id);
             provenance_headers(&mut head, &provenance);
-            head.streaming(LateStream::new(bytes, serving, preamble, keepalive))
+            head.streaming(LateStream::new(operation, bytes, serving, preamble, keepalive))
         }
         // Nothing yet: the head goes out with a comment, lest an intermediary cuts the connection; attempts go on.
-        Beginning::Silence => stream_head(&id).streaming(LateStream::new(KEEP_ALIVE, serving, preamble, keepalive)),
+        Beginning::Silence => {
+            stream_head(&id).streaming(LateStream::new(operation, KEEP_ALIVE, serving, preamble, keepalive))
+        }
     }
 }
 
 /// Turns a request into a call, or says what is wrong with it.
-async fn read(
+pub(super) async fn read(
     operation: Operation,
     id: &RequestId,
     request: &HttpRequest,
@@ -103,14 +123,20 @@ async fn read(
     let wishes = wishes(request.headers())?;
     let bounds = body::Bounds { size: max_body, until: received + longest };
     let body = body::read(request, payload, bounds, worker).await?;
-    let head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
+    let mut head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
+    if operation == Operation::GenerateContent {
+        // Google's clients say in the path what others say in the body.
+        head.model = request.match_info().get("model").map(str::to_owned);
+        head.stream = request.match_info().get("method") == Some("streamGenerateContent");
+    }
+    let forwarded = if operation == Operation::Messages { forwarded(request.headers()) } else { vec![] };
     let deadline = received + wishes.timeout.unwrap_or(longest).min(longest);
-    Ok(Call { id: id.clone(), caller, head, body, wishes, received, deadline })
+    Ok(Call { id: id.clone(), caller, head, body, wishes, forwarded, received, deadline })
 }
 
-fn finished(served: Result<Answer, GatewayError>, id: &RequestId) -> HttpResponse {
+fn finished(operation: Operation, served: Result<Answer, GatewayError>, id: &RequestId) -> HttpResponse {
     match served {
-        Err(error) => respond(&error, id),
+        Err(error) => respond_in(operation.dialect(), &error, id),
         Ok(Answer { provenance, body: Body::Whole(body) }) => {
             let mut head = HttpResponse::Ok();
             head.insert_header((CONTENT_TYPE, "application/json"));
@@ -151,6 +177,9 @@ fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
     head.insert_header((SERVER_TIMING, format!("gw;dur={overhead_ms}, up;dur={upstream_ms}")));
     if !provenance.queued.is_zero() {
         head.insert_header((X_BURSAR_QUEUED_MS, provenance.queued.as_millis().to_string()));
+    }
+    if !provenance.warnings.is_empty() {
+        head.insert_header((X_BURSAR_WARNING, &*in_header(&provenance.warnings.join("; "))));
     }
     if let Some(fallback) = &provenance.fallback {
         head.insert_header((X_BURSAR_FALLBACK, &*in_header(fallback)));
@@ -208,4 +237,12 @@ fn wishes(headers: &HeaderMap) -> Result<Wishes, GatewayError> {
         }
     }
     Ok(wishes)
+}
+
+/// Returns the headers that choose how Anthropic itself reads a request. Its API asks for a version; who names none means
+/// the one that all clients know.
+fn forwarded(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let version = headers.get(&ANTHROPIC_VERSION).cloned().unwrap_or(HeaderValue::from_static("2023-06-01"));
+    let betas = headers.get_all(&ANTHROPIC_BETA).map(|value| (ANTHROPIC_BETA, value.clone()));
+    betas.chain([(ANTHROPIC_VERSION, version)]).collect()
 }

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod auth;
 mod body;
+mod counting;
 pub mod descriptors;
 pub mod error;
 mod gateway;
@@ -123,6 +124,15 @@ pub fn routes(config: &mut ServiceConfig) {
             config.service(post(&at("/chat/completions"), web::to(inference::chat_completions)));
             config.service(post(&at("/completions"), web::to(inference::completions)));
             config.service(post(&at("/embeddings"), web::to(inference::embeddings)));
+            config.service(post(&at("/responses"), web::to(inference::responses)));
+        }
+        for prefix in ["/v1", "/anthropic/v1", ""] {
+            let at = |path: &str| format!("{prefix}{path}{end}");
+            config.service(post(&at("/messages"), web::to(inference::messages)));
+            config.service(post(&at("/messages/count_tokens"), web::to(counting::messages)));
+        }
+        for prefix in PREFIXES {
+            config.service(post(&format!("{prefix}/responses/input_tokens{end}"), web::to(counting::responses)));
         }
     }
     config.service(read_only("/", web::to(health::root)));
@@ -139,6 +149,13 @@ pub fn routes(config: &mut ServiceConfig) {
         config.service(read_only(&at("/models"), web::to(models::list)));
         config.service(read_only(&at("/models/{id:.+}"), web::to(models::show)));
     }
+    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
+        let at = |methods: &str| format!("{prefix}/models/{{model:.+}}:{{method:{methods}}}");
+        let generate = at("generateContent|streamGenerateContent");
+        config.service(post(&generate, web::to(inference::generate_content)));
+        config.service(post(&at("countTokens"), web::to(counting::generate_content)));
+    }
+    config.service(read_only("/v1beta/models", web::to(models::list_gemini)));
     config.default_service(web::to(no_route));
 }
 

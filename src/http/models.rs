@@ -1,24 +1,48 @@
 //! `GET /v1/models` and `/v1/models/{id}`: what the caller may ask for.
 
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::error::respond;
+use super::error::{respond, respond_in};
 use super::{Worker, request_id};
 use crate::pipeline::route::PublicModel;
+use crate::providers::{anthropic, gemini};
 use crate::schema::Operation;
+use crate::schema::chat::Dialect;
 
-/// Lists aliases first, then `provider/model` of every target, then what upstreams say they have.
+/// Lists aliases first, then `provider/model` of every target, then what upstreams say they have: in Anthropic's shape to
+/// its clients, who name a version of its API, else in OpenAI's.
 pub async fn list(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
-    let id = request_id(&request);
-    let caller = match worker.gateway.clients.load().authenticate(&request) {
+    let anthropic = request.headers().contains_key("anthropic-version");
+    list_in(if anthropic { Dialect::Anthropic } else { Dialect::OpenAi }, &request, &worker)
+}
+
+/// The same in Google's shape.
+pub async fn list_gemini(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
+    list_in(Dialect::Gemini, &request, &worker)
+}
+
+fn list_in(dialect: Dialect, request: &HttpRequest, worker: &Worker) -> HttpResponse {
+    let id = request_id(request);
+    let caller = match worker.gateway.clients.load().authenticate(request) {
         Ok(caller) => caller,
-        Err(error) => return respond(&error, &id),
+        Err(error) => return respond_in(dialect, &error, &id),
     };
     let models = worker.gateway.catalog.models_of(&worker.gateway.routes.load(), &caller);
-    let data: Vec<Value> = models.iter().map(shape).collect();
-    HttpResponse::Ok().insert_header(("x-request-id", id.as_str())).json(json!({ "object": "list", "data": data }))
+    let mut head = HttpResponse::Ok();
+    head.insert_header(("x-request-id", id.as_str()));
+    let pairs: Vec<_> = models.iter().map(|model| (model.id.clone(), model.owned_by.clone())).collect();
+    let body = match dialect {
+        Dialect::Anthropic => anthropic::write_models(&pairs),
+        Dialect::Gemini => gemini::write_models(&pairs),
+        _ => {
+            let data: Vec<Value> = models.iter().map(shape).collect();
+            return head.json(json!({ "object": "list", "data": data }));
+        }
+    };
+    head.insert_header((CONTENT_TYPE, "application/json")).body(body)
 }
 
 /// Shows one model; the id may contain slashes. A direct name works here as it does in a request.

@@ -17,6 +17,7 @@ use crate::pipeline::preamble::Preamble;
 use crate::pipeline::settlement::Provenance;
 use crate::pipeline::stream::{KEEP_ALIVE, ReplyStream};
 use crate::pipeline::{Answer, Body};
+use crate::schema::Operation;
 
 /// A request that is being served.
 pub type Serving = Pin<Box<dyn Future<Output = Result<Answer, GatewayError>>>>;
@@ -47,6 +48,8 @@ pub async fn begin(serving: &mut Serving, preamble: &Preamble, keepalive: Durati
 
 /// Dropping it, when the client hangs up, drops the attempts and with them the upstream call.
 pub struct LateStream {
+    /// Says in which dialect an error is told.
+    operation: Operation,
     first: Bytes,
     state: State,
     preamble: Rc<Preamble>,
@@ -61,10 +64,16 @@ enum State {
 
 impl LateStream {
     /// Continues `serving` after the bytes `first`, with a comment after every silence of `keepalive`.
-    pub fn new(first: Bytes, serving: Serving, preamble: Rc<Preamble>, keepalive: Duration) -> Self {
+    pub fn new(
+        operation: Operation,
+        first: Bytes,
+        serving: Serving,
+        preamble: Rc<Preamble>,
+        keepalive: Duration,
+    ) -> Self {
         let mut comments = tokio::time::interval_at(Instant::now() + keepalive, keepalive);
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { first, state: State::Waiting(serving), preamble, comments }
+        Self { operation, first, state: State::Waiting(serving), preamble, comments }
     }
 }
 
@@ -93,7 +102,7 @@ impl Stream for LateStream {
                     }
                     Poll::Ready(Err(error)) => {
                         this.state = State::Over;
-                        return Poll::Ready(Some(Ok(event(&error))));
+                        return Poll::Ready(Some(Ok(event(this.operation, &error))));
                     }
                 },
             }

@@ -1,6 +1,7 @@
 //! Acquire → send → judge, and again: another key, another endpoint, then the fallback aliases, then what failed once
 //! more, until one answers or attempts, retry budget or deadline are spent.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,9 @@ use super::preamble::Preamble;
 use super::route::{Route, Routes};
 use super::settlement::{Provenance, Settlement};
 use super::stream::{Opened, open};
+use super::way::{self, Asked, Prepared, Way};
 use crate::call::Call;
 use crate::error::{Failure, GatewayError};
-use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
-use crate::upstream::judge::{self, Phase};
 use crate::upstream::{Destination, Reply};
 
 /// Largest whole reply that is read, in bytes; embeddings of large batches come to tens of megabytes.
@@ -47,6 +47,9 @@ struct Attempts<'a> {
     routes: &'a Routes,
     books: &'a mut Settlement,
     preamble: &'a Preamble,
+    asked: Asked,
+    /// What the upstream did not get of the request, by the last call.
+    warnings: RefCell<Vec<String>>,
     made: u32,
     /// Retries taken from the budget.
     paid: u32,
@@ -81,6 +84,8 @@ pub async fn run(
         routes,
         books,
         preamble,
+        asked: Asked::default(),
+        warnings: RefCell::default(),
         made: 0,
         paid: 0,
         upstream: Duration::ZERO,
@@ -235,21 +240,24 @@ impl Attempts<'_> {
     ) -> Result<Begun, Failure> {
         let head = &self.call.head;
         let model = &leg.route.candidates[lease.candidate].model;
-        let body = encode(&self.call.body, head, model.as_str(), Quirks::default());
+        let prepared = way::prepare(self.call, &self.asked, destination, model.as_str())?;
+        let Prepared { outgoing, way, warnings } = prepared;
+        self.warnings.replace(warnings);
         let patience = self.patience(destination);
         let wished = self.call.wishes.first_token_timeout.unwrap_or(patience);
         let begin_by = self.call.deadline.min(sent + patience.min(wished));
         let secret = lease.secret.clone();
-        let upstream = &self.pipeline.upstream;
-        let reply = upstream.send(destination, head.operation, secret.as_ref(), body, begin_by).await?;
+        let reply = self.pipeline.upstream.send(destination, outgoing, secret.as_ref(), begin_by).await?;
         lease.learn(reply.limits);
+        let idle = destination.timeouts.idle;
         if head.stream {
             let provenance = || self.provenance(leg, lease, destination, self.upstream + sent.elapsed());
-            let opened = open(reply, head, destination.timeouts.idle, begin_by, self.preamble, provenance).await?;
+            let flow = way.flow(head, self.preamble.is_sent());
+            let opened = open(reply, flow, idle, begin_by, self.preamble, provenance).await?;
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));
         }
-        let begun = self.read_whole(reply, destination.timeouts.idle).await?;
+        let begun = self.read_whole(reply, &way, idle).await?;
         lease.first_token(sent.elapsed());
         Ok(begun)
     }
@@ -259,20 +267,13 @@ impl Attempts<'_> {
         if self.call.head.stream { destination.timeouts.first_token } else { destination.timeouts.reply }
     }
 
-    async fn read_whole(&self, mut reply: Reply, idle: Duration) -> Result<Begun, Failure> {
+    async fn read_whole(&self, mut reply: Reply, way: &Way, idle: Duration) -> Result<Begun, Failure> {
         let mut held = self.pipeline.memory.for_answer();
         let room = |bytes| held.cover(bytes).map_err(|Full| Failure::plain(ErrorClass::GatewayOverloaded, FULL));
         let body = tokio::time::timeout_at(self.call.deadline.into(), reply.read_whole(REPLY_MAX, idle, room)).await;
         let late = |_| Failure::plain(ErrorClass::FirstByteTimeout, "the request's deadline passed within the answer");
-        let body = body.map_err(late)??;
-        let facts = whole_facts(self.call.head.operation, &body).map_err(|malformed| {
-            Failure::plain(ErrorClass::ServerError, format!("the upstream's answer is unusable: {malformed}"))
-        })?;
-        if facts.error_in_200 {
-            return Err(judge::judge_error_value(&body, Phase::BeforeOutput));
-        }
-        let body = if facts.needs_repair { repair_whole(&body) } else { body };
-        Ok(Begun::Whole(held.keep(body), facts.usage))
+        let (body, usage) = way.whole(&self.call.head, body.map_err(late)??)?;
+        Ok(Begun::Whole(held.keep(body), usage))
     }
 
     /// Reports a failed call. A call cut short by the caller's own deadline or haste says nothing about the upstream:
@@ -329,6 +330,7 @@ impl Attempts<'_> {
             fallback: leg.fallback.cloned(),
             upstream,
             queued: self.queued,
+            warnings: self.warnings.borrow().clone(),
             began: self.call.received.elapsed(),
         }
     }

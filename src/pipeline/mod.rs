@@ -3,12 +3,15 @@
 pub mod attempts;
 pub mod catalog;
 pub mod drain;
+pub mod flow;
 pub mod memory;
 pub mod preamble;
 pub mod probe;
 pub mod route;
 pub mod settlement;
 pub mod stream;
+pub mod translation;
+mod way;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -71,7 +74,7 @@ impl Pipeline {
             }
             Ok((Begun::Stream(opened), provenance)) => {
                 let keepalive = self.routes.load().sse_keepalive;
-                let stream = ReplyStream::new(*opened, books, keepalive, call.deadline, self.drain.clone());
+                let stream = ReplyStream::new(*opened, books, keepalive, &call, self.drain.clone());
                 Ok(Answer { provenance, body: Body::Stream(Box::new(stream)) })
             }
             Err(error) => {

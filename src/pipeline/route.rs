@@ -13,6 +13,7 @@ use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Tar
 use crate::error::GatewayError;
 use crate::schema::Operation;
 use crate::upstream::dial::DialSettings;
+use crate::upstream::format::Format;
 use crate::upstream::{Destination, Timeouts};
 
 /// How many near names a 404 lists.
@@ -263,15 +264,16 @@ impl Routes {
         })
     }
 
-    /// Returns the provider that a bare model name belongs to: the only one there is, or OpenAI's for OpenAI's names.
+    /// Returns the provider that a bare model name belongs to: the only one there is, or the only one whose own name it is.
     fn owner_of(&self, model: &str) -> Option<&str> {
         let mut names = self.providers.keys();
         if let (Some(only), None) = (names.next(), names.next()) {
             return (!model.is_empty()).then_some(only.as_str());
         }
-        let mut openai = self.providers.iter().filter(|(_, routes)| routes.kind == ProviderKind::OpenAi);
-        let (name, _) = openai.next()?;
-        (openai.next().is_none() && is_openai_name(model)).then_some(name.as_str())
+        let kind = maker(model)?;
+        let mut makers = self.providers.iter().filter(|(_, routes)| routes.kind == kind);
+        let (name, _) = makers.next()?;
+        makers.next().is_none().then_some(name.as_str())
     }
 }
 
@@ -284,20 +286,39 @@ fn named_targets(route: &Route) -> Vec<(String, String)> {
     pairs.map(|(candidate, destination)| (destination.provider.clone(), candidate.model.to_string())).collect()
 }
 
-/// Names that are OpenAI's own beyond doubt.
-fn is_openai_name(model: &str) -> bool {
-    const PREFIXES: [&str; 7] = ["gpt-", "chatgpt-", "o1", "o3", "o4", "text-embedding-", "ft:"];
-    PREFIXES.iter().any(|prefix| model.starts_with(prefix))
+/// Returns whose model it is beyond doubt, by how its name begins.
+fn maker(model: &str) -> Option<ProviderKind> {
+    use ProviderKind as Kind;
+    const PREFIXES: [(&str, Kind); 18] = [
+        ("gpt-", Kind::OpenAi),
+        ("chatgpt-", Kind::OpenAi),
+        ("o1", Kind::OpenAi),
+        ("o3", Kind::OpenAi),
+        ("o4", Kind::OpenAi),
+        ("text-embedding-", Kind::OpenAi),
+        ("ft:", Kind::OpenAi),
+        ("claude-", Kind::Anthropic),
+        ("gemini-", Kind::Gemini),
+        ("mistral-", Kind::Mistral),
+        ("ministral-", Kind::Mistral),
+        ("magistral-", Kind::Mistral),
+        ("codestral-", Kind::Mistral),
+        ("command-", Kind::Cohere),
+        ("deepseek-", Kind::DeepSeek),
+        ("grok-", Kind::XAi),
+        ("kimi-", Kind::Moonshot),
+        ("glm-", Kind::Zai),
+    ];
+    PREFIXES.iter().find(|(prefix, _)| model.starts_with(prefix)).map(|(_, kind)| *kind)
 }
 
 /// Returns the demo model that stands in for `model`: itself, or one for the well-known names that existing programs
 /// ask for, so that pointing such a program at a gateway without keys gives an answer and not a 404.
 fn demo_model(model: &str, operation: Operation) -> Option<&str> {
-    const FOREIGN: [&str; 6] = ["claude-", "gemini-", "mistral-", "llama", "command-", "deepseek-"];
     if model.starts_with("demo-") {
         return Some(model);
     }
-    let known = is_openai_name(model) || FOREIGN.iter().any(|prefix| model.starts_with(prefix));
+    let known = maker(model).is_some() || model.starts_with("llama");
     known.then_some(if operation == Operation::Embeddings { "demo-embed" } else { "demo-small" })
 }
 
@@ -308,6 +329,7 @@ fn destination(provider: &Provider, endpoint: &ProviderEndpoint) -> Destination 
         idle: provider.idle_timeout,
     };
     let dial = DialSettings::of(provider.connect_timeout, &provider.dial);
-    Destination::of(endpoint.id.clone(), &provider.id, &endpoint.base_url, &provider.headers, timeouts, dial)
+    let (format, headers) = (Format::of(provider), &provider.headers);
+    Destination::of(endpoint.id.clone(), &provider.id, &endpoint.base_url, format, headers, timeouts, dial)
         .expect("config::check accepts only URLs and headers that parse")
 }

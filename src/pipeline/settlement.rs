@@ -31,6 +31,8 @@ pub struct Provenance {
     pub upstream: Duration,
     /// Time spent waiting for a key to be ready.
     pub queued: Duration,
+    /// What the upstream did not get of the request, for the client.
+    pub warnings: Vec<String>,
     /// Time from the request to the beginning of the answer.
     pub began: Duration,
 }
@@ -181,5 +183,8 @@ fn operation_name(operation: Operation) -> &'static str {
         Operation::ChatCompletions => "chat",
         Operation::Completions => "completion",
         Operation::Embeddings => "embedding",
+        Operation::Responses => "response",
+        Operation::Messages => "message",
+        Operation::GenerateContent => "generate_content",
     }
 }

@@ -16,12 +16,13 @@ use futures_util::Stream;
 use tokio::time::Sleep;
 
 use super::drain::Drain;
+use super::flow::{Batch, Flow, broken};
 use super::preamble::Preamble;
 use super::settlement::{Provenance, Settlement};
+use crate::call::Call;
 use crate::error::Failure;
-use crate::providers::openai::{Action, Malformed, StreamEnd, StreamRepair, error_chunk};
-use crate::providers::sse::{SseEvent, SseItem, SseReader};
-use crate::schema::RequestHead;
+use crate::providers::clients::error_event;
+use crate::schema::Operation;
 use crate::upstream::judge::{self, Phase};
 use crate::upstream::{Pieces, Reply};
 
@@ -30,26 +31,13 @@ pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// Most bytes of a whole body that came in place of a stream.
 const PLAIN_MAX: usize = 64 * 1024;
 
-/// What one piece of the upstream's body came to.
-#[derive(Default)]
-struct Batch {
-    bytes: Bytes,
-    /// It holds the first output, or the end.
-    began: bool,
-    done: bool,
-    failure: Option<Failure>,
-}
-
-/// The upstream's body, read as events.
+/// The upstream's body, read as a stream.
 struct Events {
     reply: Reply,
-    reader: SseReader,
-    repair: StreamRepair,
+    flow: Box<dyn Flow>,
     /// The body is JSON after all, most likely an error.
     plain: Option<Pieces>,
     started: bool,
-    /// The client has a preamble of an earlier upstream: what comes before the first output is left out.
-    skips_preamble: bool,
 }
 
 impl Events {
@@ -64,102 +52,23 @@ impl Events {
             };
             if !self.started && !piece.trim_ascii().is_empty() {
                 self.started = true;
-                self.plain = piece.trim_ascii_start().starts_with(b"{").then(Pieces::default);
+                let object = self.flow.is_framed() && piece.trim_ascii_start().starts_with(b"{");
+                self.plain = object.then(Pieces::default);
             }
             match &mut self.plain {
-                None => {
-                    self.reader.feed(piece);
-                    return Poll::Ready(self.digest());
-                }
+                None => return Poll::Ready(self.flow.feed(piece)),
                 Some(plain) if plain.len() + piece.len() <= PLAIN_MAX => plain.push(piece),
                 Some(_) => return Poll::Ready(Batch::failed(no_stream())),
             }
         }
     }
 
-    /// Turns the events that are complete into what the client gets.
-    fn digest(&mut self) -> Batch {
-        let mut batch = Batch::default();
-        let mut out = Pieces::default();
-        while let Some(item) = self.reader.next_event() {
-            match item {
-                Ok(SseItem::Comment) => {}
-                Ok(SseItem::Event(event)) => {
-                    if let Err(malformed) = self.on_event(&event, &mut out, &mut batch) {
-                        batch.failure = Some(broken(format!("the upstream sent an unusable event: {malformed}")));
-                    }
-                }
-                Err(error) => batch.failure = Some(broken(format!("the upstream's stream is unreadable: {error}"))),
-            }
-            if batch.done || batch.failure.is_some() {
-                break;
-            }
-        }
-        batch.bytes = out.take();
-        batch
-    }
-
-    fn on_event(&mut self, event: &SseEvent, out: &mut Pieces, batch: &mut Batch) -> Result<(), Malformed> {
-        let (action, facts) = self.repair.on_event(event)?;
-        let output = facts.meaningful || facts.finish.is_some() || facts.done;
-        self.skips_preamble &= !output;
-        match action {
-            Action::Forward | Action::Replace(_) if self.skips_preamble => {}
-            Action::Forward => out.push(event.raw().clone()),
-            Action::Replace(bytes) => out.push(bytes),
-            Action::Drop => {}
-            Action::Error => {
-                batch.failure = Some(judge::judge_error_value(event.data(), Phase::BeforeOutput));
-                return Ok(());
-            }
-        }
-        batch.began |= output;
-        batch.done |= facts.done;
-        Ok(())
-    }
-
     /// The upstream's body is over: with everything said, or cut off.
     fn ended(&mut self) -> Batch {
-        if let Some(plain) = &mut self.plain {
-            let body = plain.take();
-            return Batch::failed(if body.is_empty() {
-                no_stream()
-            } else {
-                judge::judge_error_value(&body, Phase::BeforeOutput)
-            });
-        }
-        let mut batch = Batch::default();
-        let mut out = Pieces::default();
-        match self.reader.finish() {
-            // An event that the end cut in two is no event; `end` knows what was missing.
-            Some(Ok(SseItem::Event(event))) => _ = self.on_event(&event, &mut out, &mut batch),
-            Some(Err(error)) => return Batch::failed(broken(format!("the upstream's stream is unreadable: {error}"))),
-            _ => {}
-        }
-        if !batch.done && batch.failure.is_none() {
-            match self.repair.end() {
-                StreamEnd::Complete => batch.done = true,
-                StreamEnd::CompleteWithoutDone(tail) => {
-                    out.push(tail);
-                    batch.done = true;
-                }
-                StreamEnd::Truncated => batch.failure = Some(broken("the upstream's stream broke off before its end")),
-            }
-        }
-        batch.began |= batch.done;
-        batch.bytes = out.take();
-        batch
+        let Some(plain) = &mut self.plain else { return self.flow.end() };
+        let body = plain.take();
+        Batch::failed(if body.is_empty() { no_stream() } else { judge::judge_error_value(&body, Phase::BeforeOutput) })
     }
-}
-
-impl Batch {
-    fn failed(failure: Failure) -> Self {
-        Self { failure: Some(failure), ..Self::default() }
-    }
-}
-
-fn broken(message: impl Into<String>) -> Failure {
-    Failure::plain(ErrorClass::StreamBroken, message)
 }
 
 fn no_stream() -> Failure {
@@ -180,30 +89,28 @@ pub struct Opened {
 /// answer.
 pub async fn open(
     reply: Reply,
-    head: &RequestHead,
+    flow: Box<dyn Flow>,
     idle: Duration,
     begin_by: Instant,
     preamble: &Preamble,
     provenance: impl Fn() -> Provenance,
 ) -> Result<Opened, Failure> {
-    let repair = StreamRepair::new(head.operation, head.include_usage);
-    let (reader, skips_preamble) = (SseReader::new(), preamble.is_sent());
-    let mut events = Events { reply, reader, repair, plain: None, started: false, skips_preamble };
+    let mut events = Events { reply, flow, plain: None, started: false };
     let mut held = Pieces::default();
     let opening = async {
         loop {
-            let batch = std::future::poll_fn(|context| events.poll_batch(context)).await;
+            let mut batch = std::future::poll_fn(|context| events.poll_batch(context)).await;
             match batch.failure {
                 Some(failure) if !batch.began => return Err(failure),
                 failure => {
                     let over = failure.map(Err).or(batch.done.then_some(Ok(())));
                     if batch.began {
                         held.push(preamble.withdraw());
-                        held.push(batch.bytes);
+                        held.push(batch.bytes.take());
                         return Ok(over);
                     }
-                    if !batch.bytes.is_empty() {
-                        held.push(preamble.offer(batch.bytes, &provenance));
+                    if batch.bytes.len() > 0 {
+                        held.push(preamble.offer(batch.bytes.take(), &provenance));
                     }
                 }
             }
@@ -217,6 +124,8 @@ pub async fn open(
 
 /// The body of a streamed answer.
 pub struct ReplyStream {
+    /// Says in which dialect an error is told.
+    operation: Operation,
     opened: Option<Opened>,
     books: Option<Settlement>,
     keepalive: Duration,
@@ -228,12 +137,13 @@ pub struct ReplyStream {
 }
 
 impl ReplyStream {
-    /// Continues `opened` until `deadline`, with a comment after each silence of `keepalive`.
-    pub fn new(opened: Opened, books: Settlement, keepalive: Duration, deadline: Instant, drain: Arc<Drain>) -> Self {
+    /// Continues `opened` until the deadline of `call`, with a comment after each silence of `keepalive`.
+    pub fn new(opened: Opened, books: Settlement, keepalive: Duration, call: &Call, drain: Arc<Drain>) -> Self {
+        let (operation, deadline) = (call.head.operation, call.deadline);
         let now = Instant::now();
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         let (opened, books) = (Some(opened), Some(books));
-        let mut stream = Self { opened, books, keepalive, deadline, drain, heard: now, sent: now, timer };
+        let mut stream = Self { operation, opened, books, keepalive, deadline, drain, heard: now, sent: now, timer };
         stream.rewind(now);
         stream
     }
@@ -254,7 +164,7 @@ impl ReplyStream {
             books.attempted(lease.endpoint(), "served");
             lease.report(Outcome::Served);
         }
-        books.used(opened.events.repair.usage());
+        books.used(opened.events.flow.usage());
         books.served();
         opened.events.reply.drain();
     }
@@ -270,10 +180,10 @@ impl ReplyStream {
                 books.attempted(lease.endpoint(), class.as_str());
                 lease.report(Outcome::Failed { class, retry_after: failure.retry_after });
             }
-            books.used(opened.events.repair.usage());
+            books.used(opened.events.flow.usage());
             books.broke(class.as_str());
         }
-        error_chunk(&failure.message, "server_error", Some(class.as_str()), None)
+        error_event(self.operation, &failure.message, "server_error", Some(class.as_str()), None)
     }
 
     /// The deadline or the end of the process came while the upstream was still at it, which is not its fault.
@@ -283,10 +193,10 @@ impl ReplyStream {
                 books.attempted(lease.endpoint(), "cancelled");
                 lease.report(Outcome::Cancelled);
             }
-            books.used(opened.events.repair.usage());
+            books.used(opened.events.flow.usage());
             books.broke(code);
         }
-        error_chunk(message, "server_error", Some(code), None)
+        error_event(self.operation, message, "server_error", Some(code), None)
     }
 
     /// Returns the end that is due whether the upstream speaks or not.
@@ -300,10 +210,11 @@ impl ReplyStream {
         None
     }
 
-    fn on_batch(&mut self, batch: Batch) -> Option<Bytes> {
+    fn on_batch(&mut self, mut batch: Batch) -> Option<Bytes> {
         let opened = self.opened.as_mut()?;
         opened.over = batch.failure.map(Err).or(batch.done.then_some(Ok(())));
-        (!batch.bytes.is_empty()).then_some(batch.bytes)
+        let bytes = batch.bytes.take();
+        (!bytes.is_empty()).then_some(bytes)
     }
 
     /// Returns what a timer that fired asks for: a comment, an end, or nothing but a new time.
@@ -372,7 +283,7 @@ impl Drop for ReplyStream {
     /// The client went away: the lease's own drop gives it back, the settlement's counts it as cancelled.
     fn drop(&mut self) {
         let (Some(opened), Some(books)) = (&self.opened, &mut self.books) else { return };
-        books.used(opened.events.repair.usage());
+        books.used(opened.events.flow.usage());
         if let Some(lease) = &opened.lease {
             books.attempted(lease.endpoint(), "cancelled");
         }

@@ -1,10 +1,12 @@
 //! What every dialect offers: as a client's ([`ClientDialect`]) it is read and answered in, as an upstream's
 //! ([`UpstreamDialect`]) it is called in. Both are pure.
 
+use bursar_actors::Usage;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::framing::{Frame, Framing};
+use super::sse::SseEvent;
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Effort};
 use crate::schema::embeddings::{EmbeddingReply, EmbeddingRequest};
@@ -113,6 +115,29 @@ pub trait UpstreamDialect: Send + Sync {
     fn embeddings(&self) -> Option<&dyn EmbeddingsDialect> {
         None
     }
+}
+
+/// What the gateway must know of an event that passes as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Output: from then on no other upstream can take over.
+    pub output: bool,
+    /// The provider's error: judge the event's data.
+    pub error: bool,
+    /// The last event.
+    pub done: bool,
+}
+
+/// Reads along a stream that passes to a client of the same dialect.
+pub trait PassReader {
+    /// Takes the next event.
+    fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense>;
+
+    /// Returns the usage told so far.
+    fn usage(&self) -> Option<Usage>;
+
+    /// The body is over without [`Facts::done`]; returns whether everything had been said.
+    fn is_complete(&self) -> bool;
 }
 
 /// How an upstream is asked for embeddings.

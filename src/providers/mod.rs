@@ -1,9 +1,12 @@
 //! Translation only: what goes to a provider and what its bytes mean. No socket, no clock, no actor.
 
+pub mod clients;
 pub mod dialect;
 pub mod framing;
 pub mod limits;
 pub mod openai;
+pub mod passing;
 pub mod sequence;
 pub mod sse;
+pub mod upstreams;
 pub(crate) mod usage;

@@ -5,7 +5,7 @@
 
 use bursar_actors::Usage;
 
-use crate::schema::chat::{Chunk, Finish};
+use crate::schema::chat::{ChatReply, Chunk, Content, Finish};
 
 /// The state of one stream.
 #[derive(Debug, Default)]
@@ -92,6 +92,23 @@ impl Sequence {
             self.choices.len() - 1
         });
         &mut self.choices[at]
+    }
+}
+
+/// Puts a whole reply in the same order: no call without arguments, `ToolCalls` where tools were called.
+pub fn in_order(reply: &mut ChatReply) {
+    for choice in &mut reply.choices {
+        let mut calls = false;
+        for part in &mut choice.parts {
+            let Content::ToolCall(call) = &mut part.content else { continue };
+            calls = true;
+            if call.arguments.trim().is_empty() && !call.custom {
+                call.arguments = "{}".into();
+            }
+        }
+        if calls && matches!(choice.finish, Some(Finish::Stop { .. }) | None) {
+            choice.finish = Some(Finish::ToolCalls);
+        }
     }
 }
 

@@ -72,6 +72,9 @@ pub(super) fn known(operation: Operation, key: &str) -> Option<(&'static str, Ki
         Operation::ChatCompletions => chat(key),
         Operation::Completions => completions(key),
         Operation::Embeddings => embeddings(key),
+        Operation::Responses => responses(key),
+        Operation::Messages => messages(key),
+        Operation::GenerateContent => generate_content(key),
     }
 }
 
@@ -126,5 +129,41 @@ fn embeddings(key: &str) -> Option<(&'static str, Kinds)> {
         Kinds::STRING.or(Kinds::ARRAY) => "input";
         INTEGER => "dimensions";
         STRING => "user", "encoding_format";
+    })
+}
+
+fn responses(key: &str) -> Option<(&'static str, Kinds)> {
+    table!(key, {
+        Kinds::STRING => "model";
+        Kinds::STRING.or(Kinds::ARRAY) => "input";
+        BOOLEAN => "stream", "parallel_tool_calls", "store", "background";
+        INTEGER => "max_output_tokens", "max_tool_calls", "top_logprobs";
+        NUMBER => "temperature", "top_p";
+        ARRAY => "tools", "include";
+        OBJECT => "text", "reasoning", "metadata";
+        STRING_OR_OBJECT => "tool_choice";
+        STRING => "instructions", "user", "safety_identifier", "prompt_cache_key", "service_tier", "truncation",
+            "previous_response_id";
+    })
+}
+
+fn messages(key: &str) -> Option<(&'static str, Kinds)> {
+    table!(key, {
+        Kinds::STRING => "model";
+        Kinds::ARRAY => "messages";
+        BOOLEAN => "stream";
+        INTEGER => "max_tokens", "top_k";
+        NUMBER => "temperature", "top_p";
+        ARRAY => "tools", "stop_sequences";
+        OBJECT => "tool_choice", "thinking", "metadata", "output_config";
+        STRING_OR_ARRAY => "system";
+        STRING => "service_tier";
+    })
+}
+
+fn generate_content(key: &str) -> Option<(&'static str, Kinds)> {
+    table!(key, {
+        Kinds::ARRAY.or(Kinds::OBJECT).or(Kinds::STRING) => "contents";
+        ARRAY => "tools";
     })
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::chat::Dialect;
 use super::fields::{Kinds, known};
 use super::messages::{MessageFacts, Messages, Text};
 use super::scan::{self, DEPTH_MAX, ScanFault};
@@ -22,6 +23,29 @@ pub enum Operation {
     ChatCompletions,
     Completions,
     Embeddings,
+    /// OpenAI Responses.
+    Responses,
+    /// Anthropic Messages.
+    Messages,
+    /// Gemini's generateContent; model and stream stand in its path.
+    GenerateContent,
+}
+
+impl Operation {
+    /// Returns the dialect that a client speaks with it.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::OpenAi,
+            Self::Responses => Dialect::Responses,
+            Self::Messages => Dialect::Anthropic,
+            Self::GenerateContent => Dialect::Gemini,
+        }
+    }
+
+    /// Returns whether a stream of it has to be asked for its usage.
+    fn asks_usage(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions)
+    }
 }
 
 /// What the model must be able to do to serve the request.
@@ -206,12 +230,12 @@ impl<'b> Reader<'b> {
             }
             "n" => self.head.choices = choices(raw.get())?,
             // A negative bound means "no bound" to some servers; what is no bound here is theirs to judge.
-            "max_completion_tokens" => self.head.max_output_tokens = raw.get().parse().ok(),
+            "max_completion_tokens" | "max_output_tokens" => self.head.max_output_tokens = raw.get().parse().ok(),
             "max_tokens" => self.max_tokens = raw.get().parse().ok(),
             "tools" | "functions" => self.head.needs.tools |= !is_empty(raw.get()),
             "response_format" => self.response_format(raw)?,
             "user" => self.head.user = Some(string(raw.get(), "user")?),
-            "prompt" | "input" => {
+            "prompt" | "input" | "contents" => {
                 if found == Kinds::of("[") && is_empty(raw.get()) {
                     return Err(fault(
                         "empty_array",
@@ -257,9 +281,10 @@ impl<'b> Reader<'b> {
         self.refuse_duplicates()?;
         if !self.has_input {
             let name = match self.head.operation {
-                Operation::ChatCompletions => "messages",
+                Operation::ChatCompletions | Operation::Messages => "messages",
                 Operation::Completions => "prompt",
-                Operation::Embeddings => "input",
+                Operation::Embeddings | Operation::Responses => "input",
+                Operation::GenerateContent => "contents",
             };
             let message = format!("`{name}` is missing; the request needs it");
             return Err(fault("missing_required_parameter", Some(name.into()), message));
@@ -288,6 +313,10 @@ impl<'b> Reader<'b> {
 
     fn settle_stream_options(&mut self) -> Result<(), IntakeError> {
         let insert = |at: usize, text| Some(Edit { range: at..at, text });
+        if !self.head.operation.asks_usage() {
+            self.head.include_usage = true;
+            return Ok(());
+        }
         let Some(raw) = self.stream_options else {
             if self.head.stream {
                 let text = r#""stream_options":{"include_usage":true},"#;

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use awc::http::header::{AUTHORIZATION, HeaderValue};
 use bursar_actors::{ErrorClass, Secret};
 
-use super::{Destination, Failure, Reply, Upstream, dial, judge_head};
+use super::{Destination, Failure, Reply, Upstream, dial, judge_head, show_key};
 
 impl Upstream {
     /// Sends `GET <base_url>/models` and returns the answer if its status is 2xx, else what the refusal means, as
@@ -41,13 +40,6 @@ fn get(
     for (name, value) in &destination.headers {
         headers.insert(name.clone(), value.clone());
     }
-    if let Some(secret) = secret {
-        let bearer = HeaderValue::from_str(&format!("Bearer {}", secret.expose()));
-        let mut bearer = bearer.map_err(|_| {
-            Failure::plain(ErrorClass::AuthInvalid, "the provider key holds characters that no header may carry")
-        })?;
-        bearer.set_sensitive(true);
-        headers.insert(AUTHORIZATION, bearer);
-    }
+    show_key(headers, &destination.format.auth, secret)?;
     Ok(request.send())
 }

@@ -4,6 +4,7 @@
 //! the upstream had just closed. Redirects are never followed, so a provider's key stays with its host.
 
 pub mod dial;
+pub mod format;
 pub mod judge;
 mod listing;
 mod pieces;
@@ -16,16 +17,18 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use awc::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use awc::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use awc::http::{StatusCode, Uri};
 use bursar_actors::{EndpointId, ErrorClass, LearnedLimits, Secret};
 use bytes::Bytes;
 use futures_util::Stream;
 
 pub use crate::error::Failure;
+use crate::providers::dialect::WireRequest;
 use crate::providers::limits;
 use crate::schema::Operation;
 use dial::{DialSettings, Resolver};
+use format::{Auth, Format};
 pub use pieces::Pieces;
 
 /// Most bytes of an error body that are read; the rest only costs the connection.
@@ -41,9 +44,10 @@ pub struct Destination {
     /// See [`home`].
     pub home: u64,
     pub provider: String,
-    pub chat_completions: Uri,
-    pub completions: Uri,
-    pub embeddings: Uri,
+    pub base_url: String,
+    pub format: Format,
+    /// Ready for the calls that come most often.
+    chat_completions: Uri,
     pub models: Uri,
     /// Sent with every call; the key comes on top.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -76,11 +80,11 @@ impl Destination {
         endpoint: EndpointId,
         provider: &str,
         base_url: &str,
+        format: Format,
         headers: &[(String, String)],
         timeouts: Timeouts,
         dial: Arc<DialSettings>,
     ) -> Option<Self> {
-        let uri = |path: &str| Uri::try_from(format!("{base_url}{path}")).ok();
         let own = [
             ("content-type", "application/json"),
             ("accept-encoding", "identity"),
@@ -94,23 +98,43 @@ impl Destination {
             endpoint,
             home: home(base_url),
             provider: provider.into(),
-            chat_completions: uri("/chat/completions")?,
-            completions: uri("/completions")?,
-            embeddings: uri("/embeddings")?,
-            models: uri("/models")?,
+            chat_completions: format.uri(base_url, "/chat/completions", "")?,
+            models: format.uri(base_url, format.models_path(), "")?,
+            base_url: base_url.into(),
+            format,
             headers: own.into_iter().chain(configured).map(header).collect::<Option<_>>()?,
             timeouts,
             dial,
         })
     }
 
-    fn uri(&self, operation: Operation) -> &Uri {
-        match operation {
-            Operation::ChatCompletions => &self.chat_completions,
-            Operation::Completions => &self.completions,
-            Operation::Embeddings => &self.embeddings,
-        }
+    /// Returns a call whose body is the client's own, but for the model's name.
+    pub fn passing(&self, operation: Operation, model: &str, stream: bool, body: Bytes) -> Option<Outgoing> {
+        let uri = if operation == Operation::ChatCompletions && !self.format.is_dated() {
+            self.chat_completions.clone()
+        } else {
+            self.format.uri(&self.base_url, &self.format.path(operation, model, stream), model)?
+        };
+        Some(Outgoing { uri, headers: Vec::new(), body })
     }
+
+    /// Returns a call that was written for this upstream.
+    pub fn written(&self, wire: WireRequest, model: &str) -> Option<Outgoing> {
+        let header = |(name, value): (&'static str, String)| {
+            Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?))
+        };
+        let headers = wire.headers.into_iter().map(header).collect::<Option<_>>()?;
+        Some(Outgoing { uri: self.format.uri(&self.base_url, &wire.path, model)?, headers, body: wire.body })
+    }
+}
+
+/// One call as it goes out, but for the key.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub uri: Uri,
+    /// Besides those of the destination.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
 }
 
 /// One worker's way to all upstreams. Not `Send`: each worker has its own connections.
@@ -156,30 +180,28 @@ impl Upstream {
         client
     }
 
-    /// Sends `body` and returns the answer if its status is 2xx, else what the refusal means.
+    /// Makes the call and returns the answer if its status is 2xx, else what the refusal means.
     ///
     /// Gives up at `head_by`, counted from now on the caller's clock. A failure other than a refusal is classed as
     /// [`ErrorClass::ConnectFailed`] before the request was out and [`ErrorClass::StreamBroken`] after.
     pub async fn send(
         &self,
         destination: &Destination,
-        operation: Operation,
+        outgoing: Outgoing,
         secret: Option<&Secret>,
-        body: Bytes,
         head_by: Instant,
     ) -> Result<Reply, Failure> {
         let client = self.client(&destination.dial);
-        let uri = destination.uri(operation);
         let response = tokio::time::timeout_at(head_by.into(), async {
-            let sent = post(&client, destination, uri, secret, body.clone())?;
+            let sent = post(&client, destination, &outgoing, secret)?;
             let sent = match dial::noting_connections(sent).await {
                 // The upstream closed an idle connection as the request was on its way.
                 (Err(error), false) if dial::may_be_stale(&error) => {
-                    post(&client, destination, uri, secret, body)?.await
+                    post(&client, destination, &outgoing, secret)?.await
                 }
                 (sent, _) => sent,
             };
-            sent.map_err(|error| dial::of_send_error(&error, uri))
+            sent.map_err(|error| dial::of_send_error(&error, &outgoing.uri))
         })
         .await
         .map_err(|_| Failure::plain(ErrorClass::FirstByteTimeout, "no first byte from the upstream in time"))??;
@@ -190,24 +212,33 @@ impl Upstream {
 fn post(
     client: &awc::Client,
     destination: &Destination,
-    uri: &Uri,
+    outgoing: &Outgoing,
     secret: Option<&Secret>,
-    body: Bytes,
 ) -> Result<awc::SendClientRequest, Failure> {
-    let mut request = client.post(uri).no_decompress();
+    let mut request = client.post(&outgoing.uri).no_decompress();
     let headers = request.headers_mut();
-    for (name, value) in &destination.headers {
+    for (name, value) in destination.headers.iter().chain(&outgoing.headers) {
         headers.insert(name.clone(), value.clone());
     }
-    if let Some(secret) = secret {
-        let bearer = HeaderValue::from_str(&format!("Bearer {}", secret.expose()));
-        let mut bearer = bearer.map_err(|_| {
-            Failure::plain(ErrorClass::AuthInvalid, "the provider key holds characters that no header may carry")
-        })?;
-        bearer.set_sensitive(true);
-        headers.insert(AUTHORIZATION, bearer);
-    }
-    Ok(request.send_body(body))
+    show_key(headers, &destination.format.auth, secret)?;
+    Ok(request.send_body(outgoing.body.clone()))
+}
+
+/// Puts the key where the upstream wants to see it.
+fn show_key(headers: &mut HeaderMap, auth: &Auth, secret: Option<&Secret>) -> Result<(), Failure> {
+    let Some(secret) = secret else { return Ok(()) };
+    let (name, value) = match auth {
+        Auth::Header(name) => (name.clone(), HeaderValue::from_str(secret.expose())),
+        Auth::Bearer | Auth::Aws { .. } => {
+            (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", secret.expose())))
+        }
+    };
+    let mut value = value.map_err(|_| {
+        Failure::plain(ErrorClass::AuthInvalid, "the provider key holds characters that no header may carry")
+    })?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
 }
 
 async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {

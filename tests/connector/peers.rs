@@ -12,6 +12,7 @@ use bursar::config::dial::{Dial, Proxy};
 use bursar::error::Failure;
 use bursar::schema::Operation;
 use bursar::upstream::dial::{DialSettings, Lookup, Resolver};
+use bursar::upstream::format::Format;
 use bursar::upstream::{Destination, Timeouts, Upstream};
 use bursar_actors::{Clock, EndpointId, ErrorClass};
 use bytes::Bytes;
@@ -121,7 +122,8 @@ impl Caller {
     pub fn patient(base_url: &str, dial: &Dial, resolver: Arc<Resolver>, connect_timeout: Duration) -> Self {
         let timeouts = Timeouts { first_token: PATIENCE, reply: PATIENCE, idle: PATIENCE };
         let settings = DialSettings::of(connect_timeout, dial);
-        let destination = Destination::of(EndpointId::from("e"), "p", base_url, &[], timeouts, settings);
+        let destination =
+            Destination::of(EndpointId::from("e"), "p", base_url, Format::openai(), &[], timeouts, settings);
         Self { upstream: Upstream::new(resolver), destination: destination.unwrap() }
     }
 
@@ -129,8 +131,8 @@ impl Caller {
     pub async fn call(&self) -> Result<Bytes, Failure> {
         let by = Instant::now() + PATIENCE;
         let body = Bytes::from_static(b"{}");
-        let operation = Operation::ChatCompletions;
-        let mut reply = self.upstream.send(&self.destination, operation, None, body, by).await?;
+        let call = self.destination.passing(Operation::ChatCompletions, "m", false, body).unwrap();
+        let mut reply = self.upstream.send(&self.destination, call, None, by).await?;
         reply.read_whole(1024, Duration::from_secs(10), |_| Ok(())).await
     }
 

@@ -26,7 +26,7 @@ pub fn whole_facts(operation: Operation, body: &[u8]) -> Result<WholeFacts, Malf
     let error_in_200 = facts.error || facts.finish == Some(Finish::Error);
     let answered = match operation {
         Operation::Embeddings => facts.has_data,
-        Operation::ChatCompletions | Operation::Completions => facts.choices > 0,
+        _ => facts.choices > 0,
     };
     if !error_in_200 && !answered {
         let is_object = body.trim_ascii_start().first() == Some(&b'{');

@@ -1,0 +1,93 @@
+//! OpenAI's own streams, to clients that speak the same: each event as it came, mended where it would break a client.
+
+use bursar_actors::Usage;
+use bytes::Bytes;
+
+use super::{Batch, Flow, truncated, unreadable, unusable};
+use crate::providers::openai::{Action, Malformed, StreamEnd, StreamRepair};
+use crate::providers::sse::{SseEvent, SseItem, SseReader};
+use crate::schema::RequestHead;
+use crate::upstream::judge::{self, Phase};
+
+/// The state of one such stream.
+pub struct ChatFlow {
+    reader: SseReader,
+    repair: StreamRepair,
+    /// The client has a preamble of an earlier upstream: what comes before the first output is left out.
+    skips_preamble: bool,
+}
+
+impl ChatFlow {
+    /// Begins the answer to the request that `head` is of.
+    pub fn new(head: &RequestHead, skips_preamble: bool) -> Self {
+        let repair = StreamRepair::new(head.operation, head.include_usage);
+        Self { reader: SseReader::new(), repair, skips_preamble }
+    }
+
+    fn on_event(&mut self, event: &SseEvent, batch: &mut Batch) -> Result<(), Malformed> {
+        let (action, facts) = self.repair.on_event(event)?;
+        let output = facts.meaningful || facts.finish.is_some() || facts.done;
+        self.skips_preamble &= !output;
+        match action {
+            Action::Forward | Action::Replace(_) if self.skips_preamble => {}
+            Action::Forward => batch.bytes.push(event.raw().clone()),
+            Action::Replace(bytes) => batch.bytes.push(bytes),
+            Action::Drop => {}
+            Action::Error => {
+                batch.failure = Some(judge::judge_error_value(event.data(), Phase::BeforeOutput));
+                return Ok(());
+            }
+        }
+        batch.began |= output;
+        batch.done |= facts.done;
+        Ok(())
+    }
+}
+
+impl Flow for ChatFlow {
+    fn feed(&mut self, piece: Bytes) -> Batch {
+        self.reader.feed(piece);
+        let mut batch = Batch::default();
+        while let Some(item) = self.reader.next_event() {
+            match item {
+                Ok(SseItem::Comment) => {}
+                Ok(SseItem::Event(event)) => {
+                    if let Err(malformed) = self.on_event(&event, &mut batch) {
+                        batch.failure = Some(unusable(&malformed));
+                    }
+                }
+                Err(error) => batch.failure = Some(unreadable(&error)),
+            }
+            if batch.done || batch.failure.is_some() {
+                break;
+            }
+        }
+        batch
+    }
+
+    fn end(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        match self.reader.finish() {
+            // An event that the end cut in two is no event; `end` knows what was missing.
+            Some(Ok(SseItem::Event(event))) => _ = self.on_event(&event, &mut batch),
+            Some(Err(error)) => return Batch::failed(unreadable(&error)),
+            _ => {}
+        }
+        if !batch.done && batch.failure.is_none() {
+            match self.repair.end() {
+                StreamEnd::Complete => batch.done = true,
+                StreamEnd::CompleteWithoutDone(tail) => {
+                    batch.bytes.push(tail);
+                    batch.done = true;
+                }
+                StreamEnd::Truncated => batch.failure = Some(truncated()),
+            }
+        }
+        batch.began |= batch.done;
+        batch
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.repair.usage()
+    }
+}

@@ -1,0 +1,78 @@
+//! Streams of other dialects, to clients that speak the same: each event as it came, read along for what must be known.
+
+use bursar_actors::Usage;
+use bytes::Bytes;
+
+use super::{Batch, Flow, truncated, unreadable, unusable};
+use crate::providers::dialect::PassReader;
+use crate::providers::sse::{SseEvent, SseItem, SseReader};
+use crate::upstream::judge::{self, Phase};
+
+/// The state of one such stream.
+pub struct PassFlow {
+    reader: SseReader,
+    along: Box<dyn PassReader>,
+    /// The client has a preamble of an earlier upstream: what comes before the first output is left out.
+    skips_preamble: bool,
+}
+
+impl PassFlow {
+    /// Begins a stream that `along` reads along.
+    pub fn new(along: Box<dyn PassReader>, skips_preamble: bool) -> Self {
+        Self { reader: SseReader::new(), along, skips_preamble }
+    }
+
+    fn on_event(&mut self, event: &SseEvent, batch: &mut Batch) {
+        match self.along.event(event) {
+            Err(nonsense) => batch.failure = Some(unusable(&nonsense)),
+            Ok(facts) if facts.error => {
+                batch.failure = Some(judge::judge_error_value(event.data(), Phase::BeforeOutput));
+            }
+            Ok(facts) => {
+                self.skips_preamble &= !(facts.output || facts.done);
+                if !self.skips_preamble {
+                    batch.bytes.push(event.raw().clone());
+                }
+                batch.began |= facts.output || facts.done;
+                batch.done |= facts.done;
+            }
+        }
+    }
+}
+
+impl Flow for PassFlow {
+    fn feed(&mut self, piece: Bytes) -> Batch {
+        self.reader.feed(piece);
+        let mut batch = Batch::default();
+        while let Some(item) = self.reader.next_event() {
+            match item {
+                Ok(SseItem::Comment) => {}
+                Ok(SseItem::Event(event)) => self.on_event(&event, &mut batch),
+                Err(error) => batch.failure = Some(unreadable(&error)),
+            }
+            if batch.done || batch.failure.is_some() {
+                break;
+            }
+        }
+        batch
+    }
+
+    fn end(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        match self.reader.finish() {
+            Some(Ok(SseItem::Event(event))) => self.on_event(&event, &mut batch),
+            Some(Err(error)) => return Batch::failed(unreadable(&error)),
+            _ => {}
+        }
+        if !batch.done && batch.failure.is_none() {
+            batch.done = self.along.is_complete();
+            batch.failure = (!batch.done).then(truncated);
+        }
+        batch.began |= batch.done;
+        batch
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.along.usage()
+    }
+}

@@ -1,0 +1,141 @@
+//! Which way a request takes to one upstream and its answer back: as it stands, or translated.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use bursar_actors::{ErrorClass, Usage};
+use bytes::Bytes;
+
+use super::flow::{ChatFlow, Flow, PassFlow, TranslateFlow};
+use super::translation::Translation;
+use crate::call::Call;
+use crate::error::Failure;
+use crate::providers::chat::{read_embeddings, write_embeddings};
+use crate::providers::dialect::{EmbeddingsDialect, ModelFacts, Target, WireRequest};
+use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
+use crate::providers::passing;
+use crate::schema::chat::ChatRequest;
+use crate::schema::embeddings::EmbeddingRequest;
+use crate::schema::{IntakeError, Operation, RequestHead};
+use crate::upstream::judge::{self, Phase};
+use crate::upstream::{Destination, Outgoing};
+
+/// The way.
+pub enum Way {
+    /// OpenAI's dialect on both sides: mended where an upstream would break a client.
+    Chat,
+    /// Another dialect on both sides.
+    Pass,
+    Translate(Translation),
+    /// Embeddings of an upstream that has them in a form of its own.
+    Embed(Rc<EmbeddingRequest>, &'static dyn EmbeddingsDialect),
+}
+
+/// The client's request, read at most once for all attempts, and only if one of them has to translate it.
+#[derive(Default)]
+pub struct Asked(OnceCell<Result<Rc<ChatRequest>, IntakeError>>);
+
+/// A call, ready to be made.
+pub struct Prepared {
+    pub outgoing: Outgoing,
+    pub way: Way,
+    /// What the upstream does not get of the request.
+    pub warnings: Vec<String>,
+}
+
+/// Returns the call to make for `call`, and the way of its answer.
+pub fn prepare(call: &Call, asked: &Asked, to: &Destination, model: &str) -> Result<Prepared, Failure> {
+    let head = &call.head;
+    if to.format.passes(head.operation) {
+        // Google's clients name the model in the path, so nothing stands for it in the body.
+        let in_path = head.model.as_deref().filter(|_| head.operation == Operation::GenerateContent);
+        let body = encode(&call.body, head, in_path.unwrap_or(model), Quirks::default());
+        let outgoing = to.passing(head.operation, model, head.stream, body);
+        let mut outgoing = outgoing.ok_or_else(|| no_address(model))?;
+        outgoing.headers.extend(call.forwarded.iter().cloned());
+        let openai =
+            matches!(head.operation, Operation::ChatCompletions | Operation::Completions | Operation::Embeddings);
+        let way = if openai { Way::Chat } else { Way::Pass };
+        return Ok(Prepared { outgoing, way, warnings: vec![] });
+    }
+    let facts = ModelFacts::default();
+    let target = Target { model, model_facts: &facts, strict: false };
+    if head.operation == Operation::Embeddings
+        && let Some(upstream) = to.format.upstream.embeddings()
+    {
+        let request = Rc::new(read_embeddings(&call.body).map_err(refused)?);
+        let wire = upstream.encode(&request, &target).map_err(refused)?;
+        return written(to, wire, model, Way::Embed(request, upstream));
+    }
+    if matches!(head.operation, Operation::Completions | Operation::Embeddings) {
+        let message = format!("`{}` has no such route; ask for a model of another provider", to.provider);
+        return Err(refused(IntakeError { message, param: Some("model".into()), code: Some("unsupported_operation") }));
+    }
+    let request = asked.0.get_or_init(|| Translation::read(head, &call.body)).clone().map_err(refused)?;
+    let translation = Translation::new(head, request, to.format.upstream);
+    let wire = translation.upstream.encode(&translation.request, &target).map_err(refused)?;
+    written(to, wire, model, Way::Translate(translation))
+}
+
+fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Result<Prepared, Failure> {
+    let warnings = std::mem::take(&mut wire.warnings);
+    let outgoing = to.written(wire, model).ok_or_else(|| no_address(model))?;
+    Ok(Prepared { outgoing, way, warnings })
+}
+
+impl Way {
+    /// Begins a streamed answer. `skips_preamble` leaves out what comes before the first output.
+    pub fn flow(&self, head: &RequestHead, skips_preamble: bool) -> Box<dyn Flow> {
+        match self {
+            Self::Chat | Self::Embed(..) => Box::new(ChatFlow::new(head, skips_preamble)),
+            Self::Pass => Box::new(PassFlow::new(passing::reader(head.operation), skips_preamble)),
+            Self::Translate(translation) => Box::new(TranslateFlow::new(translation.clone(), skips_preamble)),
+        }
+    }
+
+    /// Returns a whole answer as the client gets it, and what it used.
+    pub fn whole(&self, head: &RequestHead, body: Bytes) -> Result<(Bytes, Option<Usage>), Failure> {
+        let unusable = |why: &dyn std::fmt::Display| {
+            Failure::plain(ErrorClass::ServerError, format!("the upstream's answer is unusable: {why}"))
+        };
+        match self {
+            Self::Chat => {
+                let facts = whole_facts(head.operation, &body).map_err(|malformed| unusable(&malformed))?;
+                if facts.error_in_200 {
+                    return Err(judge::judge_error_value(&body, Phase::BeforeOutput));
+                }
+                let body = if facts.needs_repair { repair_whole(&body) } else { body };
+                Ok((body, facts.usage))
+            }
+            Self::Pass => {
+                let whole = passing::whole(head.operation, &body).map_err(|nonsense| unusable(&nonsense))?;
+                if whole.error {
+                    return Err(judge::judge_error_value(&body, Phase::BeforeOutput));
+                }
+                Ok((body, whole.usage))
+            }
+            Self::Translate(translation) => translation.whole(&body),
+            Self::Embed(request, upstream) => {
+                let reply = upstream.decode(&body, request).map_err(|nonsense| unusable(&nonsense))?;
+                Ok((write_embeddings(&reply, request), reply.usage))
+            }
+        }
+    }
+}
+
+fn refused(error: IntakeError) -> Failure {
+    let IntakeError { message, param, code } = error;
+    let kind = Some("invalid_request_error".to_owned());
+    Failure {
+        status: Some(400),
+        kind,
+        param,
+        code: code.map(str::to_owned),
+        ..Failure::plain(ErrorClass::ClientInvalid, message)
+    }
+}
+
+fn no_address(model: &str) -> Failure {
+    let message = format!("no address can be made of the model's name ({} bytes)", model.len());
+    Failure::plain(ErrorClass::ConfigMissing, message)
+}
