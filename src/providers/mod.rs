@@ -1,6 +1,7 @@
 //! Translation only: what goes to a provider and what its bytes mean. No socket, no clock, no actor.
 
 pub mod clients;
+pub mod anthropic;
 pub mod dialect;
 pub mod framing;
 pub mod limits;

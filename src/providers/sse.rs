@@ -3,7 +3,7 @@
 //! An event as OpenAI frames it (`data: …\n\n`) is handed out as the very bytes that came, not copied unless it was
 //! split over two pieces. Any other framing the standard allows (CR, CRLF, several data lines, ids, names) is put
 //! into that form, so that the client's parser need not be better than ours. Comments only show that the upstream
-//! lives.
+//! lives. For clients that go by the events' names, a reader can keep them ([`SseReader::with_names`]).
 
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ pub struct SseEvent {
 }
 
 impl SseEvent {
-    /// Returns the bytes to forward: `data: …`, a blank line, and nothing else.
+    /// Returns the bytes to forward: `data: …`, a blank line, and nothing else; but for a reader with names.
     pub fn raw(&self) -> &Bytes {
         &self.raw
     }
@@ -74,6 +74,8 @@ struct Partial {
     name: Option<Bytes>,
     /// Something keeps it from being forwarded as it came.
     odd: bool,
+    /// The same where names are kept: carriage returns, or several data lines.
+    bent: bool,
     /// Any line has been seen.
     begun: bool,
 }
@@ -90,12 +92,19 @@ pub struct SseReader {
     /// A CR ended the last line; an LF right behind it belongs to it.
     after_cr: bool,
     broken: bool,
+    names: bool,
 }
 
 impl SseReader {
     /// Starts at the beginning of a body.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Starts at the beginning of a body whose events are forwarded with their names: as the very bytes that came, or, where
+    /// lines end in carriage returns or data has several of them, as `event: …`, `data: …` and a blank line.
+    pub fn with_names() -> Self {
+        Self { names: true, ..Self::default() }
     }
 
     /// Takes the next bytes of the body.
@@ -212,6 +221,7 @@ impl SseReader {
         };
         self.after_cr = rest[found] == b'\r';
         self.partial.odd |= self.after_cr;
+        self.partial.bent |= self.after_cr;
         Some((from + found, from + found + 1))
     }
 
@@ -257,27 +267,33 @@ impl SseReader {
         joined.extend_from_slice(&self.buffered()[value]);
         self.partial.joined = Some(joined);
         self.partial.odd = true;
+        self.partial.bent = true;
     }
 
     /// Takes the blank line that ends an event.
     fn on_blank(&mut self, start: usize) -> Option<SseItem> {
         let end = self.partial.line;
-        let Partial { data, joined, name, odd, begun, .. } = std::mem::take(&mut self.partial);
+        let Partial { data, joined, name, odd, bent, begun, .. } = std::mem::take(&mut self.partial);
         let Some(data) = data else {
             self.consume(end);
             return begun.then_some(SseItem::Comment);
         };
-        if !odd && joined.is_none() && end == start + 1 {
+        let as_it_came = if self.names { !bent } else { !odd };
+        if as_it_came && joined.is_none() && end == start + 1 {
             let raw = self.split(end);
             return Some(SseItem::Event(SseEvent { raw, data, joined: None, name }));
         }
         let joined = joined.map(BytesMut::freeze);
         let payload = joined.as_deref().unwrap_or(&self.buffered()[data]);
         let mut raw = BytesMut::with_capacity(payload.len() + 8);
+        if let Some(name) = name.as_deref().filter(|_| self.names) {
+            raw.extend_from_slice(&[b"event: ", name, b"\n"].concat());
+        }
         raw.extend_from_slice(b"data: ");
+        let data_start = raw.len();
         // A payload is JSON, where a line feed between tokens means no more than a space.
         raw.extend(payload.iter().map(|&byte| if byte == b'\n' { b' ' } else { byte }));
-        let data = b"data: ".len()..raw.len();
+        let data = data_start..raw.len();
         raw.extend_from_slice(b"\n\n");
         self.consume(end);
         Some(SseItem::Event(SseEvent { raw: raw.freeze(), data, joined, name }))
@@ -304,7 +320,10 @@ mod tests {
 
     /// Reads pieces to their end.
     fn read(pieces: &[&[u8]]) -> Vec<Shown> {
-        let mut reader = SseReader::new();
+        read_with(SseReader::new(), pieces)
+    }
+
+    fn read_with(mut reader: SseReader, pieces: &[&[u8]]) -> Vec<Shown> {
         let mut items = Vec::new();
         for piece in pieces {
             reader.feed(Bytes::copy_from_slice(piece));
@@ -339,6 +358,20 @@ mod tests {
         assert_eq!(read(&[b"\xEF\xBB\xBFid: 7\ndata: {}\n\n"]), [event("data: {}\n\n", "{}")]);
         assert_eq!(read(&[b"event: error\ndata: {}\n\n"])[0].as_ref().unwrap().2.as_deref(), Some(&b"error"[..]));
         assert_eq!(read(&[b"data: {}\n: note\n\n"]), [event("data: {}\n\n", "{}")]);
+    }
+
+    #[test]
+    fn names_are_kept_where_wanted() {
+        let named = |text: &[u8]| {
+            let shown = read_with(SseReader::with_names(), &[text]).remove(0).unwrap();
+            [shown.0, shown.1, shown.2.unwrap_or_default()].map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+
+        let as_it_came = "id: 7\nevent: ping\ndata: {\"type\": \"ping\"  }\n\n";
+        assert_eq!(named(as_it_came.as_bytes()), [as_it_came, "{\"type\": \"ping\"  }", "ping"]);
+        assert_eq!(named(b"data:{}\n\n"), ["data:{}\n\n", "{}", ""]);
+        assert_eq!(named(b"event:a\r\ndata:{}\r\n\r\n"), ["event: a\ndata: {}\n\n", "{}", "a"]);
+        assert_eq!(named(b"data: {\nevent: a\ndata: }\n\n"), ["event: a\ndata: { }\n\n", "{\n}", "a"]);
     }
 
     #[test]
@@ -403,9 +436,12 @@ mod tests {
         ) {
             let text = format!("{}{}", if bom { "\u{feff}" } else { "" }, lines.concat()).into_bytes();
             let whole = read(&[&text]);
+            let named = read_with(SseReader::with_names(), &[&text]);
 
             for at in 0..=text.len() {
                 prop_assert_eq!(&read(&[&text[..at], &text[at..]]), &whole, "split at {}", at);
+                let pieces: [&[u8]; 2] = [&text[..at], &text[at..]];
+                prop_assert_eq!(&read_with(SseReader::with_names(), &pieces), &named, "split at {}", at);
             }
             let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).chain([0, text.len()]).collect();
             at.sort_unstable();
