@@ -2,6 +2,7 @@
 
 pub mod dialect;
 pub mod framing;
+pub mod gemini;
 pub mod limits;
 pub mod openai;
 pub mod sequence;
