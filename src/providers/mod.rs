@@ -4,6 +4,7 @@ pub mod clients;
 pub mod anthropic;
 pub mod dialect;
 pub mod framing;
+pub mod gemini;
 pub mod limits;
 pub mod openai;
 pub mod passing;
