@@ -95,7 +95,8 @@ impl Sequence {
     }
 }
 
-fn choice_of(chunk: &Chunk) -> Option<u32> {
+/// Returns the choice that a chunk is of.
+pub(super) fn choice_of(chunk: &Chunk) -> Option<u32> {
     match chunk {
         Chunk::Start { .. } | Chunk::Usage(_) => None,
         Chunk::Text { choice, .. }
