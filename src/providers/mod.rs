@@ -4,6 +4,7 @@ pub mod dialect;
 pub mod framing;
 pub mod limits;
 pub mod openai;
+pub mod responses;
 pub mod sequence;
 pub mod sse;
 pub(crate) mod usage;
