@@ -82,6 +82,22 @@ pub trait StreamWriter {
 
     /// Appends what ends a stream that is complete.
     fn finish(&mut self, out: &mut Vec<u8>);
+
+    /// Appends what ends a stream in an error, where that depends on what was written before; `false` where it does not,
+    /// so that whoever knows the dialect's error event writes it.
+    fn fail(&mut self, _failure: &StreamFailure<'_>, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+/// Why a stream ends in an error, in OpenAI's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamFailure<'a> {
+    pub message: &'a str,
+    /// The error's `type`.
+    pub kind: &'a str,
+    pub code: Option<&'a str>,
+    pub param: Option<&'a str>,
 }
 
 /// How an upstream is spoken to.

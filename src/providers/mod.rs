@@ -8,6 +8,7 @@ pub mod gemini;
 pub mod limits;
 pub mod openai;
 pub mod passing;
+pub mod responses;
 pub mod sequence;
 pub mod sse;
 pub mod upstreams;
