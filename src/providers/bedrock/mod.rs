@@ -1,0 +1,3 @@
+//! AWS Bedrock: the Converse dialect, the binary framing of its streams and the signature of its requests.
+
+pub mod event_stream;
