@@ -2,8 +2,10 @@
 
 pub mod bedrock;
 pub mod dialect;
+mod embedding;
 pub mod framing;
 pub mod limits;
+mod losses;
 pub mod openai;
 pub mod sequence;
 pub mod sse;
