@@ -1,6 +1,7 @@
 //! Translation only: what goes to a provider and what its bytes mean. No socket, no clock, no actor.
 
 pub mod bedrock;
+pub mod cohere;
 pub mod dialect;
 mod embedding;
 pub mod framing;
