@@ -7,6 +7,7 @@ mod embedding;
 pub mod framing;
 pub mod limits;
 mod losses;
+pub mod ollama;
 pub mod openai;
 pub mod sequence;
 pub mod sse;
