@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
+use super::bedrock::event_stream::{EventMessage, EventStreamReader};
 use super::sse::{EVENT_MAX, SseEvent, SseItem, SseReader};
 
 /// How an upstream frames its streams.
@@ -12,6 +13,8 @@ pub enum Framing {
     Sse,
     /// One JSON text per line.
     Lines,
+    /// AWS's binary messages; exceptions come out as [`EventMessage`] says.
+    EventStream,
 }
 
 /// One frame.
@@ -27,6 +30,7 @@ pub struct Frame<'a> {
 pub enum Framed {
     Event(SseEvent),
     Line(Bytes),
+    Message(EventMessage),
 }
 
 impl Framed {
@@ -35,6 +39,7 @@ impl Framed {
         match self {
             Self::Event(event) => Frame { event: event.name(), data: event.data() },
             Self::Line(line) => Frame { event: None, data: line },
+            Self::Message(message) => Frame { event: Some(message.name()), data: message.data() },
         }
     }
 }
@@ -44,6 +49,7 @@ impl Framed {
 pub enum Framer {
     Sse(SseReader),
     Lines(BytesMut),
+    EventStream(EventStreamReader),
 }
 
 impl Framer {
@@ -52,6 +58,7 @@ impl Framer {
         match framing {
             Framing::Sse => Self::Sse(SseReader::new()),
             Framing::Lines => Self::Lines(BytesMut::new()),
+            Framing::EventStream => Self::EventStream(EventStreamReader::default()),
         }
     }
 
@@ -60,6 +67,7 @@ impl Framer {
         match self {
             Self::Sse(reader) => reader.feed(piece),
             Self::Lines(gathered) => gathered.extend_from_slice(&piece),
+            Self::EventStream(reader) => reader.feed(&piece),
         }
     }
 
@@ -84,6 +92,7 @@ impl Framer {
                     return Some(Ok(Framed::Line(line)));
                 }
             },
+            Self::EventStream(reader) => Some(reader.next_message()?.map(Framed::Message)),
         }
     }
 
@@ -99,6 +108,7 @@ impl Framer {
                 let line = std::mem::take(gathered).freeze();
                 (!line.trim_ascii().is_empty()).then_some(Ok(Framed::Line(line)))
             }
+            Self::EventStream(reader) => Some(reader.finish()?.map(Framed::Message)),
         }
     }
 }

@@ -2,10 +2,15 @@
 
 pub mod clients;
 pub mod anthropic;
+pub mod bedrock;
+pub mod cohere;
 pub mod dialect;
+mod embedding;
 pub mod framing;
 pub mod gemini;
 pub mod limits;
+mod losses;
+pub mod ollama;
 pub mod openai;
 pub mod passing;
 pub mod responses;

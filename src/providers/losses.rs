@@ -1,0 +1,133 @@
+//! What of a request an upstream does not get: a warning each, or a refusal where the client wants it strict.
+
+use super::dialect::Target;
+use crate::schema::IntakeError;
+use crate::schema::chat::{ChatRequest, Dialect, Extra, Source};
+
+/// Most characters of a parameter's name in a warning; names of unknown fields are the client's own words.
+const NAME_MAX: usize = 64;
+
+/// Gathers the warnings of one request.
+#[derive(Debug)]
+pub(crate) struct Losses {
+    upstream: &'static str,
+    strict: bool,
+    warnings: Vec<String>,
+}
+
+impl Losses {
+    /// Begins for a call to `target`, which is called `upstream` in warnings.
+    pub(crate) fn new(upstream: &'static str, target: &Target<'_>) -> Self {
+        Self { upstream, strict: target.strict, warnings: Vec::new() }
+    }
+
+    /// `param` is left out.
+    pub(crate) fn drop(&mut self, param: &str) -> Result<(), IntakeError> {
+        let what = format!("has no equivalent at {} and was left out", self.upstream);
+        self.note(param, &what)
+    }
+
+    /// `param` is left out if the client sent it.
+    pub(crate) fn drop_if(&mut self, sent: bool, param: &str) -> Result<(), IntakeError> {
+        if sent { self.drop(param) } else { Ok(()) }
+    }
+
+    /// Something else than asked for becomes of `param`: `what` continues the sentence that begins with its name.
+    pub(crate) fn note(&mut self, param: &str, what: &str) -> Result<(), IntakeError> {
+        let name = clean(param);
+        if self.strict {
+            let message =
+                format!("`{name}` {what}, which this request does not allow; remove it or choose another model");
+            return Err(IntakeError { message, param: Some(name), code: Some("unsupported_parameter") });
+        }
+        let warning = format!("`{name}` {what}");
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+        Ok(())
+    }
+
+    /// Returns `value` within `[low, high]`, with a warning if it was not.
+    pub(crate) fn within(&mut self, param: &str, value: f64, low: f64, high: f64) -> Result<f64, IntakeError> {
+        if value < low || value > high {
+            self.note(param, &format!("was set to the nearest value that {} takes ({low} to {high})", self.upstream))?;
+        }
+        Ok(value.clamp(low, high))
+    }
+
+    /// Returns the fields that only `dialect` knows; those of another are left out.
+    pub(crate) fn own_extra<'r>(
+        &mut self,
+        extra: Option<&'r Extra>,
+        dialect: Dialect,
+    ) -> Result<Option<&'r Extra>, IntakeError> {
+        match extra {
+            Some(extra) if extra.dialect != dialect => {
+                extra.fields.keys().try_for_each(|name| self.drop(name))?;
+                Ok(None)
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Returns the warnings.
+    pub(crate) fn into_warnings(self) -> Vec<String> {
+        self.warnings
+    }
+}
+
+/// A header carries the name, so it holds nothing but visible ASCII.
+fn clean(name: &str) -> String {
+    name.chars().take(NAME_MAX).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect()
+}
+
+/// Returns the refusal of what makes no sense without `param`.
+pub(crate) fn refusal(param: impl Into<String>, message: impl Into<String>) -> IntakeError {
+    IntakeError { message: message.into(), param: Some(param.into()), code: Some("unsupported_parameter") }
+}
+
+/// Refuses more than one choice, for upstreams that give one.
+pub(crate) fn one_choice(request: &ChatRequest) -> Result<(), IntakeError> {
+    match request.choices {
+        Some(choices) if choices > 1 => Err(refusal("n", "this upstream gives one choice per request; send `n`: 1")),
+        _ => Ok(()),
+    }
+}
+
+/// Returns a document's text, where it is plain text.
+pub(crate) fn document_text(source: &Source) -> Option<String> {
+    use base64::Engine;
+    match source {
+        Source::Text(text) => Some(text.clone()),
+        Source::Inline { media_type, data } if media_type.starts_with("text/") => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(data).ok()?;
+            String::from_utf8(bytes).ok()
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::dialect::ModelFacts;
+
+    #[test]
+    fn a_loss_is_a_warning_once_and_a_refusal_where_strict() {
+        let model_facts = &ModelFacts::default();
+        let mut lenient = Losses::new("Cohere", &Target { model: "m", model_facts, strict: false });
+        let mut strict = Losses::new("Cohere", &Target { model: "m", model_facts, strict: true });
+
+        lenient.drop("seed").unwrap();
+        lenient.drop("seed").unwrap();
+        let refused = strict.drop("seed").unwrap_err();
+
+        assert_eq!(lenient.into_warnings(), ["`seed` has no equivalent at Cohere and was left out"]);
+        assert_eq!(refused.param.as_deref(), Some("seed"));
+    }
+
+    #[test]
+    fn a_name_that_no_header_can_carry_is_made_harmless() {
+        assert_eq!(clean("a\r\nx: y\u{e9}"), "a??x:?y?");
+    }
+}
