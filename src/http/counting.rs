@@ -11,8 +11,8 @@ use super::unread::closing;
 use super::{Worker, request_id};
 use crate::call::RequestId;
 use crate::error::GatewayError;
+use crate::providers::anthropic::estimate_tokens;
 use crate::providers::clients;
-use crate::providers::estimate::estimate_tokens;
 use crate::schema::Operation;
 
 const X_BURSAR_ESTIMATE: HeaderName = HeaderName::from_static("x-bursar-estimate");

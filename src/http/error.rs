@@ -17,7 +17,8 @@ use serde_json::json;
 
 use crate::call::RequestId;
 use crate::error::{Failure, GatewayError};
-use crate::providers::clients;
+use crate::providers::dialect::StreamFailure;
+use crate::providers::{anthropic, clients, gemini};
 use crate::schema::Operation;
 use crate::schema::chat::Dialect;
 
@@ -102,11 +103,11 @@ pub fn respond_in(dialect: Dialect, error: &GatewayError, id: &RequestId) -> Htt
             // What Anthropic's SDKs call the request by.
             answer.insert_header((HeaderName::from_static("request-id"), id.as_str()));
             answer.insert_header((CONTENT_TYPE, "application/json"));
-            return answer.body(clients::anthropic_error(face.status.as_u16(), &face.message, id.as_str()));
+            return answer.body(anthropic::error_body(face.status.as_u16(), &face.message, id.as_str()));
         }
         Dialect::Gemini => {
             answer.insert_header((CONTENT_TYPE, "application/json"));
-            return answer.body(clients::gemini_error(face.status.as_u16(), &face.message));
+            return answer.body(gemini::error_body(face.status.as_u16(), &face.message));
         }
         _ => {}
     }
@@ -119,7 +120,9 @@ pub fn respond_in(dialect: Dialect, error: &GatewayError, id: &RequestId) -> Htt
 /// Returns the event that ends a stream whose headers are already out.
 pub fn event(operation: Operation, error: &GatewayError) -> Bytes {
     let face = face(error);
-    clients::error_event(operation, &face.message, &face.kind, Some(&face.code), face.param.as_deref())
+    let Face { message, kind, code, param, .. } = &face;
+    let failure = StreamFailure { message, kind, code: Some(code), param: param.as_deref() };
+    clients::error_event(operation, face.status.as_u16(), &failure)
 }
 
 fn face(error: &GatewayError) -> Face {

@@ -22,6 +22,7 @@ use super::settlement::{Provenance, Settlement};
 use crate::call::Call;
 use crate::error::Failure;
 use crate::providers::clients::error_event;
+use crate::providers::dialect::StreamFailure;
 use crate::schema::Operation;
 use crate::upstream::judge::{self, Phase};
 use crate::upstream::{Pieces, Reply};
@@ -175,28 +176,28 @@ impl ReplyStream {
             failure.class = ErrorClass::StreamBrokenAfterOutput;
         }
         let class = failure.class;
-        if let (Some(mut opened), Some(mut books)) = (self.opened.take(), self.books.take()) {
-            if let Some(lease) = opened.lease.take() {
-                books.attempted(lease.endpoint(), class.as_str());
-                lease.report(Outcome::Failed { class, retry_after: failure.retry_after });
-            }
-            books.used(opened.events.flow.usage());
-            books.broke(class.as_str());
-        }
-        error_event(self.operation, &failure.message, "server_error", Some(class.as_str()), None)
+        let outcome = Outcome::Failed { class, retry_after: failure.retry_after };
+        self.end(outcome, class.as_str(), class.as_str(), &failure.message, 502)
     }
 
     /// The deadline or the end of the process came while the upstream was still at it, which is not its fault.
     fn cut(&mut self, code: &'static str, message: &str) -> Bytes {
+        self.end(Outcome::Cancelled, "cancelled", code, message, 504)
+    }
+
+    fn end(&mut self, outcome: Outcome, attempt: &str, code: &'static str, message: &str, status: u16) -> Bytes {
+        let told = StreamFailure { message, kind: "server_error", code: Some(code), param: None };
+        let mut event = None;
         if let (Some(mut opened), Some(mut books)) = (self.opened.take(), self.books.take()) {
             if let Some(lease) = opened.lease.take() {
-                books.attempted(lease.endpoint(), "cancelled");
-                lease.report(Outcome::Cancelled);
+                books.attempted(lease.endpoint(), attempt);
+                lease.report(outcome);
             }
             books.used(opened.events.flow.usage());
             books.broke(code);
+            event = opened.events.flow.fail(&told);
         }
-        error_event(self.operation, message, "server_error", Some(code), None)
+        event.unwrap_or_else(|| error_event(self.operation, status, &told))
     }
 
     /// Returns the end that is due whether the upstream speaks or not.

@@ -2,25 +2,40 @@
 
 use bytes::Bytes;
 
-use super::dialect::ClientDialect;
+use super::chat::OpenAiChat;
+use super::dialect::{ClientDialect, StreamFailure};
+use super::openai::error_chunk;
+use super::responses::{Progress, Responses};
+use super::{anthropic, gemini, responses};
 use crate::schema::Operation;
+use crate::schema::chat::Dialect;
 
 /// Returns the dialect that the clients of `operation` speak.
-pub fn of(_operation: Operation) -> &'static dyn ClientDialect {
-    todo!()
+pub fn of(operation: Operation) -> &'static dyn ClientDialect {
+    match operation.dialect() {
+        Dialect::Responses => &Responses,
+        Dialect::Anthropic => &anthropic::Anthropic,
+        Dialect::Gemini => &gemini::Gemini { vertex: false },
+        _ => &OpenAiChat,
+    }
 }
 
-/// Returns the event that ends a stream in an error. No event that says "complete" follows.
-pub fn error_event(_operation: Operation, message: &str, kind: &str, code: Option<&str>, param: Option<&str>) -> Bytes {
-    super::openai::error_chunk(message, kind, code, param)
+/// Returns the events that end a stream in an error which, before it began, would have had this status. None that says
+/// "complete" follows.
+pub fn error_event(operation: Operation, status: u16, failure: &StreamFailure<'_>) -> Bytes {
+    match operation.dialect() {
+        Dialect::Responses => responses::error_events(&Progress::default(), failure),
+        Dialect::Anthropic => anthropic::error_event(failure.message, anthropic::error_type(status)),
+        Dialect::Gemini => gemini::error_event(status, failure.message),
+        _ => error_chunk(failure.message, failure.kind, failure.code, failure.param),
+    }
 }
 
-/// Returns an error in Anthropic's shape.
-pub fn anthropic_error(_status: u16, _message: &str, _request_id: &str) -> Bytes {
-    todo!()
-}
-
-/// Returns an error in Google's shape.
-pub fn gemini_error(_status: u16, _message: &str) -> Bytes {
-    todo!()
+/// Returns the answer to a question how many tokens a request has.
+pub fn counted(operation: Operation, tokens: u64) -> Bytes {
+    match operation.dialect() {
+        Dialect::Anthropic => anthropic::count_tokens_body(tokens),
+        Dialect::Gemini => gemini::count_tokens(tokens),
+        _ => responses::write_input_tokens(tokens),
+    }
 }

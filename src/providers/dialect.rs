@@ -142,6 +142,8 @@ pub struct Facts {
     pub error: bool,
     /// The last event.
     pub done: bool,
+    /// Says again what was said: not to be passed on.
+    pub repeated: bool,
 }
 
 /// Reads along a stream that passes to a client of the same dialect.
@@ -154,6 +156,11 @@ pub trait PassReader {
 
     /// The body is over without [`Facts::done`]; returns whether everything had been said.
     fn is_complete(&self) -> bool;
+
+    /// Returns the events that end the stream in an error, where they depend on what passed before.
+    fn fail(&self, _failure: &StreamFailure<'_>) -> Option<Bytes> {
+        None
+    }
 }
 
 /// How an upstream is asked for embeddings.

@@ -1,9 +1,14 @@
-//! What the gateway reads along of answers that pass to a client of the same dialect, other than OpenAI's.
+//! What the gateway reads along of answers that pass to a client of the same dialect, other than OpenAI's chats.
 
 use bursar_actors::Usage;
+use bytes::Bytes;
 
-use super::dialect::{Nonsense, PassReader};
+use super::dialect::{Facts, Nonsense, PassReader, StreamFailure};
+use super::framing::Frame;
+use super::sse::SseEvent;
+use super::{anthropic, gemini, responses};
 use crate::schema::Operation;
+use crate::schema::chat::Dialect;
 
 /// What a whole answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,11 +19,73 @@ pub struct Whole {
 }
 
 /// Returns what reads along a stream that answers `operation`.
-pub fn reader(_operation: Operation) -> Box<dyn PassReader> {
-    todo!()
+pub fn reader(operation: Operation) -> Box<dyn PassReader> {
+    match operation.dialect() {
+        Dialect::Anthropic => Box::new(anthropic::PassReader::default()),
+        Dialect::Gemini => Box::new(gemini::PassReader::default()),
+        _ => Box::new(responses::PassReader::default()),
+    }
 }
 
 /// Reads a whole answer to `operation`.
-pub fn whole(_operation: Operation, _body: &[u8]) -> Result<Whole, Nonsense> {
-    todo!()
+pub fn whole(operation: Operation, body: &[u8]) -> Result<Whole, Nonsense> {
+    let read = match operation.dialect() {
+        Dialect::Anthropic => anthropic::whole,
+        Dialect::Gemini => gemini::whole,
+        _ => responses::whole,
+    };
+    read(body).map(|(usage, error)| Whole { usage, error })
+}
+
+impl PassReader for anthropic::PassReader {
+    fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
+        let facts = self.event(event)?;
+        Ok(Facts { output: facts.is_output, error: facts.is_error, done: facts.is_done, repeated: facts.is_repeated })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.usage()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_complete()
+    }
+}
+
+impl PassReader for responses::PassReader {
+    fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
+        let facts = self.frame(&Frame { event: event.name(), data: event.data() })?;
+        Ok(Facts { output: facts.is_output, error: facts.error, done: facts.done, repeated: false })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.usage()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_complete()
+    }
+
+    fn fail(&self, failure: &StreamFailure<'_>) -> Option<Bytes> {
+        Some(responses::error_events(self.progress(), failure))
+    }
+}
+
+impl PassReader for gemini::PassReader {
+    fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
+        let facts = self.event(event.data())?;
+        if let Some(what) = facts.malformed {
+            return Err(Nonsense::of(format!("the model's own output is unusable: {what}")));
+        }
+        // Gemini says nothing behind its last event, so only the end of the body tells that it was the last.
+        Ok(Facts { output: facts.is_output || facts.finish.is_some(), error: facts.is_error, ..Facts::default() })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.usage()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_complete()
+    }
 }

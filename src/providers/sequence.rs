@@ -95,7 +95,6 @@ impl Sequence {
     }
 }
 
-<<<<<<< HEAD
 /// Puts a whole reply in the same order: no call without arguments, `ToolCalls` where tools were called.
 pub fn in_order(reply: &mut ChatReply) {
     for choice in &mut reply.choices {
@@ -113,11 +112,8 @@ pub fn in_order(reply: &mut ChatReply) {
     }
 }
 
-fn choice_of(chunk: &Chunk) -> Option<u32> {
-=======
 /// Returns the choice that a chunk is of.
 pub(super) fn choice_of(chunk: &Chunk) -> Option<u32> {
->>>>>>> responses
     match chunk {
         Chunk::Start { .. } | Chunk::Usage(_) => None,
         Chunk::Text { choice, .. }

@@ -13,6 +13,7 @@ pub use pass::PassFlow;
 pub use translate::TranslateFlow;
 
 use crate::error::Failure;
+use crate::providers::dialect::StreamFailure;
 use crate::upstream::Pieces;
 
 /// What one piece of the upstream's body came to.
@@ -40,6 +41,11 @@ pub trait Flow {
 
     /// Returns the usage told so far.
     fn usage(&self) -> Option<Usage>;
+
+    /// Returns the events that end the answer in an error, where they depend on what went before.
+    fn fail(&mut self, _failure: &StreamFailure<'_>) -> Option<Bytes> {
+        None
+    }
 }
 
 impl Batch {

@@ -4,7 +4,7 @@ use bursar_actors::Usage;
 use bytes::Bytes;
 
 use super::{Batch, Flow, truncated, unreadable, unusable};
-use crate::providers::dialect::PassReader;
+use crate::providers::dialect::{PassReader, StreamFailure};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
 use crate::upstream::judge::{self, Phase};
 
@@ -19,7 +19,7 @@ pub struct PassFlow {
 impl PassFlow {
     /// Begins a stream that `along` reads along.
     pub fn new(along: Box<dyn PassReader>, skips_preamble: bool) -> Self {
-        Self { reader: SseReader::new(), along, skips_preamble }
+        Self { reader: SseReader::with_names(), along, skips_preamble }
     }
 
     fn on_event(&mut self, event: &SseEvent, batch: &mut Batch) {
@@ -30,7 +30,7 @@ impl PassFlow {
             }
             Ok(facts) => {
                 self.skips_preamble &= !(facts.output || facts.done);
-                if !self.skips_preamble {
+                if !self.skips_preamble && !facts.repeated {
                     batch.bytes.push(event.raw().clone());
                 }
                 batch.began |= facts.output || facts.done;
@@ -74,5 +74,9 @@ impl Flow for PassFlow {
 
     fn usage(&self) -> Option<Usage> {
         self.along.usage()
+    }
+
+    fn fail(&mut self, failure: &StreamFailure<'_>) -> Option<Bytes> {
+        self.along.fail(failure)
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{Batch, Flow, truncated, unreadable, unusable};
 use crate::pipeline::translation::Translation;
-use crate::providers::dialect::{Step, StreamReader, StreamWriter};
+use crate::providers::dialect::{Step, StreamFailure, StreamReader, StreamWriter};
 use crate::providers::framing::{Framed, Framer, Framing};
 use crate::providers::sequence::Sequence;
 use crate::schema::chat::Chunk;
@@ -128,5 +128,10 @@ impl Flow for TranslateFlow {
 
     fn usage(&self) -> Option<Usage> {
         self.sequence.usage()
+    }
+
+    fn fail(&mut self, failure: &StreamFailure<'_>) -> Option<Bytes> {
+        let mut out = Vec::new();
+        self.writer.fail(failure, &mut out).then(|| out.into())
     }
 }
