@@ -4,17 +4,32 @@ mod contents;
 mod decode;
 mod embeddings;
 mod encode;
+mod errors;
+mod facts;
+mod fields;
 mod logprobs;
 mod losses;
 mod media;
 mod models;
 mod partial;
+mod read;
+mod read_contents;
 mod reader;
+mod schema;
 mod wire;
+mod write;
+mod writer;
 
-use super::dialect::{EmbeddingsDialect, Nonsense, StreamReader, Target, UpstreamDialect, WireRequest};
+use bytes::Bytes;
+
+use super::dialect::{
+    ClientDialect, EmbeddingsDialect, Nonsense, StreamReader, StreamWriter, Target, UpstreamDialect, WireRequest,
+};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest};
+
+pub use errors::{count_tokens, error_body, error_element, error_event, write_models};
+pub use facts::{Facts, PassReader, whole};
 
 /// Gemini, as a client's dialect and as an upstream's.
 ///
@@ -45,4 +60,28 @@ impl UpstreamDialect for Gemini {
     fn embeddings(&self) -> Option<&dyn EmbeddingsDialect> {
         Some(if self.vertex { &embeddings::Vertex } else { &embeddings::Developer })
     }
+}
+
+impl ClientDialect for Gemini {
+    fn read(&self, body: &[u8]) -> Result<ChatRequest, IntakeError> {
+        read::read(body)
+    }
+
+    fn write(&self, reply: &ChatReply, request: &ChatRequest) -> Bytes {
+        write::write(reply, request)
+    }
+
+    fn writer(&self, request: &ChatRequest) -> Box<dyn StreamWriter> {
+        Box::new(writer::Writer::new(request, writer::Form::Events))
+    }
+}
+
+/// Begins writing the JSON array that a client gets which streams without `alt=sse`.
+pub fn writer_array(request: &ChatRequest) -> Box<dyn StreamWriter> {
+    Box::new(writer::Writer::new(request, writer::Form::Array))
+}
+
+/// Reads the body of `:countTokens`: the conversation alone, or a whole request under `generateContentRequest`.
+pub fn read_count(body: &[u8]) -> Result<ChatRequest, IntakeError> {
+    read::read_count(body)
 }

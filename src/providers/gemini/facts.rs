@@ -1,0 +1,194 @@
+//! What Gemini's replies say about themselves where they pass as they came: usage, output, end, error.
+
+use bursar_actors::Usage;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::wire::{Ending, PromptFeedback, UsageMetadata, ending, responses};
+use crate::providers::dialect::{Nonsense, object};
+use crate::schema::chat::Finish;
+
+/// What one event says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// All of it up to now, never a difference.
+    pub usage: Option<Usage>,
+    /// It carries output: from then on no other upstream can take over.
+    pub is_output: bool,
+    /// The last candidate in it that ended, or the prompt that was blocked.
+    pub finish: Option<Finish>,
+    /// The event is the provider's error: judge it.
+    pub is_error: bool,
+    /// The model's own output was unusable: another try may do, where nothing was sent on yet. What the provider calls it.
+    pub malformed: Option<String>,
+}
+
+/// Reads the events of a stream that passes as it came.
+#[derive(Debug, Default)]
+pub struct PassReader {
+    usage: Option<Usage>,
+    finished: bool,
+    called: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'a> {
+    #[serde(borrow, default)]
+    candidates: Option<Vec<Candidate<'a>>>,
+    #[serde(default)]
+    prompt_feedback: Option<PromptFeedback>,
+    #[serde(default)]
+    usage_metadata: Option<UsageMetadata>,
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate<'a> {
+    #[serde(borrow, default)]
+    content: Option<Content<'a>>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Content<'a> {
+    #[serde(borrow, default)]
+    parts: Option<Vec<&'a RawValue>>,
+}
+
+/// A part, as far as it must be known whether it says anything.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(default)]
+    function_call: Option<IgnoredAny>,
+}
+
+impl PassReader {
+    /// Reads the next event's data.
+    pub fn event(&mut self, data: &[u8]) -> Result<Facts, Nonsense> {
+        let data = data.trim_ascii();
+        if data.is_empty() || data == b"[DONE]" {
+            return Ok(Facts { usage: self.usage, ..Facts::default() });
+        }
+        if data.first() == Some(&b'[') && super::wire::is_error(data) {
+            return Ok(Facts { usage: self.usage, is_error: true, ..Facts::default() });
+        }
+        let event: Event<'_> = serde_json::from_slice(data).map_err(|_| unreadable(data))?;
+        let mut facts = Facts { is_error: event.error.is_some(), ..Facts::default() };
+        for candidate in event.candidates.into_iter().flatten() {
+            for raw in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
+                self.part(raw, &mut facts);
+            }
+            let reason = candidate.finish_reason.unwrap_or_default();
+            match ending(&reason) {
+                Ending::Open => {}
+                Ending::Malformed => facts.malformed = Some(reason),
+                Ending::Finished(Finish::Stop { .. }) if self.called => facts.finish = Some(Finish::ToolCalls),
+                Ending::Finished(finish) => facts.finish = Some(finish),
+            }
+        }
+        let blocked = event.prompt_feedback.and_then(|feedback| feedback.block_reason);
+        if blocked.is_some_and(|reason| !reason.is_empty() && reason != "BLOCK_REASON_UNSPECIFIED") {
+            facts.finish.get_or_insert(Finish::ContentFilter);
+        }
+        self.finished |= facts.finish.is_some() || facts.malformed.is_some();
+        facts.is_output |= facts.finish.is_some();
+        self.usage = event.usage_metadata.and_then(|usage| usage.usage()).or(self.usage);
+        facts.usage = self.usage;
+        Ok(facts)
+    }
+
+    /// The body is over; returns whether everything had been said.
+    pub fn is_complete(&self) -> bool {
+        self.finished
+    }
+
+    fn part(&mut self, raw: &RawValue, facts: &mut Facts) {
+        match serde_json::from_str::<Part<'_>>(raw.get()) {
+            Ok(Part { function_call: Some(_), .. }) => {
+                self.called = true;
+                facts.is_output = true;
+            }
+            Ok(Part { text: Some(text), .. }) => facts.is_output |= text.get() != "\"\"",
+            Ok(_) => facts.is_output = true,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Reads a whole reply that passes as it came: its usage, and whether it is an error, whatever its status said.
+pub fn whole(body: &[u8]) -> Result<(Option<Usage>, bool), Nonsense> {
+    if super::wire::is_error(body) {
+        return Ok((None, true));
+    }
+    let (mut usage, mut answered) = (None, false);
+    for response in responses(body)? {
+        for candidate in response.candidates.iter().flatten() {
+            answered = true;
+            let reason = candidate.finish_reason.as_deref().unwrap_or_default();
+            if ending(reason) == Ending::Malformed {
+                return Err(super::wire::malformed(reason));
+            }
+        }
+        answered |= response.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some());
+        usage = response.usage_metadata.and_then(|metadata| metadata.usage()).or(usage);
+    }
+    if answered { Ok((usage, false)) } else { Err(Nonsense::of("it has no candidates")) }
+}
+
+fn unreadable(data: &[u8]) -> Nonsense {
+    let told = object(data).err().unwrap_or_else(|| Nonsense::of("a field has an unexpected type"));
+    Nonsense::of(format!("an event of the stream cannot be read: {told}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_followed_event_by_event() {
+        let mut reader = PassReader::default();
+        let mut read = |data: &str| reader.event(data.as_bytes()).unwrap();
+
+        let first =
+            read(r#"{"candidates":[{"content":{"parts":[{"text":""}]}}],"usageMetadata":{"promptTokenCount":3}}"#);
+        let second = read(r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]}}]}"#);
+        let last = read(
+            r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2}}"#,
+        );
+
+        assert!(!first.is_output && second.is_output);
+        assert_eq!(second.usage.unwrap().prompt, 3);
+        assert_eq!(last.finish, Some(Finish::ToolCalls));
+        assert_eq!(last.usage.unwrap().completion, 2);
+        assert!(reader.is_complete());
+    }
+
+    #[test]
+    fn errors_and_unusable_output_are_told() {
+        for data in [r#"{"error":{"code":503}}"#, r#"[{"error":{"code":503}}]"#] {
+            assert!(PassReader::default().event(data.as_bytes()).unwrap().is_error);
+        }
+        let facts = PassReader::default().event(br#"{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}]}"#);
+        assert_eq!(facts.unwrap().malformed.as_deref(), Some("MALFORMED_FUNCTION_CALL"));
+        assert!(PassReader::default().event(b"{").is_err());
+    }
+
+    #[test]
+    fn a_whole_reply_tells_usage_and_error() {
+        let reply = br#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3}}"#;
+
+        assert_eq!(whole(reply).unwrap().0.unwrap().prompt, 3);
+        assert_eq!(whole(br#"[{"error":{}}]"#), Ok((None, true)));
+        assert_eq!(whole(br#"{"promptFeedback":{"blockReason":"OTHER"}}"#), Ok((None, false)));
+        assert!(whole(b"{}").is_err());
+        assert!(whole(br#"{"candidates":[{"finishReason":"MALFORMED_RESPONSE"}]}"#).is_err());
+    }
+}
