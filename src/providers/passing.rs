@@ -22,8 +22,8 @@ pub struct Whole {
 pub fn reader(operation: Operation) -> Box<dyn PassReader> {
     match operation.dialect() {
         Dialect::Anthropic => Box::new(anthropic::PassReader::default()),
-        Dialect::Gemini => Box::new(gemini::PassReader::default()),
-        _ => Box::new(responses::PassReader::default()),
+        Dialect::Gemini => Box::new(Along::<gemini::PassReader>::default()),
+        _ => Box::new(Along::<responses::PassReader>::default()),
     }
 }
 
@@ -52,40 +52,49 @@ impl PassReader for anthropic::PassReader {
     }
 }
 
-impl PassReader for responses::PassReader {
+/// A reader whose events carry the usage, and the last that one did.
+#[derive(Default)]
+struct Along<R> {
+    reader: R,
+    usage: Option<Usage>,
+}
+
+impl PassReader for Along<responses::PassReader> {
     fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
-        let facts = self.frame(&Frame { event: event.name(), data: event.data() })?;
+        let facts = self.reader.frame(&Frame { event: event.name(), data: event.data() })?;
+        self.usage = facts.usage.or(self.usage);
         Ok(Facts { output: facts.is_output, error: facts.error, done: facts.done, repeated: false })
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.usage()
+        self.usage
     }
 
     fn is_complete(&self) -> bool {
-        self.is_complete()
+        self.reader.is_complete()
     }
 
     fn fail(&self, failure: &StreamFailure<'_>) -> Option<Bytes> {
-        Some(responses::error_events(self.progress(), failure))
+        Some(responses::error_events(self.reader.progress(), failure))
     }
 }
 
-impl PassReader for gemini::PassReader {
+impl PassReader for Along<gemini::PassReader> {
     fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
-        let facts = self.event(event.data())?;
+        let facts = self.reader.event(event.data())?;
         if let Some(what) = facts.malformed {
             return Err(Nonsense::of(format!("the model's own output is unusable: {what}")));
         }
+        self.usage = facts.usage.or(self.usage);
         // Gemini says nothing behind its last event, so only the end of the body tells that it was the last.
         Ok(Facts { output: facts.is_output || facts.finish.is_some(), error: facts.is_error, ..Facts::default() })
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.usage()
+        self.usage
     }
 
     fn is_complete(&self) -> bool {
-        self.is_complete()
+        self.reader.is_complete()
     }
 }
