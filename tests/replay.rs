@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "replay/anthropic.rs"]
+mod anthropic;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

@@ -19,6 +19,8 @@ mod read_blocks;
 mod reader;
 mod schema;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod write;
 mod writer;

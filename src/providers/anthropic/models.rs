@@ -107,7 +107,11 @@ pub(super) fn model(name: &str, facts: &ModelFacts) -> Model {
     // `anthropic.claude-…-v1:0`, `anthropic/claude-sonnet-4.5`, `eu.anthropic.claude-…`.
     let name = name.to_ascii_lowercase().replace('.', "-");
     let name = name.find("claude-").map_or("", |at| &name[at..]);
-    let fits = ROWS.iter().filter(|(prefix, _)| name.starts_with(prefix));
+    // A version ends where no letter or digit goes on, or a date would be taken for one: `claude-fable-5-20260401`.
+    let fits = ROWS.iter().filter(|(prefix, _)| {
+        let rest = name.strip_prefix(prefix).map(str::as_bytes);
+        rest.is_some_and(|rest| prefix.ends_with('-') || rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric()))
+    });
     let row = fits.max_by_key(|(prefix, _)| prefix.len()).map_or(STRANGER, |(_, model)| *model);
     Model {
         style: if facts.reasoning == Some(false) { Style::Never } else { row.style },
