@@ -17,15 +17,16 @@ const HOW_TO: &str = "To talk to a real model, set a provider's key, for example
     `OPENAI_API_KEY=sk-...`, start Bursar again, and ask for one of that provider's models.";
 
 /// Answers a message of the user's.
-pub(super) fn to_user(message: &str, dice: &mut Dice) -> String {
+pub(super) fn to_user(message: &str, brought: &[&str], dice: &mut Dice) -> String {
     let greeting = GREETINGS[dice.below(GREETINGS.len())];
     let echo = echo(message);
-    format!("{greeting} I am Bursar's built-in demo provider, not a language model. {echo} {HOW_TO}")
+    let seen = acknowledged(brought);
+    format!("{greeting} I am Bursar's built-in demo provider, not a language model. {echo}{seen} {HOW_TO}")
 }
 
 /// Answers a message of the user's at length.
-pub(super) fn to_user_at_length(message: &str, dice: &mut Dice) -> String {
-    let short = to_user(message, dice);
+pub(super) fn to_user_at_length(message: &str, brought: &[&str], dice: &mut Dice) -> String {
+    let short = to_user(message, brought, dice);
     format!(
         "{short}\n\nUntil then this answer shows that the whole way works: your program sent its request to Bursar, \
         Bursar checked the key, chose an endpoint, passed the request on and counted the tokens of what came back. \
@@ -53,7 +54,7 @@ pub(super) fn json_object(message: &str) -> Value {
 
 /// Continues a prompt of the legacy completions.
 pub(super) fn to_prompt(prompt: &str, dice: &mut Dice) -> String {
-    format!(" {}", to_user(prompt, dice))
+    format!(" {}", to_user(prompt, &[], dice))
 }
 
 fn echo(message: &str) -> String {
@@ -61,6 +62,24 @@ fn echo(message: &str) -> String {
         "" => "Your message had no text.".to_owned(),
         said => format!("You wrote: “{said}”."),
     }
+}
+
+/// Says what came with a message besides its text, such as ` With it came 2 images and 1 file.`
+fn acknowledged(brought: &[&str]) -> String {
+    let mut kinds: Vec<&str> = Vec::new();
+    brought.iter().for_each(|kind| {
+        if !kinds.contains(kind) {
+            kinds.push(kind);
+        }
+    });
+    let counted: Vec<String> = kinds
+        .iter()
+        .map(|kind| match brought.iter().filter(|other| other == &kind).count() {
+            1 => format!("1 {kind}"),
+            many => format!("{many} {kind}s"),
+        })
+        .collect();
+    if counted.is_empty() { String::new() } else { format!(" With it came {}.", counted.join(" and ")) }
 }
 
 /// Returns the beginning of the message, and the e-mail addresses further on: placeholders that Bursar puts in place of
@@ -83,15 +102,21 @@ mod tests {
     fn an_e_mail_address_comes_back_even_from_the_end_of_a_long_message() {
         let message = format!("{} write to ada@example.org, please", "word ".repeat(100));
 
-        let answer = to_user(&message, &mut Dice::new(1, b""));
+        let answer = to_user(&message, &[], &mut Dice::new(1, b""));
 
         assert!(answer.contains("ada@example.org"), "{answer}");
         assert!(answer.len() < 700, "{answer}");
     }
 
     #[test]
+    fn what_came_with_a_message_is_counted_by_kind() {
+        assert_eq!(acknowledged(&["image", "file", "image"]), " With it came 2 images and 1 file.");
+        assert_eq!(acknowledged(&[]), "");
+    }
+
+    #[test]
     fn the_answer_says_who_speaks_and_how_to_get_a_real_model() {
-        let answer = to_user("hello", &mut Dice::new(1, b""));
+        let answer = to_user("hello", &[], &mut Dice::new(1, b""));
 
         assert!(answer.contains("demo provider") && answer.contains("OPENAI_API_KEY"), "{answer}");
     }

@@ -16,17 +16,27 @@
 //! It listens on a real socket and never calls the gateway's own code, so that what the tests see is the wire.
 
 mod answer;
+mod anthropic;
+mod cache;
+mod dialect;
 mod dice;
 mod embedding;
+mod gemini;
+mod models;
 mod openai;
 mod pattern;
 mod record;
 mod reply;
 mod request;
+mod responses;
 mod schema_value;
 mod script;
 mod server;
+mod shape;
+mod signature;
+mod speech;
 mod text;
+mod tools;
 mod wire;
 
 use std::io;

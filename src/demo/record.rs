@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::dialect;
 use super::script::{Asked, Behaviour, Rule, Script};
 
 /// One request that arrived, and what became of it.
@@ -25,7 +26,7 @@ pub struct Exchange {
     pub path: String,
     /// Names in lower case, in the order of arrival.
     pub headers: Vec<(String, String)>,
-    /// The bearer of the `authorization` header.
+    /// From `x-api-key`, `x-goog-api-key`, the bearer of `authorization`, or `key` of the query.
     pub key: Option<String>,
     /// The body as JSON; `null` when it is none.
     pub body: Value,
@@ -43,9 +44,9 @@ impl Exchange {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the `model` of the body.
+    /// Returns the model asked for: in the path at Gemini, else in the body.
     pub fn model(&self) -> Option<&str> {
-        self.body.get("model")?.as_str()
+        dialect::model(self.path.split('?').next().unwrap_or_default(), &self.body)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::dialect::{Dialect, is_event_stream};
 use super::dice::Dice;
 use super::script::Behaviour;
 
@@ -23,6 +24,8 @@ pub(super) struct Reply {
     pub(super) pieces: Vec<Piece>,
     /// Whether the length is unknown when the head is sent.
     pub(super) streamed: bool,
+    /// Whether the head tells how long the request took.
+    pub(super) tells_time: bool,
 }
 
 /// Some bytes of the body, and the wait before them.
@@ -36,15 +39,22 @@ impl Reply {
     pub(super) fn json(status: u16, body: &impl Serialize) -> Self {
         let bytes = serde_json::to_vec(body).expect("an answer built here has string keys and finite numbers only");
         let pieces = vec![Piece { wait: Duration::ZERO, bytes: bytes.into() }];
-        Self { status, content_type: JSON.into(), headers: Vec::new(), wait: Duration::ZERO, pieces, streamed: false }
+        let headers = Vec::new();
+        let content_type = JSON.to_owned();
+        Self { status, content_type, headers, wait: Duration::ZERO, pieces, streamed: false, tells_time: true }
     }
 
     /// Makes a stream of the pieces, ended by `data: [DONE]`.
     pub(super) fn events(mut pieces: Vec<Piece>) -> Self {
         pieces.push(Piece { wait: Duration::ZERO, bytes: Bytes::from_static(DONE) });
+        Self::stream(EVENT_STREAM, pieces)
+    }
+
+    /// Makes a stream of the pieces and nothing more.
+    pub(super) fn stream(content_type: &str, pieces: Vec<Piece>) -> Self {
         let headers = vec![("cache-control".to_owned(), "no-cache".to_owned())];
-        let content_type = EVENT_STREAM.into();
-        Self { status: 200, content_type, headers, wait: Duration::ZERO, pieces, streamed: true }
+        let content_type = content_type.to_owned();
+        Self { status: 200, content_type, headers, wait: Duration::ZERO, pieces, streamed: true, tells_time: true }
     }
 
     pub(super) fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -58,7 +68,7 @@ impl Reply {
     }
 
     /// Applies what a behaviour says of the response's content; what it says of the bytes' fate is for the wire.
-    pub(super) fn scripted(mut self, behaviour: &Behaviour, mut pace: Pace) -> Self {
+    pub(super) fn scripted(mut self, behaviour: &Behaviour, dialect: Dialect, mut pace: Pace) -> Self {
         if let Some(status) = behaviour.status {
             self.status = status;
         }
@@ -66,10 +76,14 @@ impl Reply {
             self.pieces = vec![Piece { wait: Duration::ZERO, bytes: body.0.clone().into() }];
         }
         if let Some(payloads) = &behaviour.events {
-            let pieces = payloads.iter().map(|payload| pace.piece(event(payload))).collect();
+            let pieces = payloads.iter().map(|payload| pace.piece(dialect.event(payload))).collect();
             let headers = std::mem::take(&mut self.headers);
-            self = Self { status: self.status, ..Self::events(pieces) };
+            self = Self { status: self.status, tells_time: self.tells_time, ..dialect.stream(pieces) };
             headers.into_iter().for_each(|(name, value)| self.set_header(&name, value));
+        }
+        if let Some(events) = behaviour.error_after.filter(|_| is_event_stream(&self)) {
+            self.pieces.truncate(events);
+            self.pieces.push(Piece { wait: Duration::ZERO, bytes: dialect.error_event(events) });
         }
         if behaviour.omit_done && self.pieces.last().is_some_and(|last| last.bytes == DONE) {
             self.pieces.pop();
@@ -89,14 +103,10 @@ impl Reply {
     }
 }
 
-/// Frames a payload as one server-sent event.
-pub(super) fn event(payload: &str) -> Bytes {
-    format!("data: {payload}\n\n").into()
-}
-
-/// Frames a payload, serialised, as one server-sent event.
+/// Frames a payload, serialised, as one server-sent event without a name.
 pub(super) fn json_event(payload: &impl Serialize) -> Bytes {
-    event(&serde_json::to_string(payload).expect("an answer built here has string keys and finite numbers only"))
+    let payload = serde_json::to_string(payload).expect("an answer built here has string keys and finite numbers only");
+    Dialect::OpenAi.event(&payload)
 }
 
 /// The waits between tokens, with their jitter.
@@ -123,6 +133,11 @@ impl Pace {
     /// Returns the wait for a whole answer of so many tokens.
     pub(super) fn whole(&mut self, tokens: usize) -> Duration {
         self.next() + (1..tokens).map(|_| self.next()).sum::<Duration>()
+    }
+
+    /// Gives the bytes no wait.
+    pub(super) fn at_once(bytes: Bytes) -> Piece {
+        Piece { wait: Duration::ZERO, bytes }
     }
 
     /// Gives the bytes the wait of the next token.

@@ -37,10 +37,25 @@ impl Request {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the bearer of the `authorization` header.
+    /// Returns the key: `x-api-key`, `x-goog-api-key`, the bearer of `authorization`, or `key` of the query.
+    ///
+    /// Of several the first counts, as at Anthropic.
     pub(super) fn key(&self) -> Option<&str> {
-        let (scheme, key) = self.header("authorization")?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+        let bearer = || {
+            let (scheme, key) = self.header("authorization")?.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+        };
+        self.header("x-api-key").or_else(|| self.header("x-goog-api-key")).or_else(bearer).or_else(|| self.query("key"))
+    }
+
+    /// Returns a parameter of the query, as sent.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.target.split_once('?')?;
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 }
 
@@ -209,6 +224,15 @@ mod tests {
 
         assert_eq!((request.path(), request.key(), request.keep_alive), ("/v1/models", Some("k1"), true));
         assert_eq!(buffer, "rest");
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_a_dialect_puts_it() {
+        for head in ["/ HTTP/1.1\r\nx-api-key: k1", "/ HTTP/1.1\r\nx-goog-api-key: k1", "/?alt=sse&key=k1 HTTP/1.1"] {
+            let mut buffer = BytesMut::from(format!("GET {head}\r\n\r\n").as_str());
+
+            assert_eq!(take_head(&mut buffer).unwrap().unwrap().key(), Some("k1"), "{head}");
+        }
     }
 
     #[test]

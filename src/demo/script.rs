@@ -23,7 +23,7 @@ pub struct Rule {
 pub struct When {
     pub key: Option<String>,
     pub model: Option<String>,
-    /// With or without the leading `/v1`, without the query.
+    /// With or without the leading `/v1` or `/v1beta`, without the query.
     pub path: Option<String>,
     /// Lets the first so many requests pass that reach this rule and fit.
     pub skip: u32,
@@ -43,7 +43,7 @@ pub struct Behaviour {
     /// Waits so long before anything is sent.
     #[serde(rename = "delay_ms", with = "millis")]
     pub delay: Option<Duration>,
-    /// Answers with this status; from 400 on with the error body OpenAI would send.
+    /// Answers with this status; from 400 on with the error body that the dialect's provider would send.
     pub status: Option<u16>,
     /// Response headers to add; one of the same name is replaced.
     pub headers: Vec<(String, String)>,
@@ -52,6 +52,8 @@ pub struct Behaviour {
     pub content_type: Option<String>,
     /// The payloads of the server-sent events to send instead of the answer.
     pub events: Option<Vec<String>>,
+    /// Ends a stream of events after so many of them with an error event, in the dialect's own form.
+    pub error_after: Option<usize>,
     /// Leaves out the final `data: [DONE]`.
     pub omit_done: bool,
     /// Closes the connection in good order (FIN) after so many body bytes.
@@ -185,9 +187,10 @@ fn fits(wanted: Option<&str>, given: Option<&str>) -> bool {
     wanted.is_none() || wanted == given
 }
 
-/// Returns the path without its `/v1`, which the demo provider treats as optional.
+/// Returns the path without its `/v1` or `/v1beta`, which the demo provider treats as optional.
 pub(super) fn without_version(path: &str) -> &str {
-    path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path)
+    let rest = path.strip_prefix("/v1beta").or_else(|| path.strip_prefix("/v1"));
+    rest.filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 
 mod millis {

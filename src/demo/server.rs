@@ -15,8 +15,10 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::DemoOptions;
+use super::cache::PromptCache;
+use super::dialect::{self, Arrival, Dialect};
 use super::dice::Dice;
-use super::openai;
+use super::models;
 use super::record::{Connected, Ending, Exchange, Record};
 use super::reply::{Pace, Refusal, Reply};
 use super::request::{self, Request, Unread};
@@ -35,6 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 struct Context {
     options: DemoOptions,
     record: Arc<Record>,
+    cache: PromptCache,
 }
 
 /// Serves until told to stop; the tasks of open connections end with the `LocalSet` that runs this.
@@ -48,7 +51,7 @@ pub(super) async fn run(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the demo provider cannot watch its port"),
     };
-    let context = Rc::new(Context { options, record });
+    let context = Rc::new(Context { options, record, cache: PromptCache::default() });
     tokio::select! {
         _ = stopped => {}
         () = accept(&listener, &context) => {}
@@ -103,7 +106,7 @@ async fn serve(mut stream: TcpStream, context: Rc<Context>, connected: Connected
 /// connection, and the client would lose the answer.
 async fn refuse(reader: &mut ReadHalf<'_>, writer: &mut WriteHalf<'_>, refusal: &Refusal) {
     let terms = Terms { keep_alive: false, http_1_0: false, head_only: false, received: Instant::now() };
-    let reply = openai::refuse(refusal);
+    let reply = Dialect::OpenAi.refuse(refusal);
     if wire::send(writer, &reply, &Behaviour::default(), terms).await.is_err() || writer.shutdown().await.is_err() {
         return;
     }
@@ -183,7 +186,8 @@ fn plan(
     not_json: Option<&serde_json::Error>,
 ) -> (Behaviour, Reply) {
     let seed = context.options.seed;
-    let model = body.get("model").and_then(Value::as_str);
+    let dialect = Dialect::of(request);
+    let model = dialect::model(request.path(), body);
     let asked = Asked { key: request.key(), model, path: request.path() };
     let own = body.get("demo").map(serde_path_to_error::deserialize);
     let mut unreadable = None;
@@ -200,18 +204,26 @@ fn plan(
             .unwrap_or_default(),
     };
     let pace = pace(&context.options, model, &behaviour, &request.body);
-    let reply = match (unreadable, behaviour.status) {
-        (Some(refusal), _) => openai::refuse(&refusal),
-        (None, Some(status @ 400..)) => openai::refuse(&Refusal::for_status(status)),
-        (None, _) => openai::answer(&context.options, request, body, not_json, pace.clone()),
+    let mut reply = match (unreadable, behaviour.status) {
+        (Some(refusal), _) => dialect.refuse(&refusal),
+        (None, Some(status @ 400..)) => {
+            let retry_after = behaviour.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+            dialect.scripted(status, retry_after.map(|(_, seconds)| seconds.as_str()))
+        }
+        (None, _) => {
+            let (options, cache) = (&context.options, &context.cache);
+            dialect.answer(Arrival { options, request, body, not_json, pace: pace.clone(), cache })
+        }
     };
+    reply.tells_time = dialect.tells_time();
     let id = Dice::new(seed, format!("request {number}").as_bytes()).letters(24);
-    (behaviour.clone(), reply.with_header("x-request-id", format!("req_{id}")).scripted(&behaviour, pace))
+    let reply = reply.with_header(dialect.id_header(), format!("req_{id}")).scripted(&behaviour, dialect, pace);
+    (behaviour, reply)
 }
 
 /// Returns the failure that chance has in store for the request of that number, if any.
 fn mishap(options: &DemoOptions, request: &Request, model: Option<&str>, number: usize) -> Option<Behaviour> {
-    let rate = if model == Some(openai::FLAKY) { options.error_rate.max(FLAKY_RATE) } else { options.error_rate };
+    let rate = if model == Some(models::FLAKY) { options.error_rate.max(FLAKY_RATE) } else { options.error_rate };
     let mut dice = Dice::new(options.seed, format!("mishap {number}").as_bytes());
     if request.method != "POST" || dice.share() >= rate {
         return None;
@@ -225,7 +237,7 @@ fn mishap(options: &DemoOptions, request: &Request, model: Option<&str>, number:
 }
 
 fn pace(options: &DemoOptions, model: Option<&str>, behaviour: &Behaviour, body: &[u8]) -> Pace {
-    let (first, each) = if model == Some(openai::SLOW) { (5, 3) } else { (1, 1) };
+    let (first, each) = if model == Some(models::SLOW) { (5, 3) } else { (1, 1) };
     Pace {
         first_token: behaviour.first_token.unwrap_or(options.first_token * first),
         per_token: behaviour.per_token.unwrap_or(options.per_token * each),

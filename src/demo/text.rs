@@ -136,10 +136,13 @@ fn trimmed(word: &str) -> &str {
     word.trim_start_matches(|character: char| !character.is_alphanumeric() && character != '-')
 }
 
-/// Cuts a text before the first of the stop sequences; tells whether there was one.
-pub(super) fn before_stop<'a>(text: &'a str, stop: &[&str]) -> (&'a str, bool) {
-    let first = stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop)).min();
-    (&text[..first.unwrap_or(text.len())], first.is_some())
+/// Cuts a text before the first of the stop sequences; tells which one it was.
+pub(super) fn before_stop<'a, 's>(text: &'a str, stop: &[&'s str]) -> (&'a str, Option<&'s str>) {
+    let found = stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| Some((text.find(stop)?, *stop)));
+    match found.min_by_key(|(at, _)| *at) {
+        Some((at, sequence)) => (&text[..at], Some(sequence)),
+        None => (text, None),
+    }
 }
 
 /// Returns the texts of a message's `content`: itself, or its parts'.
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_earliest_stop_sequence_cuts() {
-        assert_eq!(before_stop("a b c", &["c", "b"]), ("a ", true));
-        assert_eq!(before_stop("a b c", &["x", ""]), ("a b c", false));
+        assert_eq!(before_stop("a b c", &["c", "b"]), ("a ", Some("b")));
+        assert_eq!(before_stop("a b c", &["x", ""]), ("a b c", None));
     }
 }

@@ -145,7 +145,7 @@ fn head(reply: &Reply, framing: Framing, keep_alive: bool, terms: Terms) -> Stri
     for (name, value) in &reply.headers {
         add(name, value);
     }
-    if !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("openai-processing-ms")) {
+    if reply.tells_time && !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("openai-processing-ms")) {
         add("openai-processing-ms", &terms.received.elapsed().as_millis().to_string());
     }
     match framing {

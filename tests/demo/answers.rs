@@ -107,6 +107,37 @@ fn the_large_model_says_more_than_the_small_one() {
     assert!(tokens("demo-large") > 2 * tokens("demo-small"));
 }
 
+#[test]
+fn reasoning_is_shown_beside_the_answer_and_counted() {
+    let demo = demo();
+
+    let whole = ask(&demo, json!({"reasoning_effort": "low"})).json();
+    let streamed = ask(&demo, json!({"reasoning_effort": "low", "stream": true})).events();
+
+    let joined: String =
+        streamed.iter().filter_map(|event| event["choices"][0]["delta"]["reasoning_content"].as_str()).collect();
+    assert_eq!(whole["choices"][0]["message"]["reasoning_content"], json!(joined));
+    assert!(whole["usage"]["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn keywords_bring_a_refusal_or_the_filter_and_an_image_is_acknowledged() {
+    let demo = demo();
+    let choice = |content: Value| {
+        ask(&demo, json!({"messages": [{"role": "user", "content": content}]})).json()["choices"][0].clone()
+    };
+
+    let refused = choice(json!("demo:refuse"));
+    let blocked = choice(json!("demo:block"));
+    let seen =
+        choice(json!([{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": "https://x"}}]));
+
+    assert_eq!((&refused["message"]["content"], &refused["finish_reason"]), (&Value::Null, &json!("stop")));
+    assert!(refused["message"]["refusal"].is_string());
+    assert_eq!(blocked["finish_reason"], "content_filter");
+    assert!(seen["message"]["content"].as_str().unwrap().contains("1 image"), "{seen}");
+}
+
 fn weather_tool() -> Value {
     let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
     json!({"type": "function", "function": {"name": "get_weather", "parameters": parameters}})

@@ -122,11 +122,27 @@ pub fn scripted(then: Behaviour) -> Demo {
     demo
 }
 
-pub fn chat(more: Value) -> Value {
-    let mut body =
-        json!({"model": "demo-small", "messages": [{"role": "user", "content": "Hello from ada@example.org"}]});
+/// Returns the body with these fields added or replaced.
+pub fn extended(mut body: Value, more: Value) -> Value {
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
+}
+
+pub fn chat(more: Value) -> Value {
+    let body = json!({"model": "demo-small", "messages": [{"role": "user", "content": "Hello from ada@example.org"}]});
+    extended(body, more)
+}
+
+/// Returns the payloads of a stream whose events are named by their payloads' `type`.
+pub fn named_events(response: &Response) -> Vec<Value> {
+    let text = std::str::from_utf8(&response.body).unwrap();
+    let payload = |event: &str| {
+        let (name, data) = event.split_once("\ndata: ").unwrap();
+        let payload: Value = serde_json::from_str(data).unwrap();
+        assert_eq!(name.strip_prefix("event: "), payload["type"].as_str());
+        payload
+    };
+    text.split_terminator("\n\n").map(payload).collect()
 }
 
 pub fn ask(demo: &Demo, more: Value) -> Response {

@@ -166,6 +166,17 @@ fn scripted_events_replace_the_answer_and_done_can_be_left_out() {
 }
 
 #[test]
+fn a_stream_breaks_off_with_an_error_and_without_done() {
+    let demo = scripted(Behaviour { error_after: Some(2), ..Behaviour::default() });
+
+    let body = String::from_utf8(ask(&demo, json!({"stream": true})).body).unwrap();
+
+    let events: Vec<&str> = body.split_terminator("\n\n").collect();
+    assert_eq!(events.len(), 3);
+    assert!(events[2].contains("server_is_overloaded"), "{body}");
+}
+
+#[test]
 fn a_scripted_body_comes_as_it_is_with_its_content_type() {
     let demo = scripted(Behaviour {
         status: Some(502),

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod anthropic;
 mod client;
 mod faults;
+mod gemini;
 mod requests;
+mod responses;

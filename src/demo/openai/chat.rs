@@ -5,22 +5,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::dice::Dice;
+use super::super::models::EMBED;
 use super::super::reply::{Pace, Piece, Refusal, Reply, json_event};
-use super::super::{answer, schema_value, text};
-use super::chat_request::{ChatRequest, Format};
-use super::tools::Call;
-use super::{Asking, EMBED, LARGE, check_context, now, usage};
+use super::super::speech::{self, Answer, End, Format, Question};
+use super::super::text;
+use super::super::tools::Call;
+use super::chat_request::ChatRequest;
+use super::{Asking, check_context, now, usage};
 
 const FINGERPRINT: &str = "fp_demo";
-/// Bytes of the user's text that tools and schemas look at.
-const MAX_SEARCHED: usize = 16 * 1024;
 
 /// One of the answers to a request.
-struct Choice {
-    content: Option<String>,
-    calls: Vec<Call>,
-    finish_reason: &'static str,
-}
+struct Choice(Answer);
 
 pub(super) fn answer(mut asking: Asking<'_>, body: &Value) -> Result<Reply, Refusal> {
     let request = ChatRequest::read(body)?;
@@ -39,7 +35,8 @@ pub(super) fn answer(mut asking: Asking<'_>, body: &Value) -> Result<Reply, Refu
         .collect();
     let id = format!("chatcmpl-{}", asking.pace.dice.clone().letters(24));
     let completion_tokens = choices.iter().map(Choice::tokens).sum();
-    let usage = usage(request.prompt_tokens, completion_tokens);
+    let reasoning_tokens = choices.iter().map(|choice| choice.0.thought_tokens()).sum();
+    let usage = usage(request.prompt_tokens, completion_tokens, reasoning_tokens);
     let head = Head { id: &id, created: now(), model: asking.model };
     if request.streaming.on {
         return Ok(Reply::events(stream(
@@ -55,59 +52,63 @@ pub(super) fn answer(mut asking: Asking<'_>, body: &Value) -> Result<Reply, Refu
 }
 
 fn choose(model: &str, request: &ChatRequest<'_>, dice: &mut Dice) -> Choice {
-    let user = request.user_text();
-    // Every tool and every value of a schema looks for words in it, which must not cost megabytes each.
-    let beginning = text::beginning(&user, MAX_SEARCHED);
-    if request.user_spoke_last() {
-        let calls = request.tools.calls(beginning, dice);
-        if !calls.is_empty() {
-            return Choice { content: None, calls, finish_reason: "tool_calls" };
-        }
-    }
-    let results = request.tool_results();
-    let full = match request.format {
-        Format::Schema(schema) => schema_value::satisfying(schema, beginning, dice).to_string(),
-        Format::JsonObject => match request.schema_in_words() {
-            Some(schema) => schema_value::satisfying(&schema, beginning, dice).to_string(),
-            None => answer::json_object(&user).to_string(),
+    let in_words = (request.format == Format::JsonObject).then(|| request.schema_in_words()).flatten();
+    Choice(speech::answer(
+        &Question {
+            model,
+            user: &request.user_text(),
+            brought: request.brought(),
+            results: request.tool_results(),
+            user_spoke_last: request.user_spoke_last(),
+            tools: &request.tools,
+            format: in_words.as_ref().map_or(request.format, Format::Schema),
+            stop: &request.stop,
+            limit: request.limit,
+            thinks: request.thinks,
         },
-        Format::Text if !results.is_empty() => answer::to_tool_results(&results, &user),
-        Format::Text if model == LARGE => answer::to_user_at_length(&user, dice),
-        Format::Text => answer::to_user(&user, dice),
-    };
-    let (content, finish_reason) = limited(&full, &request.stop, request.limit);
-    Choice { content: Some(content), calls: Vec::new(), finish_reason }
-}
-
-/// Cuts a text at a stop sequence and at the token limit; returns it with its finish reason.
-pub(super) fn limited(full: &str, stop: &[&str], limit: usize) -> (String, &'static str) {
-    let (stopped, _) = text::before_stop(full, stop);
-    let kept: String = text::tokens(stopped).take(limit).collect();
-    let finish_reason = if kept.len() < stopped.len() { "length" } else { "stop" };
-    (kept, finish_reason)
+        dice,
+    ))
 }
 
 impl Choice {
     fn tokens(&self) -> usize {
-        let calls = self.calls.iter().map(|call| text::count(&call.name) + text::count(&call.arguments));
-        self.content.as_deref().map_or(0, text::count) + calls.sum::<usize>()
+        self.0.tokens()
+    }
+
+    fn finish_reason(&self) -> &'static str {
+        match self.0.end {
+            End::Done | End::Stop(_) | End::Refused => "stop",
+            End::Length => "length",
+            End::Calls => "tool_calls",
+            End::Blocked => "content_filter",
+        }
     }
 
     fn message(&self) -> Value {
-        let mut message = json!({"role": "assistant", "content": self.content, "refusal": null});
-        if self.calls.is_empty() {
+        let Answer { thoughts, text, calls, end, .. } = &self.0;
+        let mut message = json!({"role": "assistant", "content": null, "refusal": null});
+        match end {
+            End::Refused => message["refusal"] = json!(text),
+            End::Calls => message["tool_calls"] = calls.iter().map(whole_call).collect(),
+            End::Done | End::Stop(_) | End::Length | End::Blocked => message["content"] = json!(text),
+        }
+        if calls.is_empty() {
             message["annotations"] = json!([]);
-        } else {
-            message["tool_calls"] = self.calls.iter().map(whole_call).collect();
+        }
+        // OpenAI keeps its thoughts to itself; this is how the providers that speak its dialect show theirs.
+        if !thoughts.is_empty() {
+            message["reasoning_content"] = json!(thoughts);
         }
         message
     }
 
     /// Returns the deltas of a stream after the one with the role.
     fn deltas(&self) -> Vec<Value> {
-        let content = self.content.as_deref().unwrap_or_default();
-        let mut deltas: Vec<Value> = text::tokens(content).map(|token| json!({"content": token})).collect();
-        for (index, call) in self.calls.iter().enumerate() {
+        let thoughts = text::tokens(&self.0.thoughts).map(|token| json!({"reasoning_content": token}));
+        let name = if self.0.end == End::Refused { "refusal" } else { "content" };
+        let mut deltas: Vec<Value> =
+            thoughts.chain(text::tokens(&self.0.text).map(|token| json!({name: token}))).collect();
+        for (index, call) in self.0.calls.iter().enumerate() {
             deltas.push(json!({"tool_calls": [first_of_call(index, call)]}));
             deltas.extend(
                 text::tokens(&call.arguments).map(|part| json!({"tool_calls": [more_of_call(index, call, part)]})),
@@ -119,6 +120,7 @@ impl Choice {
 
 fn whole_call(call: &Call) -> Value {
     let Call { id, name, arguments, custom } = call;
+    let id = format!("call_{id}");
     match custom {
         true => json!({"id": id, "type": "custom", "custom": {"name": name, "input": arguments}}),
         false => json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}),
@@ -163,7 +165,7 @@ impl<'a> Completion<'a> {
                 "index": index,
                 "message": choice.message(),
                 "logprobs": null,
-                "finish_reason": choice.finish_reason,
+                "finish_reason": choice.finish_reason(),
             })
         });
         Self {
@@ -235,7 +237,7 @@ fn stream(head: &Head<'_>, choices: &[Choice], usage: Option<Value>, mut pace: P
         }
     }
     for (index, choice) in choices.iter().enumerate() {
-        pieces.push(at_once(delta(index, json!({}), Some(choice.finish_reason))));
+        pieces.push(at_once(delta(index, json!({}), Some(choice.finish_reason()))));
     }
     pieces.extend(usage.map(|usage| at_once(chunk(&[], Some(&usage)))));
     pieces

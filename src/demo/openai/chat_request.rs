@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use super::super::reply::Refusal;
+use super::super::speech::Format;
 use super::super::text;
+use super::super::tools::Callable;
 use super::parameters::{self, Streaming, present};
-use super::tools::{self, Tools};
+use super::tools;
 
 const MAX_CHOICES: u64 = 16;
 /// Tokens that each message costs beyond its text.
@@ -20,21 +22,16 @@ pub(super) struct ChatRequest<'a> {
     pub(super) stop: Vec<&'a str>,
     pub(super) choices: usize,
     pub(super) streaming: Streaming,
-    pub(super) tools: Tools<'a>,
+    pub(super) tools: Callable<'a>,
     pub(super) format: Format<'a>,
+    /// Whether the model is to think before it answers.
+    pub(super) thinks: bool,
     pub(super) prompt_tokens: usize,
 }
 
 /// Bounds on the search for a schema in a prompt.
 const SCHEMA_TEXT_MAX: usize = 64 * 1024;
 const SCHEMA_STARTS_MAX: usize = 16;
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Format<'a> {
-    Text,
-    JsonObject,
-    Schema(&'a Value),
-}
 
 impl<'a> ChatRequest<'a> {
     /// Returns the JSON Schema that a message describes the wanted object with, as libraries write it that ask for
@@ -68,8 +65,9 @@ impl<'a> ChatRequest<'a> {
             stop: parameters::stop(body)?,
             choices: parameters::whole(body, "n", 1..=MAX_CHOICES)?.unwrap_or(1),
             streaming: parameters::streaming(body)?,
-            tools: Tools::read(body)?,
+            tools: tools::read(body)?,
             format: format(body)?,
+            thinks: parameters::text(body, "reasoning_effort")?.is_some_and(|effort| effort != "none"),
             prompt_tokens: messages.iter().map(message_tokens).sum::<usize>() + tools::tokens(body),
         })
     }
@@ -77,6 +75,19 @@ impl<'a> ChatRequest<'a> {
     /// Returns the text of the last message of the user's.
     pub(super) fn user_text(&self) -> std::borrow::Cow<'a, str> {
         self.messages.iter().rev().find(|message| role(message) == "user").map(text::content).unwrap_or_default()
+    }
+
+    /// Returns what the last message of the user's brought besides text.
+    pub(super) fn brought(&self) -> Vec<&'static str> {
+        let last = self.messages.iter().rev().find(|message| role(message) == "user");
+        let parts = last.and_then(|message| message["content"].as_array()).into_iter().flatten();
+        let kind = |part: &Value| match part["type"].as_str()? {
+            "image_url" => Some("image"),
+            "input_audio" => Some("sound"),
+            "file" => Some("file"),
+            _ => None,
+        };
+        parts.filter_map(kind).collect()
     }
 
     /// Returns the results of tools that stand at the end of the messages, oldest first.

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::dice::Dice;
 use super::super::reply::{Piece, Refusal, Reply, json_event};
+use super::super::speech::{End, limited};
 use super::super::{answer, text};
-use super::chat::limited;
 use super::{Asking, check_context, now, parameters, usage};
 
 /// Most answers of one request, all prompts together.
@@ -37,14 +37,15 @@ pub(super) fn answer(mut asking: Asking<'_>, body: &Value) -> Result<Reply, Refu
     for (prompt, nth) in prompts.iter().flat_map(|prompt| (0..each).map(move |nth| (prompt, nth))) {
         let shown = prompt.text();
         let mut dice = Dice::new(asking.options.seed, format!("{nth} {shown}").as_bytes());
-        let (text, finish_reason) = limited(&answer::to_prompt(shown, &mut dice), &stop, limit);
+        let (text, end) = limited(&answer::to_prompt(shown, &mut dice), &stop, limit);
+        let finish_reason = if end == End::Length { "length" } else { "stop" };
         let tokens = text::count(&text);
         completion_tokens += tokens;
         longest = longest.max(tokens);
         let text = if echo { format!("{shown}{text}") } else { text };
         choices.push(Choice { text, finish_reason });
     }
-    let usage = usage(prompt_tokens, completion_tokens);
+    let usage = usage(prompt_tokens, completion_tokens, 0);
     let id = format!("cmpl-{}", asking.pace.dice.clone().letters(24));
     let head = json!({"id": id, "object": "text_completion", "created": now(), "model": asking.model});
     if streaming.on {

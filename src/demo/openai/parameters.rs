@@ -11,7 +11,7 @@ use super::super::reply::Refusal;
 /// Most stop sequences of a request.
 const MAX_STOPS: usize = 4;
 
-pub(super) fn present<'a>(body: &'a Value, name: &str) -> Option<&'a Value> {
+pub(in crate::demo) fn present<'a>(body: &'a Value, name: &str) -> Option<&'a Value> {
     body.get(name).filter(|value| !value.is_null())
 }
 
@@ -27,22 +27,22 @@ fn wrong_type(name: &str, wanted: &str, found: &Value) -> Refusal {
     Refusal::invalid(name, "invalid_type", format!("`{name}` must be {wanted}, not {found}"))
 }
 
-pub(super) fn text<'a>(body: &'a Value, name: &str) -> Result<Option<&'a str>, Refusal> {
+pub(in crate::demo) fn text<'a>(body: &'a Value, name: &str) -> Result<Option<&'a str>, Refusal> {
     present(body, name).map(|value| value.as_str().ok_or_else(|| wrong_type(name, "a string", value))).transpose()
 }
 
-pub(super) fn flag(body: &Value, name: &str) -> Result<Option<bool>, Refusal> {
+pub(in crate::demo) fn flag(body: &Value, name: &str) -> Result<Option<bool>, Refusal> {
     present(body, name).map(|value| value.as_bool().ok_or_else(|| wrong_type(name, "a boolean", value))).transpose()
 }
 
-pub(super) fn list<'a>(body: &'a Value, name: &str) -> Result<Option<&'a [Value]>, Refusal> {
+pub(in crate::demo) fn list<'a>(body: &'a Value, name: &str) -> Result<Option<&'a [Value]>, Refusal> {
     present(body, name)
         .map(|value| value.as_array().map(Vec::as_slice).ok_or_else(|| wrong_type(name, "an array", value)))
         .transpose()
 }
 
 /// Reads a whole number within bounds.
-pub(super) fn whole(body: &Value, name: &str, bounds: RangeInclusive<u64>) -> Result<Option<usize>, Refusal> {
+pub(in crate::demo) fn whole(body: &Value, name: &str, bounds: RangeInclusive<u64>) -> Result<Option<usize>, Refusal> {
     let Some(value) = present(body, name) else { return Ok(None) };
     if value.as_i64().is_some_and(|number| number < 0) || value.as_u64().is_some_and(|number| number < *bounds.start())
     {
@@ -58,7 +58,7 @@ pub(super) fn whole(body: &Value, name: &str, bounds: RangeInclusive<u64>) -> Re
 }
 
 /// Checks a number the demo provider has no use for, so that a wrong one is noticed all the same.
-pub(super) fn check_decimal(body: &Value, name: &str, bounds: RangeInclusive<f64>) -> Result<(), Refusal> {
+pub(in crate::demo) fn check_decimal(body: &Value, name: &str, bounds: RangeInclusive<f64>) -> Result<(), Refusal> {
     let Some(value) = present(body, name) else { return Ok(()) };
     let number = value.as_f64().ok_or_else(|| wrong_type(name, "a number", value))?;
     let code = if number < *bounds.start() {
@@ -73,7 +73,7 @@ pub(super) fn check_decimal(body: &Value, name: &str, bounds: RangeInclusive<f64
 }
 
 /// Checks the parameters that both kinds of completion have in common.
-pub(super) fn check_sampling(body: &Value) -> Result<(), Refusal> {
+pub(in crate::demo) fn check_sampling(body: &Value) -> Result<(), Refusal> {
     check_decimal(body, "temperature", 0.0..=2.0)?;
     check_decimal(body, "top_p", 0.0..=1.0)?;
     check_decimal(body, "presence_penalty", -2.0..=2.0)?;
@@ -81,7 +81,7 @@ pub(super) fn check_sampling(body: &Value) -> Result<(), Refusal> {
 }
 
 /// Reads `stop`: a string or up to four.
-pub(super) fn stop(body: &Value) -> Result<Vec<&str>, Refusal> {
+pub(in crate::demo) fn stop(body: &Value) -> Result<Vec<&str>, Refusal> {
     match present(body, "stop") {
         None => Ok(Vec::new()),
         Some(Value::String(stop)) => Ok(vec![stop]),
@@ -98,12 +98,12 @@ pub(super) fn stop(body: &Value) -> Result<Vec<&str>, Refusal> {
 
 /// Whether the answer streams, and whether the stream ends with the usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Streaming {
+pub(in crate::demo) struct Streaming {
     pub(super) on: bool,
     pub(super) include_usage: bool,
 }
 
-pub(super) fn streaming(body: &Value) -> Result<Streaming, Refusal> {
+pub(in crate::demo) fn streaming(body: &Value) -> Result<Streaming, Refusal> {
     let on = flag(body, "stream")?.unwrap_or(false);
     let options = present(body, "stream_options");
     if options.is_some() && !on {
