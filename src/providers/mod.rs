@@ -11,4 +11,6 @@ pub mod ollama;
 pub mod openai;
 pub mod sequence;
 pub mod sse;
+#[cfg(test)]
+mod streams;
 pub(crate) mod usage;
