@@ -17,5 +17,7 @@ pub mod passing;
 pub mod responses;
 pub mod sequence;
 pub mod sse;
+#[cfg(test)]
+mod streams;
 pub mod upstreams;
 pub(crate) mod usage;

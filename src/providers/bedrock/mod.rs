@@ -13,6 +13,9 @@ mod model;
 mod reader;
 pub mod sigv4;
 
+#[cfg(test)]
+mod tests;
+
 use super::dialect::{EmbeddingsDialect, Nonsense, StreamReader, Target, UpstreamDialect, WireRequest, object};
 use super::framing::Framing;
 use crate::schema::IntakeError;

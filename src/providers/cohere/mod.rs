@@ -9,6 +9,9 @@ mod encode;
 mod messages;
 mod reader;
 
+#[cfg(test)]
+mod tests;
+
 use super::dialect::{EmbeddingsDialect, Nonsense, StreamReader, Target, UpstreamDialect, WireRequest, object};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest};

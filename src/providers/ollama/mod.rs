@@ -5,6 +5,9 @@ mod embeddings;
 mod encode;
 mod messages;
 
+#[cfg(test)]
+mod tests;
+
 use super::dialect::{EmbeddingsDialect, Nonsense, StreamReader, Target, UpstreamDialect, WireRequest, object};
 use super::framing::Framing;
 use crate::schema::IntakeError;
