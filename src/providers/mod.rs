@@ -6,5 +6,6 @@ pub mod gemini;
 pub mod limits;
 pub mod openai;
 pub mod sequence;
+pub mod signatures;
 pub mod sse;
 pub(crate) mod usage;
