@@ -16,6 +16,7 @@ pub mod openai;
 pub mod passing;
 pub mod responses;
 pub mod sequence;
+pub mod signatures;
 pub mod sse;
 #[cfg(test)]
 mod streams;
