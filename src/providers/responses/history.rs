@@ -77,20 +77,13 @@ impl Writer<'_> {
 
     /// Writes what the model said, thought and called, and what its tools answered, each as an item.
     fn turn(&mut self, message: &Message) -> Result<(), IntakeError> {
-        let mut content = Vec::new();
+        let mut said = String::new();
         for part in &message.parts {
-            match &part.content {
-                Content::Text(text) if text.is_empty() => continue,
-                Content::Text(text) => {
-                    content.push(json!({ "type": "output_text", "text": text }));
-                    continue;
-                }
-                Content::Refusal(refusal) => {
-                    content.push(json!({ "type": "refusal", "refusal": refusal }));
-                    continue;
-                }
-                _ => self.flush(&mut content),
+            if let Content::Text(text) | Content::Refusal(text) = &part.content {
+                said.push_str(text);
+                continue;
             }
+            self.flush(&mut said);
             match &part.content {
                 Content::Thinking(thinking) => self.thought(thinking),
                 Content::ToolCall(call) => self.call(call),
@@ -99,13 +92,14 @@ impl Writer<'_> {
                 _ => self.losses.note("messages", "holds a part that this upstream does not know; it was left out")?,
             }
         }
-        self.flush(&mut content);
+        self.flush(&mut said);
         Ok(())
     }
 
-    fn flush(&mut self, content: &mut Vec<Value>) {
-        if !content.is_empty() {
-            self.input.push(json!({ "role": "assistant", "content": std::mem::take(content) }));
+    /// Writes what was said so far, as plain text: parts of the model's own would need the id that they had.
+    fn flush(&mut self, said: &mut String) {
+        if !said.is_empty() {
+            self.input.push(json!({ "role": "assistant", "content": std::mem::take(said) }));
         }
     }
 

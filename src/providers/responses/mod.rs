@@ -14,6 +14,8 @@ mod items;
 mod pass;
 mod read;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod write;
 mod writer;
