@@ -336,7 +336,7 @@ fn the_reference_file_shows_every_key() {
                 found.push(key);
                 keys(inner, found);
             }),
-            Shape::Map(inner) | Shape::List(inner) => keys(inner, found),
+            Shape::Map(inner) | Shape::List(inner) | Shape::WordOr(inner) => keys(inner, found),
             _ => {}
         }
     }
