@@ -16,6 +16,16 @@ impl Upstream {
         secret: Option<&Secret>,
         head_by: Instant,
     ) -> Result<Reply, Failure> {
+        let call = |secret: Option<Secret>| async move { self.list_once(destination, secret.as_ref(), head_by).await };
+        self.authorized(secret, head_by, call).await
+    }
+
+    async fn list_once(
+        &self,
+        destination: &Destination,
+        secret: Option<&Secret>,
+        head_by: Instant,
+    ) -> Result<Reply, Failure> {
         let client = self.client(&destination.dial);
         let response = tokio::time::timeout_at(head_by.into(), async {
             let sent = match dial::noting_connections(get(&client, destination, secret)?).await {

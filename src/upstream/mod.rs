@@ -3,6 +3,8 @@
 //! What awc does silently is made loud here: a body that ends early, an answer without length, an old connection that
 //! the upstream had just closed. Redirects are never followed, so a provider's key stays with its host.
 
+mod authority;
+pub mod credentials;
 pub mod dial;
 pub mod judge;
 mod listing;
@@ -25,6 +27,7 @@ use futures_util::Stream;
 pub use crate::error::Failure;
 use crate::providers::limits;
 use crate::schema::Operation;
+use credentials::Credentials;
 use dial::{DialSettings, Resolver};
 pub use pieces::Pieces;
 
@@ -118,6 +121,8 @@ pub struct Upstream {
     resolver: Arc<Resolver>,
     /// By the id of the settings, which are let go when no route uses them any more.
     clients: RefCell<HashMap<u64, (Weak<DialSettings>, awc::Client)>>,
+    /// What placeholders stand for.
+    credentials: Arc<Credentials>,
 }
 
 impl Default for Upstream {
@@ -141,7 +146,12 @@ pub struct Reply {
 impl Upstream {
     /// Returns a way that asks `resolver` for names.
     pub fn new(resolver: Arc<Resolver>) -> Self {
-        Self { resolver, clients: RefCell::default() }
+        Self { resolver, clients: RefCell::default(), credentials: Arc::default() }
+    }
+
+    /// Exchanges the placeholders of keys for what is in `credentials`.
+    pub fn with_credentials(self, credentials: Arc<Credentials>) -> Self {
+        Self { credentials, ..self }
     }
 
     fn client(&self, settings: &Arc<DialSettings>) -> awc::Client {
@@ -159,8 +169,24 @@ impl Upstream {
     /// Sends `body` and returns the answer if its status is 2xx, else what the refusal means.
     ///
     /// Gives up at `head_by`, counted from now on the caller's clock. A failure other than a refusal is classed as
-    /// [`ErrorClass::ConnectFailed`] before the request was out and [`ErrorClass::StreamBroken`] after.
+    /// [`ErrorClass::ConnectFailed`] before the request was out and [`ErrorClass::StreamBroken`] after. Where `secret`
+    /// stands for a minted credential, a call that is refused for it goes out once more with the next.
     pub async fn send(
+        &self,
+        destination: &Destination,
+        operation: Operation,
+        secret: Option<&Secret>,
+        body: Bytes,
+        head_by: Instant,
+    ) -> Result<Reply, Failure> {
+        let call = |secret: Option<Secret>| {
+            let body = body.clone();
+            async move { self.send_once(destination, operation, secret.as_ref(), body, head_by).await }
+        };
+        self.authorized(secret, head_by, call).await
+    }
+
+    async fn send_once(
         &self,
         destination: &Destination,
         operation: Operation,
