@@ -142,6 +142,8 @@ fn no_secret_is_ever_printed() {
         format!("[providers.x]\nkind='openai_compatible'\nbase_url = \"http://a/v1?key={secret}\""),
         format!("[providers.x]\nkind='openai_compatible'\nbase_url='http://a'\nproxy = \"ftp://u:{secret}@p:1\""),
         format!("[providers.x]\nkind='demo'\nheaders = {{ host = \"{secret}\" }}"),
+        format!("[[providers.openai.keys]]\nid = 'a'\naws = \"{secret}\""),
+        format!("[[providers.openai.keys]]\nid = 3\nentra = {{ tenant = 'a', client_secret = \"{secret}\" }}"),
         format!("[[client_keys]]\nid = \"A\"\nteam = \"x\"\nvalue = \"{secret}\""),
         format!("[server]\nworkers = \"${{W:-{secret}}}\""),
         format!("[telemetry.logs]\nformat = \"${{F:-{secret}}}\" # {secret}"),
@@ -372,7 +374,8 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
         "{head}[server]{}\n[models.alias.safe]\ntargets = [{{ provider = 'local', model = 'm' }}]",
         switched.join("\n")
     );
-    let variables = [("OPENAI_KEY_TEAM_A", "sk-1"), ("BURSAR_CI_KEY", "0123456789abcdef")];
+    let variables =
+        [("OPENAI_KEY_TEAM_A", "sk-1"), ("BURSAR_CI_KEY", "0123456789abcdef"), ("AZURE_CLIENT_SECRET", "s")];
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
     for (file, pem) in [

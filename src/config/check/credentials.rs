@@ -207,3 +207,93 @@ fn no_such_word(checker: &mut Checker<'_>, path: &str, word: &str, known: &[&'st
     let known = known.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
     checker.report(path, fault.help(format!("known: {known}, or {table}{}", near.unwrap_or_default())));
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::config::load::{Sources, load};
+    use crate::config::settings::settings;
+
+    const KEY: &str = include_str!("../../../tests/credentials/key.pem");
+
+    /// One provider with these keys, in a folder that holds `sa.json`.
+    fn sources(keys: &str) -> (tempfile::TempDir, Sources) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sa.json");
+        let account = serde_json::json!({ "type": "service_account", "client_email": "a@b", "private_key": KEY });
+        std::fs::write(&file, account.to_string()).unwrap();
+        std::fs::write(folder.path().join("wrong.json"), r#"{"client_email":"a@b","private_key":"hunter2"}"#).unwrap();
+        let keys = keys.replace("FOLDER", folder.path().to_str().unwrap());
+        let text = format!("[providers.p]\nkind = 'openai_compatible'\nbase_url = 'http://a/v1'\nkeys = [\n{keys}]\n");
+        std::fs::write(folder.path().join("bursar.toml"), text).unwrap();
+        let (working_dir, system_file) = (folder.path().to_owned(), folder.path().join("none.toml"));
+        let environment = vec![("SECRET".to_owned(), "hunter2".to_owned())];
+        (folder, Sources { working_dir, system_file, environment, ..Sources::default() })
+    }
+
+    fn faults(keys: &str) -> Vec<String> {
+        let (_folder, sources) = sources(keys);
+        let faults = load(&sources).err();
+        faults.map(|faults| faults.iter().map(|fault| fault.one_line()).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_way_to_a_credential_is_read_and_shown_without_its_secrets() {
+        let (_folder, sources) = sources(
+            "{ id = 'a', google = 'metadata' },\n{ id = 'b', google = { service_account = 'FOLDER/sa.json' }, weight = 2 },\n\
+             { id = 'c', entra = 'managed' },\n{ id = 'd', entra = { tenant = 't', client_id = 'c', client_secret = '${SECRET}' } },\n\
+             { id = 'e', aws = { access_key_id = 'hunter2', secret_access_key = 'hunter2', session_token = 'hunter2' } },\n\
+             { id = 'f', aws = 'environment' },\n{ id = 'g', aws = 'profile:dev' },\n{ id = 'h', aws = 'container' },\n\
+             { id = 'i', aws = 'instance' },\n",
+        );
+
+        let config = load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+
+        let keys = &config.providers["p"].keys;
+        assert!(keys.iter().all(|key| key.credential.is_some()) && keys.len() == 9);
+        assert_eq!(keys[1].weight, 2);
+        let shown: Vec<_> = settings(&config)
+            .into_iter()
+            .filter(|setting| setting.path.contains(".keys.") && setting.origin != "default")
+            .map(|setting| format!("{} {}", setting.path.trim_start_matches("providers.p.keys."), setting.value))
+            .collect();
+        for line in [
+            "a.google metadata",
+            "d.entra.client_secret …",
+            "d.entra.tenant t",
+            "e.aws.session_token …",
+            "g.aws profile:dev",
+        ] {
+            assert!(shown.iter().any(|shown| shown == line), "{line} is not in {shown:#?}");
+        }
+        let all = format!("{shown:?} {config:?}");
+        assert!(!all.contains("hunter2") && !all.contains("PRIVATE KEY"), "{all}");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let faults = faults(
+            "{ id = 'a', value = 'x', entra = 'managed' },\n{ id = 'b', google = 'metadta' },\n{ id = 'c', entra = { tenant = 'a/b', client_id = 'c' } },\n\
+             { id = 'd', aws = { access_key = 'x' } },\n{ id = 'e', aws = 'AKIAHUNTER' },\n{ id = 'f', google = { service_account = 'none.json' } },\n\
+             { id = 'g', aws = 'container', optional = true },\n{ id = 'h', google = { service_account = 'FOLDER/wrong.json' } },\n",
+        );
+
+        let told = faults.join("\n");
+        for part in [
+            "bursar.toml:5:34: providers.p.keys[0] has value and entra; keep one of them",
+            "bursar.toml:6:24: providers.p.keys[1].google is a word that is not known",
+            "(did you mean \"metadata\"?)",
+            "bursar.toml:7:34: providers.p.keys[2].entra.tenant is `a/b`, which is no id and no domain",
+            "providers.p.keys[2].entra has no `client_secret`",
+            "unknown key `access_key` in providers.p.keys[3].aws; did you mean `access_key_id`?",
+            "providers.p.keys[4].aws is a word that is not known; known: \"environment\", \"container\"",
+            "providers.p.keys[5].google.service_account: `none.json` cannot be read",
+            "providers.p.keys[6].optional is only for a key with a value",
+            "has a private_key that is no PEM",
+        ] {
+            assert!(told.contains(part), "{part}\nis not in\n{told}");
+        }
+        assert!(!told.contains("HUNTER") && !told.contains("hunter2"), "{told}");
+        assert_eq!(faults.len(), 9, "{told}");
+    }
+}
