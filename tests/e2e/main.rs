@@ -9,6 +9,7 @@ mod process;
 
 mod balance;
 mod connections;
+mod credentials;
 mod draining;
 mod failover;
 mod framing;

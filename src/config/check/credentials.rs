@@ -281,7 +281,7 @@ mod tests {
         let told = faults.join("\n");
         for part in [
             "bursar.toml:5:34: providers.p.keys[0] has value and entra; keep one of them",
-            "bursar.toml:6:24: providers.p.keys[1].google is a word that is not known",
+            "bursar.toml:6:22: providers.p.keys[1].google is a word that is not known",
             "(did you mean \"metadata\"?)",
             "bursar.toml:7:34: providers.p.keys[2].entra.tenant is `a/b`, which is no id and no domain",
             "providers.p.keys[2].entra has no `client_secret`",

@@ -215,12 +215,12 @@ mod tests {
         let body = br#"{"Code":"Success","AccessKeyId":"id","SecretAccessKey":"s","Token":"t",
             "Expiration":"1970-01-01T01:00:00Z","Type":"AWS-HMAC"}"#;
 
-        let (read, expires) = super::read(body).unwrap();
+        let (keys, expires) = read(body).unwrap();
 
-        assert_eq!(read, kind("id", "s", Some("t")));
+        assert_eq!(keys, kind("id", "s", Some("t")));
         assert_eq!(expires, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(3600)));
-        assert!(super::read(br#"{"Code":"Failed"}"#).is_err());
-        assert!(super::read(br#"{"AccessKeyId":"id"}"#).is_err());
-        assert!(super::read(br#"{"AccessKeyId":"i","SecretAccessKey":"s","Expiration":"soon"}"#).is_err());
+        assert!(read(br#"{"Code":"Failed"}"#).is_err());
+        assert!(read(br#"{"AccessKeyId":"id"}"#).is_err());
+        assert!(read(br#"{"AccessKeyId":"i","SecretAccessKey":"s","Expiration":"soon"}"#).is_err());
     }
 }
