@@ -142,6 +142,8 @@ fn no_secret_is_ever_printed() {
         format!("[providers.x]\nkind='openai_compatible'\nbase_url = \"http://a/v1?key={secret}\""),
         format!("[providers.x]\nkind='openai_compatible'\nbase_url='http://a'\nproxy = \"ftp://u:{secret}@p:1\""),
         format!("[providers.x]\nkind='demo'\nheaders = {{ host = \"{secret}\" }}"),
+        format!("[[providers.openai.keys]]\nid = 'a'\naws = \"{secret}\""),
+        format!("[[providers.openai.keys]]\nid = 3\nentra = {{ tenant = 'a', client_secret = \"{secret}\" }}"),
         format!("[[client_keys]]\nid = \"A\"\nteam = \"x\"\nvalue = \"{secret}\""),
         format!("[server]\nworkers = \"${{W:-{secret}}}\""),
         format!("[telemetry.logs]\nformat = \"${{F:-{secret}}}\" # {secret}"),
@@ -336,7 +338,7 @@ fn the_reference_file_shows_every_key() {
                 found.push(key);
                 keys(inner, found);
             }),
-            Shape::Map(inner) | Shape::List(inner) => keys(inner, found),
+            Shape::Map(inner) | Shape::List(inner) | Shape::WordOr(inner) => keys(inner, found),
             _ => {}
         }
     }
@@ -376,6 +378,7 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
         ("OPENAI_KEY_TEAM_A", "sk-1"),
         ("AZURE_OPENAI_API_KEY", "k"),
         ("VERTEX_TOKEN", "k"),
+        ("AZURE_CLIENT_SECRET", "s"),
         ("BURSAR_CI_KEY", "0123456789abcdef"),
     ];
     let folder = tempfile::tempdir().unwrap();

@@ -21,6 +21,8 @@ pub enum ErrorClass {
     RequestTooLarge,
     /// The key is wrong, revoked or suspended.
     AuthInvalid,
+    /// The key's credential expires and is being minted: it is not there yet, or the provider refused the one that was.
+    CredentialPending,
     /// The key may not use this model or region.
     PermissionModel,
     /// The model or deployment does not exist upstream.
@@ -98,7 +100,12 @@ impl ErrorClass {
 
     /// Returns whether the failure concerns one model, so that another model of the same endpoint may still serve.
     pub fn concerns_model(self) -> bool {
-        matches!(self, Self::RateLimited | Self::PermissionModel | Self::ConfigMissing)
+        matches!(self, Self::RateLimited | Self::CredentialPending | Self::PermissionModel | Self::ConfigMissing)
+    }
+
+    /// Returns whether the very same key may serve once it has rested.
+    pub fn passes_with_time(self) -> bool {
+        self.key_effect() == KeyEffect::RestModel
     }
 
     /// Returns whether the endpoint's circuit breaker counts this as a failure.
@@ -117,6 +124,7 @@ impl ErrorClass {
             Self::ContentPolicy           => ("content_policy",             0, false, false, K::None,      false),
             Self::RequestTooLarge         => ("request_too_large",          0, false, true,  K::None,      false),
             Self::AuthInvalid             => ("auth_invalid",               0, true,  true,  K::Retire,    false),
+            Self::CredentialPending       => ("credential_pending",         0, true,  true,  K::RestModel, false),
             Self::PermissionModel         => ("permission_model",           0, true,  true,  K::DenyModel, false),
             Self::ConfigMissing           => ("config_missing",             0, false, true,  K::None,      false),
             Self::RateLimited             => ("rate_limited",               0, true,  true,  K::RestModel, false),

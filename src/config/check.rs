@@ -5,6 +5,7 @@
 
 mod access;
 mod address;
+mod credentials;
 mod dial;
 mod models;
 mod providers;

@@ -17,6 +17,8 @@ pub struct Dial {
     pub identity: Option<Identity>,
     /// Whether a public name may stand for a private address.
     pub allow_private: bool,
+    /// Whether the metadata service of a cloud may be called, by its address. Only what mints credentials does.
+    pub allow_metadata: bool,
 }
 
 /// What carries connections to the upstream.
@@ -132,6 +134,7 @@ impl fmt::Debug for Dial {
             .field("roots", &self.roots.len())
             .field("identity", &self.identity)
             .field("allow_private", &self.allow_private)
+            .field("allow_metadata", &self.allow_metadata)
             .finish()
     }
 }

@@ -152,6 +152,7 @@ impl Expander<'_> {
 
     fn value(&mut self, value: &mut Value, shape: &Shape, path: &str) -> Result<(), Refusal> {
         match (value, shape) {
+            (Value::Table(table), Shape::WordOr(shape)) => self.table(table, shape, path),
             (Value::Table(table), shape) => self.table(table, shape, path),
             (Value::Array(list), Shape::List(inner)) => {
                 for (index, element) in list.iter_mut().enumerate() {

@@ -32,6 +32,7 @@ fn of(shape: &Shape, path: &str, descriptions: &BTreeMap<String, String>) -> Val
         Shape::Map(item) => {
             json!({ "type": "object", "additionalProperties": of(item, &join(path, "*"), descriptions) })
         }
+        Shape::WordOr(table) => json!({ "anyOf": [{ "type": "string" }, of(table, path, &BTreeMap::new())] }),
         Shape::Table(keys) => {
             let property =
                 |(key, shape): (&&str, &Shape)| ((*key).to_owned(), of(shape, &join(path, key), descriptions));

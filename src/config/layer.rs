@@ -152,7 +152,7 @@ fn syntax_faults(name: &str, order: usize, text: &str, errors: &[toml::de::Error
 }
 
 /// Keys whose strings are secrets, or may be.
-const SECRET_KEYS: [&str; 2] = ["value", "hash"];
+const SECRET_KEYS: [&str; 5] = ["value", "hash", "client_secret", "secret_access_key", "session_token"];
 
 /// Notes for every string of `table` where it stands and whether a message may show it: only strings that the schema
 /// knows and that are no secrets. `shape` is `None` where the schema knows nothing.
@@ -171,6 +171,12 @@ fn classify_table(table: &DeTable<'_>, shape: Option<&Shape>, strings: &mut Vec<
 
 fn classify(value: &Spanned<DeValue<'_>>, shape: Option<&Shape>, key: &str, strings: &mut Vec<(Range<usize>, Shown)>) {
     match (value.get_ref(), shape) {
+        // Somebody may have put a key where a word belongs.
+        (DeValue::String(text), Some(Shape::WordOr(_))) => {
+            let shown = if is_bare_reference(text) { Shown::Yes } else { Shown::No };
+            strings.push((value.span(), shown));
+        }
+        (DeValue::Table(table), Some(Shape::WordOr(shape))) => classify_table(table, Some(shape), strings),
         (DeValue::String(text), _) => {
             let in_url = matches!(key, "base_url" | "proxy") && text.contains(['@', '?']);
             let in_default = text.contains("${") && text.contains(":-");
@@ -249,6 +255,8 @@ impl Reader<'_> {
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, shape: &Shape, path: &str) -> Option<Value> {
         let kept = match (shape, value.get_ref()) {
+            (Shape::WordOr(shape), DeValue::Table(table)) => Value::Table(self.table(table, shape, path)),
+            (Shape::WordOr(_), DeValue::String(text)) => Value::String(text.to_string()),
             (Shape::Table(_) | Shape::Map(_), DeValue::Table(table)) => Value::Table(self.table(table, shape, path)),
             (Shape::List(inner), DeValue::Array(array)) => return Some(self.list(array, inner, path)),
             // A reference may stand for any single value; it is read once it is expanded.

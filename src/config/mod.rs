@@ -4,6 +4,7 @@
 //! into [`Config`] or into all the faults it found. A `Config` exists only if every name in it resolves.
 
 pub mod check;
+pub mod credential;
 pub mod dial;
 pub mod discover;
 pub mod expand;
@@ -21,6 +22,7 @@ pub mod reload;
 pub mod schema;
 pub mod settings;
 pub mod units;
+pub mod word_or;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -129,7 +131,10 @@ pub struct ProviderEndpoint {
 #[derive(Debug, Clone)]
 pub struct ProviderKey {
     pub id: KeyId,
+    /// The key itself; the placeholder of [`ProviderKey::credential`] where there is one.
     pub value: Secret,
+    /// How its tokens are come by, where it has no value of its own.
+    pub credential: Option<credential::Credential>,
     /// Share of traffic among healthy keys, at least 1.
     pub weight: u32,
     /// Requests per minute the provider allows this key, where known.

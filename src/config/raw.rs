@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bursar_actors::Strategy;
 use serde::Deserialize;
 
+use super::word_or::WordOr;
 use super::{ProviderKind, Speaks};
 
 /// The whole file.
@@ -94,6 +95,9 @@ pub struct RawEndpoint {
 pub struct RawKey {
     pub id: Option<String>,
     pub value: Option<String>,
+    pub google: Option<WordOr<RawGoogle>>,
+    pub entra: Option<WordOr<RawEntra>>,
+    pub aws: Option<WordOr<RawAws>>,
     pub optional: Option<bool>,
     pub weight: Option<u32>,
     pub rpm: Option<u64>,
@@ -101,6 +105,30 @@ pub struct RawKey {
     pub models: Option<Vec<String>>,
     pub deny: Vec<String>,
     pub teams: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawGoogle {
+    pub service_account: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEntra {
+    pub tenant: Option<String>,
+    pub client_id: Option<String>,
+    pub client_secret: Option<String>,
+    pub scope: Option<String>,
+    pub authority: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAws {
+    pub access_key_id: Option<String>,
+    pub secret_access_key: Option<String>,
+    pub session_token: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

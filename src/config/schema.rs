@@ -13,6 +13,7 @@ use serde::de::{EnumAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::raw::RawConfig;
+use super::word_or::WORD_OR;
 
 /// What may stand at one path.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,8 @@ pub enum Shape {
     Map(Box<Shape>),
     /// A table whose keys are ours.
     Table(BTreeMap<&'static str, Shape>),
+    /// A word, or such a table.
+    WordOr(Box<Shape>),
 }
 
 impl Shape {
@@ -41,6 +44,7 @@ impl Shape {
             Self::Number => "a number",
             Self::List(_) => "a list",
             Self::Map(_) | Self::Table(_) => "a table",
+            Self::WordOr(_) => WORD_OR,
         }
     }
 }
@@ -124,10 +128,16 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == WORD_OR {
+            let mut table = Shape::Truth;
+            let value = visitor.visit_newtype_struct(Tracer(&mut table))?;
+            *self.0 = Shape::WordOr(Box::new(table));
+            return Ok(value);
+        }
         let mut table = BTreeMap::new();
         let value = visitor.visit_map(Fields { left: fields, table: &mut table })?;
         *self.0 = Shape::Table(table);
@@ -227,6 +237,7 @@ mod tests {
         path.iter().fold(shape, |shape, step| match shape {
             Shape::Table(keys) => &keys[step],
             Shape::Map(item) | Shape::List(item) => item,
+            Shape::WordOr(table) => at(table, &[step]),
             leaf => panic!("{leaf:?} has no `{step}`"),
         })
     }
@@ -242,5 +253,6 @@ mod tests {
             matches!(at(schema, &["models", "alias", "*", "strategy"]), Shape::Choice(words) if words.contains(&"ordered"))
         );
         assert!(matches!(at(schema, &["providers", "*", "tags"]), Shape::List(_)));
+        assert_eq!(at(schema, &["providers", "*", "keys", "*", "entra", "tenant"]), &Shape::Text);
     }
 }

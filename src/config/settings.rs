@@ -11,6 +11,7 @@ use std::time::Duration;
 use bursar_actors::Strategy;
 use toml::{Table, Value};
 
+use super::credential::{Aws, Credential, Entra, Google};
 use super::layer::{Origins, child, item};
 use super::{Balancing, Config, LogFormat, Models, Provider, ProviderEndpoint, Target};
 
@@ -216,7 +217,10 @@ impl List<'_> {
         let value = child(&path, "value");
         let of_pool = !self.origins.contains_key(&path);
         let written = if of_pool { child(provider, "key_pool") } else { value.clone() };
-        self.secret(&value, &written, key.value.expose().as_bytes());
+        match &key.credential {
+            Some(credential) => self.credential(&path, credential),
+            None => self.secret(&value, &written, key.value.expose().as_bytes()),
+        }
         self.put(&child(&path, "weight"), key.weight);
         self.optional(&child(&path, "rpm"), key.rpm);
         self.optional(&child(&path, "tpm"), key.tpm);
@@ -226,6 +230,45 @@ impl List<'_> {
         }
         if !key.teams.is_empty() {
             self.words(&child(&path, "teams"), &key.teams);
+        }
+    }
+
+    fn credential(&mut self, key: &str, credential: &Credential) {
+        let (google, entra, aws) = (child(key, "google"), child(key, "entra"), child(key, "aws"));
+        match credential {
+            Credential::Google(Google::Metadata) => self.put(&google, "metadata"),
+            Credential::Google(Google::ServiceAccount(account)) => {
+                let path = child(&google, "service_account");
+                self.secret(&path, &path, account.key.expose().as_bytes());
+                if let Some(setting) = self.settings.last_mut() {
+                    setting.value.clone_from(&account.file);
+                }
+            }
+            Credential::Entra(Entra::Managed) => self.put(&entra, "managed"),
+            Credential::Entra(Entra::Client { tenant, client_id, client_secret, scope, authority }) => {
+                let secret = child(&entra, "client_secret");
+                self.secret(&secret, &secret, client_secret.expose().as_bytes());
+                for (name, value) in
+                    [("tenant", tenant), ("client_id", client_id), ("scope", scope), ("authority", authority)]
+                {
+                    self.put(&child(&entra, name), value);
+                }
+            }
+            Credential::Aws(Aws::Static { access_key_id, secret_access_key, session_token }) => {
+                let mut secret = |name: &str, value: &str| {
+                    let path = child(&aws, name);
+                    self.secret(&path, &path, value.as_bytes());
+                };
+                secret("access_key_id", access_key_id);
+                secret("secret_access_key", secret_access_key.expose());
+                if let Some(token) = session_token {
+                    secret("session_token", token.expose());
+                }
+            }
+            Credential::Aws(Aws::Environment) => self.put(&aws, "environment"),
+            Credential::Aws(Aws::Profile(name)) => self.put(&aws, format!("profile:{name}")),
+            Credential::Aws(Aws::Container) => self.put(&aws, "container"),
+            Credential::Aws(Aws::Instance) => self.put(&aws, "instance"),
         }
     }
 

@@ -231,6 +231,10 @@ fn upstream(failure: &Failure, attempts: u32) -> Face {
             let message = format!("the upstream refused the gateway's own key ({calls}); the operator has to mend it");
             Face::new(StatusCode::BAD_GATEWAY, "server_error", "upstream_auth", message)
         }
+        Class::CredentialPending => {
+            let face = ours(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "upstream_credential");
+            face.after(failure.retry_after, true)
+        }
         Class::PermissionModel => ours(StatusCode::BAD_GATEWAY, "server_error", "upstream_permission"),
         Class::ConfigMissing => ours(StatusCode::BAD_GATEWAY, "server_error", "upstream_model_not_found"),
         Class::RateLimited | Class::Ramp => {

@@ -19,6 +19,7 @@ use crate::pipeline::probe::Prober;
 use crate::pipeline::route::Routes;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
+use crate::upstream::credentials::{Credentials, Refresher, Surroundings, wanted};
 
 /// Name of the one key of an upstream that asks for none.
 const KEYLESS: &str = "none";
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub actors: Handles,
     /// What upstreams say they serve, by their probes.
     pub catalog: Arc<Catalog>,
+    /// Those of keys whose credentials expire.
+    pub credentials: Arc<Credentials>,
     pub metrics: Arc<Metrics>,
     pub drain: Arc<Drain>,
     pub memory: Arc<Memory>,
@@ -57,9 +60,11 @@ pub struct Opening {
 }
 
 impl Gateway {
-    /// Starts the actors and the probes and builds the snapshots. Needs a running actix system.
+    /// Starts the actors, the probes and the minting of credentials and builds the snapshots. Needs a running actix system.
     pub fn open(config: &Config, opening: Opening) -> Arc<Self> {
         let endpoints = endpoint_specs(config);
+        let credentials = Arc::new(Credentials::new(opening.clock.clone()));
+        credentials.want(wanted(config));
         let options =
             SystemOptions { endpoints: endpoints.clone(), clock: opening.clock, seed: opening.seed, chance_for: None };
         let metrics = Arc::new(Metrics::new());
@@ -74,6 +79,7 @@ impl Gateway {
             clients: ArcSwap::from_pointee(ClientKeys::new(config)),
             actors: start_actors(options),
             catalog: Arc::default(),
+            credentials,
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
             metrics,
             drain: Arc::new(Drain::new(config.server.shutdown_grace)),
@@ -82,6 +88,9 @@ impl Gateway {
             reloads: Reloads::new(endpoints),
         };
         actix_web::rt::spawn(gateway.prober().run());
+        let refresher = Refresher::new(gateway.credentials.clone(), Upstream::default(), Surroundings::of_process());
+        let drain = gateway.drain.clone();
+        actix_web::rt::spawn(refresher.run(move || drain.started()));
         Arc::new(gateway)
     }
 
@@ -92,7 +101,7 @@ impl Gateway {
             catalog: self.catalog.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
-            upstream: Upstream::default(),
+            upstream: Upstream::default().with_credentials(self.credentials.clone()),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::config::fault::Faults;
 use crate::config::load::{Sources, load};
 use crate::config::reload::{Change, changes, in_force};
 use crate::pipeline::route::{Routes, Unused};
+use crate::upstream::credentials::wanted as wanted_credentials;
 
 /// What reloads need to know of each other.
 pub(super) struct Reloads {
@@ -134,6 +135,8 @@ impl Gateway {
         tenants.leaving.push((round, before));
         let endpoints = tenants.all();
         self.actors.supervisor.send(Reconfigure { endpoints }).await.map_err(|_| Refused::Stopping)?;
+        // Requests that run may still need what the old keys stand for.
+        self.credentials.want_also(wanted_credentials(&config));
 
         self.clients.store(Arc::new(ClientKeys::new(&config)));
         let replaced = self.routes.swap(Arc::new(Routes::new(&config)));
@@ -149,6 +152,9 @@ impl Gateway {
         unused.wait().await;
         let mut tenants = self.reloads.tenants.lock().await;
         tenants.leaving.retain(|(other, _)| *other != round);
+        if tenants.leaving.is_empty() {
+            self.credentials.want(wanted_credentials(&self.config.load()));
+        }
         let endpoints = tenants.all();
         // A supervisor that is gone ends the process; there is nothing to stop then.
         let _ = self.actors.supervisor.send(Reconfigure { endpoints }).await;

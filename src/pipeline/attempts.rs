@@ -113,7 +113,7 @@ pub async fn run(
             return Err(attempts.exhausted(route));
         }
         // A key that this request met in its rest may serve it now.
-        legs.iter_mut().for_each(|leg| leg.tried.retain(|tried| tried.class != ErrorClass::RateLimited));
+        legs.iter_mut().for_each(|leg| leg.tried.retain(|tried| !tried.class.passes_with_time()));
     }
 }
 
@@ -347,7 +347,7 @@ impl Attempts<'_> {
             if failure.class == ErrorClass::ConfigMissing && route.direct_name.is_some() {
                 return self.routes.not_found(Some(&route.asked), &self.call.caller);
             }
-            if failure.class == ErrorClass::RateLimited {
+            if failure.class.passes_with_time() {
                 failure.retry_after = soonest.or(failure.retry_after);
             }
             return GatewayError::Upstream { failure, attempts: self.made };

@@ -117,7 +117,7 @@ impl Prober {
 fn judged(failure: Failure) -> Probed {
     let Failure { class, retry_after, status, message: why, .. } = failure;
     let concerns_all = class.trips_breaker()
-        || class == ErrorClass::RateLimited
+        || class.passes_with_time()
         || matches!(class.key_effect(), KeyEffect::Retire | KeyEffect::Exhaust | KeyEffect::RestAll);
     let no_list = match status {
         Some(403 | 404 | 405 | 410 | 501) => true,

@@ -23,6 +23,11 @@ pub enum Phase {
     AfterOutput,
 }
 
+/// Returns `message`, which a stranger wrote, without keys and within bounds.
+pub fn scrubbed(message: &str) -> String {
+    scrub::scrub(message)
+}
+
 /// Judges an answer whose status is not a success.
 pub fn judge_status(status: u16, header: Header<'_, '_>, body: &[u8], now: SystemTime) -> Failure {
     let report = Report::read(body);

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use bursar_actors::{ErrorClass, Secret};
 
-use super::{Destination, Failure, Reply, Upstream, dial, judge_head, show_key};
+use super::authority::Proof;
+use super::{Destination, Failure, Reply, Upstream, dial, judge_head};
 
 impl Upstream {
     /// Sends `GET <base_url>/models` and returns the answer if its status is 2xx, else what the refusal means, as
@@ -15,11 +16,21 @@ impl Upstream {
         secret: Option<&Secret>,
         head_by: Instant,
     ) -> Result<Reply, Failure> {
+        let call = |proof: Option<Proof>| async move { self.list_once(destination, proof.as_ref(), head_by).await };
+        self.authorized(secret, head_by, call).await
+    }
+
+    async fn list_once(
+        &self,
+        destination: &Destination,
+        proof: Option<&Proof>,
+        head_by: Instant,
+    ) -> Result<Reply, Failure> {
         let client = self.client(&destination.dial);
         let response = tokio::time::timeout_at(head_by.into(), async {
-            let sent = match dial::noting_connections(get(&client, destination, secret)?).await {
+            let sent = match dial::noting_connections(get(&client, destination, proof)?).await {
                 // The upstream closed an idle connection as the request was on its way.
-                (Err(error), false) if dial::may_be_stale(&error) => get(&client, destination, secret)?.await,
+                (Err(error), false) if dial::may_be_stale(&error) => get(&client, destination, proof)?.await,
                 (sent, _) => sent,
             };
             sent.map_err(|error| dial::of_send_error(&error, &destination.models))
@@ -33,13 +44,15 @@ impl Upstream {
 fn get(
     client: &awc::Client,
     destination: &Destination,
-    secret: Option<&Secret>,
+    proof: Option<&Proof>,
 ) -> Result<awc::SendClientRequest, Failure> {
     let mut request = client.get(&destination.models).no_decompress();
     let headers = request.headers_mut();
     for (name, value) in &destination.headers {
         headers.insert(name.clone(), value.clone());
     }
-    show_key(headers, &destination.format.auth, secret)?;
+    if let Some(proof) = proof {
+        proof.show(headers, &destination.format.auth, "GET", &destination.models, b"")?;
+    }
     Ok(request.send())
 }

@@ -3,6 +3,8 @@
 //! What awc does silently is made loud here: a body that ends early, an answer without length, an old connection that
 //! the upstream had just closed. Redirects are never followed, so a provider's key stays with its host.
 
+mod authority;
+pub mod credentials;
 pub mod dial;
 pub mod format;
 pub mod judge;
@@ -17,7 +19,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use awc::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use awc::http::header::{HeaderName, HeaderValue};
 use awc::http::{StatusCode, Uri};
 use bursar_actors::{EndpointId, ErrorClass, LearnedLimits, Secret};
 use bytes::Bytes;
@@ -27,8 +29,10 @@ pub use crate::error::Failure;
 use crate::providers::dialect::WireRequest;
 use crate::providers::limits;
 use crate::schema::Operation;
+use authority::Proof;
+use credentials::Credentials;
 use dial::{DialSettings, Resolver};
-use format::{Auth, Format};
+use format::Format;
 pub use pieces::Pieces;
 
 /// Most bytes of an error body that are read; the rest only costs the connection.
@@ -142,6 +146,8 @@ pub struct Upstream {
     resolver: Arc<Resolver>,
     /// By the id of the settings, which are let go when no route uses them any more.
     clients: RefCell<HashMap<u64, (Weak<DialSettings>, awc::Client)>>,
+    /// What placeholders stand for.
+    credentials: Arc<Credentials>,
 }
 
 impl Default for Upstream {
@@ -165,7 +171,12 @@ pub struct Reply {
 impl Upstream {
     /// Returns a way that asks `resolver` for names.
     pub fn new(resolver: Arc<Resolver>) -> Self {
-        Self { resolver, clients: RefCell::default() }
+        Self { resolver, clients: RefCell::default(), credentials: Arc::default() }
+    }
+
+    /// Exchanges the placeholders of keys for what is in `credentials`.
+    pub fn with_credentials(self, credentials: Arc<Credentials>) -> Self {
+        Self { credentials, ..self }
     }
 
     fn client(&self, settings: &Arc<DialSettings>) -> awc::Client {
@@ -183,7 +194,8 @@ impl Upstream {
     /// Makes the call and returns the answer if its status is 2xx, else what the refusal means.
     ///
     /// Gives up at `head_by`, counted from now on the caller's clock. A failure other than a refusal is classed as
-    /// [`ErrorClass::ConnectFailed`] before the request was out and [`ErrorClass::StreamBroken`] after.
+    /// [`ErrorClass::ConnectFailed`] before the request was out and [`ErrorClass::StreamBroken`] after. Where `secret`
+    /// stands for a minted credential, a call that is refused for it goes out once more with the next.
     pub async fn send(
         &self,
         destination: &Destination,
@@ -191,13 +203,27 @@ impl Upstream {
         secret: Option<&Secret>,
         head_by: Instant,
     ) -> Result<Reply, Failure> {
+        let call = |proof: Option<Proof>| {
+            let outgoing = outgoing.clone();
+            async move { self.send_once(destination, outgoing, proof, head_by).await }
+        };
+        self.authorized(secret, head_by, call).await
+    }
+
+    async fn send_once(
+        &self,
+        destination: &Destination,
+        outgoing: Outgoing,
+        proof: Option<Proof>,
+        head_by: Instant,
+    ) -> Result<Reply, Failure> {
         let client = self.client(&destination.dial);
         let response = tokio::time::timeout_at(head_by.into(), async {
-            let sent = post(&client, destination, &outgoing, secret)?;
+            let sent = post(&client, destination, &outgoing, proof.as_ref())?;
             let sent = match dial::noting_connections(sent).await {
                 // The upstream closed an idle connection as the request was on its way.
                 (Err(error), false) if dial::may_be_stale(&error) => {
-                    post(&client, destination, &outgoing, secret)?.await
+                    post(&client, destination, &outgoing, proof.as_ref())?.await
                 }
                 (sent, _) => sent,
             };
@@ -213,32 +239,17 @@ fn post(
     client: &awc::Client,
     destination: &Destination,
     outgoing: &Outgoing,
-    secret: Option<&Secret>,
+    proof: Option<&Proof>,
 ) -> Result<awc::SendClientRequest, Failure> {
     let mut request = client.post(&outgoing.uri).no_decompress();
     let headers = request.headers_mut();
     for (name, value) in destination.headers.iter().chain(&outgoing.headers) {
         headers.insert(name.clone(), value.clone());
     }
-    show_key(headers, &destination.format.auth, secret)?;
+    if let Some(proof) = proof {
+        proof.show(headers, &destination.format.auth, "POST", &outgoing.uri, &outgoing.body)?;
+    }
     Ok(request.send_body(outgoing.body.clone()))
-}
-
-/// Puts the key where the upstream wants to see it.
-fn show_key(headers: &mut HeaderMap, auth: &Auth, secret: Option<&Secret>) -> Result<(), Failure> {
-    let Some(secret) = secret else { return Ok(()) };
-    let (name, value) = match auth {
-        Auth::Header(name) => (name.clone(), HeaderValue::from_str(secret.expose())),
-        Auth::Bearer | Auth::Aws { .. } => {
-            (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", secret.expose())))
-        }
-    };
-    let mut value = value.map_err(|_| {
-        Failure::plain(ErrorClass::AuthInvalid, "the provider key holds characters that no header may carry")
-    })?;
-    value.set_sensitive(true);
-    headers.insert(name, value);
-    Ok(())
 }
 
 async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {

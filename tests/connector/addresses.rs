@@ -83,12 +83,14 @@ async fn a_public_name_that_turns_private_is_not_called() {
 #[actix_web::test]
 async fn the_metadata_service_is_not_called_even_where_private_is_allowed() {
     let metadata: IpAddr = [169, 254, 169, 254].into();
-    let resolver = names(&[("api.example.com", &[metadata])]);
+    let resolver = || names(&[("api.example.com", &[metadata])]);
     let dial = Dial { allow_private: true, ..Dial::default() };
 
-    let refused = Caller::new("http://api.example.com/v1", &dial, resolver).refusal().await;
+    for url in ["http://api.example.com/v1", "http://169.254.169.254/v1", "http://[fd00:ec2::254]/v1"] {
+        let refused = Caller::new(url, &dial, resolver()).refusal().await;
 
-    assert!(refused.contains("metadata"), "{refused}");
+        assert!(refused.contains("metadata"), "{refused}");
+    }
 }
 
 #[actix_web::test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod addresses;
+mod credentials;
 mod peers;
 mod proxies;
 mod reuse;

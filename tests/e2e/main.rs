@@ -9,6 +9,7 @@ mod process;
 
 mod balance;
 mod connections;
+mod credentials;
 mod dialects;
 mod draining;
 mod failover;

@@ -33,6 +33,7 @@ pub fn dial(checker: &mut Checker<'_>, path: &str, kind: ProviderKind, raw: &Raw
         roots: raw.ca_file.as_deref().map(|file| roots(checker, &child(path, "ca_file"), file)).unwrap_or_default(),
         identity: identity(checker, path, raw),
         allow_private: raw.allow_private.unwrap_or(false),
+        allow_metadata: false,
     }
 }
 

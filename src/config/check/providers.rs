@@ -7,6 +7,7 @@ use actix_http::header::{HeaderName, HeaderValue};
 use bursar_actors::{EndpointId, KeyId, Secret, TeamId};
 
 use super::address;
+use super::credentials::{has_credential, minted_key};
 use super::dial::dial;
 use super::{Checker, Taken};
 use crate::config::fault::Fault;
@@ -235,6 +236,18 @@ fn one_key(checker: &mut Checker<'_>, path: &str, raw: &RawKey, teams: &BTreeMap
             checker.report(&here, Fault::error(format!("{here} is 0")).help("leave it out where it is not known"));
         }
     }
+    let limited = |key: ProviderKey| ProviderKey {
+        weight,
+        rpm: raw.rpm,
+        tpm: raw.tpm,
+        models: raw.models.clone().unwrap_or_else(|| vec!["*".to_owned()]),
+        deny: raw.deny.clone(),
+        teams: raw.teams.iter().map(|team| TeamId::from(team.as_str())).collect(),
+        ..key
+    };
+    if has_credential(raw) {
+        return minted_key(checker, path, id, raw).map(limited);
+    }
     let value = raw.value.as_deref().map(str::trim).unwrap_or_default();
     match (&raw.value, value.is_empty()) {
         (None, _) if raw.optional != Some(true) => {
@@ -252,21 +265,15 @@ fn one_key(checker: &mut Checker<'_>, path: &str, raw: &RawKey, teams: &BTreeMap
         }
         _ => {}
     }
-    is_key(checker, &child(path, "value"), id, value).then(|| ProviderKey {
-        weight,
-        rpm: raw.rpm,
-        tpm: raw.tpm,
-        models: raw.models.clone().unwrap_or_else(|| vec!["*".to_owned()]),
-        deny: raw.deny.clone(),
-        teams: raw.teams.iter().map(|team| TeamId::from(team.as_str())).collect(),
-        ..plain_key(id, value)
-    })
+    is_key(checker, &child(path, "value"), id, value).then(|| limited(plain_key(id, value)))
 }
 
-fn plain_key(id: &str, value: &str) -> ProviderKey {
+/// Returns a key without limits of its own.
+pub(super) fn plain_key(id: &str, value: &str) -> ProviderKey {
     ProviderKey {
         id: KeyId::from(id),
         value: Secret::new(value.to_owned()),
+        credential: None,
         weight: 1,
         rpm: None,
         tpm: None,

@@ -17,7 +17,7 @@ use super::descriptors::{has_none_left, is_exhausted};
 use super::happy_eyeballs::{STAGGER, first_to_answer, interleave};
 use super::resolve::Resolver;
 use super::settings::DialSettings;
-use super::vet::{Reach, reach_of, vet};
+use super::vet::{Reach, is_metadata, reach_of, vet};
 use super::{OPENED, in_words, proxy, socks};
 use crate::config::dial::{Proxy, ProxyKind};
 
@@ -37,7 +37,7 @@ pub enum DialError {
          that may be DNS rebinding. If it is meant, set allow_private = true on the provider"
     )]
     Private { host: String, address: IpAddr },
-    #[error("{host} stands for {address}, where a cloud's metadata service answers; no call goes there by name")]
+    #[error("{host} stands for {address}, where a cloud's metadata service answers; no call goes there")]
     Metadata { host: String, address: IpAddr },
     /// The fault is ours, not the upstream's.
     #[error("no connection to {at}: the gateway has as many files open as it may; raise its limit (LimitNOFILE)")]
@@ -96,6 +96,11 @@ impl Connector {
     }
 
     async fn open(&self, host: &str, port: u16) -> Result<TcpStream, DialError> {
+        if let Some(address) = host.parse().ok().filter(|address| is_metadata(*address))
+            && !self.settings.dial.allow_metadata
+        {
+            return Err(DialError::Metadata { host: host.to_owned(), address });
+        }
         let phase = Cell::default();
         let after = self.settings.connect_timeout;
         let proxy = self.settings.dial.proxy.as_ref();

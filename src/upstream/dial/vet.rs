@@ -3,7 +3,7 @@
 //! Base URLs are the operator's own, so an address written there is meant. A public name is different: whoever controls
 //! its DNS could point it into the operator's network, and the key and the prompt would go there. Hence a public name may
 //! stand for public addresses only, unless `allow_private` says otherwise. The metadata services of clouds hand out
-//! credentials; no name reaches them.
+//! credentials; no name reaches them, and their addresses only what mints credentials (`upstream::credentials`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -38,6 +38,11 @@ pub fn reach_of(host: &str) -> Reach {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let private = PRIVATE_ENDS.iter().any(|end| host.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')));
     if private || !host.contains('.') { Reach::Private } else { Reach::Public }
+}
+
+/// Returns whether `address` is one where a cloud hands out credentials.
+pub fn is_metadata(address: IpAddr) -> bool {
+    kind_of(address) == Kind::Metadata
 }
 
 /// Returns the addresses of the name `host` that may be connected to, in their order.
