@@ -75,6 +75,8 @@ pub struct ChatRequest {
     pub stream: bool,
     /// A streaming client wants the usage at the end. Dialects that always tell it say true.
     pub include_usage: bool,
+    /// The client offers OpenAI's deprecated `functions`, and reads `function_call` in the reply.
+    pub legacy_functions: bool,
     /// What only the client's dialect knows.
     pub extra: Option<Extra>,
 }
