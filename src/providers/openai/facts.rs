@@ -55,6 +55,11 @@ impl Finish {
         }
     }
 
+    /// Returns what a provider's word means.
+    pub(in crate::providers) fn of_word(reason: &str) -> Self {
+        Self::read(reason).0
+    }
+
     /// Returns the word clients know.
     pub(super) fn word(self) -> &'static str {
         match self {

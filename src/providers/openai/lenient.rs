@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 /// Returns the value of a JSON text, or `None` where more is wrong with it.
-pub(super) fn value(text: &[u8]) -> Option<Value> {
+pub(in crate::providers) fn value(text: &[u8]) -> Option<Value> {
     if let Ok(value) = serde_json::from_slice(text) {
         return Some(value);
     }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 pub use encode::{Quirks, encode};
 pub use facts::{ChunkFacts, Finish, Malformed, chunk_facts};
+pub(super) use lenient::value as lenient_value;
 pub use models::model_names;
 pub use repair::{Action, StreamEnd, StreamRepair};
 
