@@ -2,8 +2,12 @@
 
 use std::hint::black_box;
 
+use bursar::providers::chat::{Compatible, OpenAiChat, row};
+use bursar::providers::dialect::{ClientDialect, ModelFacts, Target, UpstreamDialect};
+use bursar::providers::framing::Frame;
 use bursar::providers::openai::{Quirks, StreamRepair, encode, whole_facts};
 use bursar::providers::sse::{SseItem, SseReader};
+use bursar::schema::chat::Chunk;
 use bursar::schema::{self, Operation};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -81,5 +85,45 @@ fn streams(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, replies, streams);
+/// A chat client's request and reply on their way through the canonical types, as for an upstream of another dialect.
+fn chat(criterion: &mut Criterion) {
+    let mut body: serde_json::Value = serde_json::from_slice(&request(false)).expect("the request is sound");
+    let more = body["messages"][1].clone();
+    body["messages"].as_array_mut().expect("there are messages").push(more);
+    let body = body.to_string();
+    let upstream = Compatible { row: row("openai").expect("it has a row") };
+    let facts = ModelFacts::default();
+    let target = Target { model: "gpt-4o", model_facts: &facts, strict: false };
+    let read = OpenAiChat.read(body.as_bytes()).expect("the request is sound");
+    criterion.bench_function("chat read 2 KiB", |bencher| bencher.iter(|| OpenAiChat.read(black_box(body.as_bytes()))));
+    criterion.bench_function("chat encode", |bencher| {
+        bencher.iter(|| UpstreamDialect::encode(&upstream, black_box(&read), &target));
+    });
+    let whole = reply();
+    criterion.bench_function("chat decode", |bencher| {
+        bencher.iter(|| UpstreamDialect::decode(&upstream, black_box(&whole)))
+    });
+    let event = chunk("alpha");
+    let data = &event["data: ".len()..];
+    criterion.bench_function("reader per chunk", |bencher| {
+        let (mut reader, mut out) = (upstream.reader(), Vec::new());
+        bencher.iter(|| {
+            out.clear();
+            reader.frame(&Frame { event: None, data: black_box(data) }, &mut out)
+        });
+    });
+    criterion.bench_function("writer per chunk", |bencher| {
+        let (mut writer, mut out) = (OpenAiChat.writer(&read), Vec::new());
+        let (id, model) = ("chatcmpl-1".to_owned(), "gpt-4o-mini".to_owned());
+        let start = Chunk::Start { id, created: 1, model, service_tier: None, system_fingerprint: None };
+        writer.chunk(&start, &mut out);
+        let text = Chunk::Text { choice: 0, text: "alpha".to_owned() };
+        bencher.iter(|| {
+            out.clear();
+            writer.chunk(black_box(&text), &mut out);
+        });
+    });
+}
+
+criterion_group!(benches, requests, replies, streams, chat);
 criterion_main!(benches);

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "replay/anthropic.rs"]
-mod anthropic;
+#[path = "replay/chat.rs"]
+mod chat;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,9 @@ fn recorded_traffic_is_read_without_error() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/fixtures");
     let root = std::env::var_os("BURSAR_RECORDINGS").map_or(root, PathBuf::from);
     let mut tally = Tally::default();
-    for folder in ["openai", "openai-compatible", "groq", "openrouter", "perplexity", "xai", "ollama", "synthetic"] {
+    for folder in
+        ["openai", "openai-compatible", "groq", "openrouter", "perplexity", "mistral", "xai", "ollama", "synthetic"]
+    {
         for sub in ["", "http"] {
             for path in files(&root.join(folder).join(sub)) {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -128,6 +130,12 @@ fn replay_exchange(name: &str, exchange: &Value, tally: &mut Tally) {
     }
 }
 
+/// Returns the provider that a file's name names; others are read as anybody.
+fn provider_of(name: &str) -> &'static str {
+    const NAMES: [&str; 6] = ["groq", "openrouter", "perplexity", "mistral", "xai", "deepseek"];
+    NAMES.into_iter().find(|provider| name.contains(provider)).unwrap_or("plain")
+}
+
 fn check(name: &str, class: &str, tally: &mut Tally) {
     tally.failures += 1;
     let expected = CLASSES.iter().find(|(part, _)| name.contains(part)).map(|(_, class)| *class);
@@ -138,6 +146,9 @@ fn check(name: &str, class: &str, tally: &mut Tally) {
 
 fn whole(name: &str, body: &str, tally: &mut Tally) {
     tally.replies += 1;
+    if let Err(problem) = chat::whole(provider_of(name), body) {
+        tally.problems.push(format!("{name}: decoded: {problem}"));
+    }
     match whole_facts(Operation::ChatCompletions, body.as_bytes()) {
         Ok(facts) if facts.error_in_200 => tally.problems.push(format!("{name}: read as an error")),
         Ok(facts) => {
@@ -156,6 +167,11 @@ fn whole(name: &str, body: &str, tally: &mut Tally) {
 
 fn stream(name: &str, body: &str, operation: Operation, tally: &mut Tally) {
     tally.streams += 1;
+    if operation == Operation::ChatCompletions
+        && let Err(problem) = chat::stream(provider_of(name), body)
+    {
+        tally.problems.push(format!("{name}: decoded: {problem}"));
+    }
     let mut reader = SseReader::new();
     let mut repair = StreamRepair::new(operation, true);
     reader.feed(Bytes::from(body.to_owned()));

@@ -22,9 +22,8 @@ pub(super) fn put(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {
     }
     // A choice without tools is refused by most.
     if let Some(choice) = request.tool_choice.as_ref().filter(|_| any && encoding.body.contains_key("tools")) {
-        if let Some(value) = tool_choice(encoding, choice)? {
-            encoding.set("tool_choice", value)?;
-        }
+        let value = tool_choice(encoding, choice)?;
+        encoding.set("tool_choice", value)?;
     }
     if let Some(parallel) = request.parallel_tool_calls.filter(|_| any) {
         if encoding.row.tools.parallel {
@@ -87,7 +86,7 @@ fn function_value(encoding: &mut Encoding<'_>, function: &Function) -> Result<Va
     Ok(value)
 }
 
-fn tool_choice(encoding: &mut Encoding<'_>, choice: &ToolChoice) -> Result<Option<Value>, IntakeError> {
+fn tool_choice(encoding: &mut Encoding<'_>, choice: &ToolChoice) -> Result<Value, IntakeError> {
     let forced =
         if encoding.target.model_facts.forced_tools == Some(false) { Forced::No } else { encoding.row.tools.forced };
     let thinks = match by_model(encoding.row.effort, encoding.target.model) {
@@ -130,7 +129,7 @@ fn tool_choice(encoding: &mut Encoding<'_>, choice: &ToolChoice) -> Result<Optio
             "auto".into()
         }
     };
-    Ok(Some(value))
+    Ok(value)
 }
 
 fn response_format(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {

@@ -13,11 +13,14 @@ mod encode_tools;
 mod fields;
 mod loss;
 mod models;
+mod quirks;
 mod read;
 mod read_messages;
 mod read_tools;
 mod reader;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod think;
 mod write;
 mod writer;

@@ -30,8 +30,9 @@ struct ChoiceState {
     index: u32,
     /// Follows `<think>` tags, where the provider may use them.
     tags: Option<ThinkTags>,
-    /// Thought is under way.
+    /// Thought is under way, and what was thought so far.
     thinking: bool,
+    thought: String,
     /// A delta has said something, so that a whole message is a repetition.
     spoke: bool,
     tools: Vec<ToolState>,
@@ -159,7 +160,7 @@ impl ChatReader {
 impl ChoiceState {
     fn new(index: u32, row: &Row) -> Self {
         let tags = row.think_tags.then(ThinkTags::new);
-        Self { index, tags, thinking: false, spoke: false, tools: Vec::new(), finished: false }
+        Self { index, tags, thinking: false, thought: String::new(), spoke: false, tools: Vec::new(), finished: false }
     }
 
     fn message(&mut self, message: MessageIn<'_>, seed: &str, out: &mut Vec<Chunk>) {
@@ -212,7 +213,13 @@ impl ChoiceState {
         if entries.iter().all(|entry| entry.text.is_empty()) {
             self.think(plain.unwrap_or_default().to_owned(), out);
         }
-        for entry in entries {
+        // Some tell all of the thought once more, with its proof.
+        let proven = entries.iter().any(|entry| entry.signature.is_some() || entry.encrypted.is_some());
+        let repeated = proven && plain.is_none() && self.thinking;
+        for mut entry in entries {
+            if repeated && entry.text == self.thought {
+                entry.text.clear();
+            }
             let (signature, encrypted, vendor, id) = (entry.signature, entry.encrypted, entry.vendor, entry.id);
             self.think(entry.text, out);
             if signature.is_none() && encrypted.is_none() {
@@ -223,6 +230,7 @@ impl ChoiceState {
                 self.end_thought(out);
             }
             self.thinking = false;
+            self.thought.clear();
             out.push(Chunk::ThinkingEnd { choice: self.index, signature, encrypted, vendor, id });
         }
     }
@@ -230,12 +238,14 @@ impl ChoiceState {
     fn think(&mut self, text: String, out: &mut Vec<Chunk>) {
         if !text.is_empty() {
             self.thinking = true;
+            self.thought.push_str(&text);
             out.push(Chunk::Thinking { choice: self.index, text });
         }
     }
 
     fn end_thought(&mut self, out: &mut Vec<Chunk>) {
         if std::mem::replace(&mut self.thinking, false) {
+            self.thought.clear();
             let (signature, encrypted, vendor, id) = (None, None, None, None);
             out.push(Chunk::ThinkingEnd { choice: self.index, signature, encrypted, vendor, id });
         }
