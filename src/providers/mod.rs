@@ -1,6 +1,10 @@
 //! Translation only: what goes to a provider and what its bytes mean. No socket, no clock, no actor.
 
+pub mod anthropic;
+pub mod bedrock;
 pub mod chat;
+pub mod clients;
+pub mod cohere;
 pub mod dialect;
 mod embedding;
 pub mod framing;

@@ -38,5 +38,5 @@ fn compatible(kind: &str) -> &'static dyn UpstreamDialect {
 
 /// Returns whether the kind copies OpenAI's API with differences that a request has to be rewritten for.
 pub fn is_particular(kind: &str) -> bool {
-    row(kind).is_some_and(|row| row.is_particular())
+    row(kind).is_some_and(|row| row.knows.is_some())
 }
