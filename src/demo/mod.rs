@@ -5,6 +5,22 @@
 //! [`Rule`] and [`Behaviour`]. A request may bring its own script in a top-level field `demo`, for example
 //! `{"model": "demo-small", "messages": [...], "demo": {"status": 503}}`.
 //!
+//! It speaks four dialects, each with the original's shapes, order of events, arithmetic of tokens and strictness:
+//!
+//! | dialect            | paths                                                                                  |
+//! |--------------------|----------------------------------------------------------------------------------------|
+//! | OpenAI             | `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/models`              |
+//! | OpenAI's Responses | `/v1/responses`                                                                        |
+//! | Anthropic          | `/v1/messages`, `/v1/messages/count_tokens`, `/v1/models` with `anthropic-version`     |
+//! | Gemini             | `/v1beta/models`, `…/models/{model}:generateContent`, `:streamGenerateContent`,        |
+//! |                    | `:countTokens`, `:embedContent`, `:batchEmbedContents`; also under `/v1` and Vertex's  |
+//! |                    | `/publishers/google`                                                                   |
+//!
+//! What is said is decided in one place (`speech`): calls where tools are given, JSON where a schema is, thoughts where
+//! asked, and for the words `demo:refuse`, `demo:block` and `demo:redact` in the user's message a refusal, a filtered
+//! answer and redacted thoughts. Thoughts are signed, and a signature that comes back wrong is refused. The prompt cache
+//! is the one thing remembered between requests; it changes figures only.
+//!
 //! | model        | behaviour                                                     |
 //! |--------------|---------------------------------------------------------------|
 //! | `demo-small` | a short answer                                                |
@@ -12,6 +28,7 @@
 //! | `demo-slow`  | the configured waits, several times over                      |
 //! | `demo-flaky` | fails now and then: 500, 503, 429 or a cut answer             |
 //! | `demo-embed` | embeddings                                                    |
+//! | `demo-gemini-3` | in Gemini's dialect only: `demo-small` that demands thought signatures back |
 //!
 //! It listens on a real socket and never calls the gateway's own code, so that what the tests see is the wire.
 
@@ -67,7 +84,7 @@ pub struct DemoOptions {
     pub error_rate: f64,
     /// Whether a model name the provider does not know is served like `demo-small` instead of refused.
     pub any_model: bool,
-    /// The bearer keys accepted; empty means that any key, or none, will do.
+    /// The keys accepted, wherever the dialect puts them; empty means that any key, or none, will do.
     pub keys: Vec<String>,
     pub listen: SocketAddr,
     /// How many of the last exchanges [`Demo::exchanges`] remembers.

@@ -1,7 +1,7 @@
 //! From a question to an answer, whatever the dialect: calls, text, JSON, thoughts or a refusal.
 //!
-//! What a dialect reads becomes a [`Question`], and it writes the [`Answer`] in its own shape; so the demo provider
-//! says the same in every dialect.
+//! What a dialect reads becomes a [`Question`], and it writes the [`Answer`] in its own shape; so it
+//! gives the same kinds of answers in every dialect.
 
 use super::dice::Dice;
 use super::tools::{Call, Callable};
