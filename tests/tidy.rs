@@ -99,6 +99,8 @@ fn no_decision_goes_by_the_wall_clock() {
         "src/upstream/judge.rs",
         "src/upstream/credentials",
         "src/providers/limits.rs",
+        "src/providers/bedrock/sigv4.rs",
+        "src/upstream/authority.rs",
         "src/call.rs",
         "src/demo",
     ];

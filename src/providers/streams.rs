@@ -81,7 +81,7 @@ pub(super) fn encode(
     model: &str,
     request: &ChatRequest,
 ) -> (String, Value, Vec<String>) {
-    encode_with(dialect, model, &ModelFacts::default(), request).unwrap()
+    encode_with(dialect, model, &ModelFacts::default(), request).expect("it can be encoded")
 }
 
 /// Encodes a request for a model of which something is known.
@@ -92,7 +92,7 @@ pub(super) fn encode_with(
     request: &ChatRequest,
 ) -> Result<(String, Value, Vec<String>), IntakeError> {
     let wire = dialect.encode(request, &Target { model, model_facts, strict: false })?;
-    Ok((wire.path, serde_json::from_slice(&wire.body).unwrap(), wire.warnings))
+    Ok((wire.path, serde_json::from_slice(&wire.body).expect("it is JSON"), wire.warnings))
 }
 
 /// Returns a request of one user's message.

@@ -184,9 +184,9 @@ fn budget_of(effort: Effort) -> u64 {
 fn effort_of_budget(budget: u64) -> Effort {
     match budget {
         0 => Effort::None,
-        ..=1024 => Effort::Low,
-        ..=2048 => Effort::Medium,
-        ..=8192 => Effort::High,
+        1..=1024 => Effort::Low,
+        1025..=2048 => Effort::Medium,
+        2049..=8192 => Effort::High,
         _ => Effort::Max,
     }
 }

@@ -1,6 +1,6 @@
 //! Replies of Ollama's: a whole one is a single object, a stream is many of the same kind, one per line.
 
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use bursar_actors::Usage;
 use serde_json::{Map, Value, json};
@@ -173,7 +173,7 @@ fn logprobs(reply: &mut Map<String, Value>) -> Option<Value> {
 
 fn unix_seconds(stamp: &str) -> i64 {
     let time = humantime::parse_rfc3339_weak(stamp).ok();
-    let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0))
 }
 
