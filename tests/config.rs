@@ -310,11 +310,11 @@ fn fallbacks_in_a_circle_are_named() {
 
 #[test]
 fn a_misspelt_variable_of_ours_is_a_warning() {
-    let config = place("").environment(&[("BURSAR__SERVER__LISTN", "x"), ("ANTHROPIC_API_KEY", "sk-ant")]).config();
+    let config = place("").environment(&[("BURSAR__SERVER__LISTN", "x"), ("AZURE_OPENAI_API_KEY", "k")]).config();
 
     assert_eq!(config.warnings.len(), 2);
     assert!(config.warnings.iter().any(|warning| warning.contains("did you mean `BURSAR__SERVER__LISTEN`?")));
-    assert!(config.warnings.iter().any(|warning| warning.contains("Anthropic cannot be served yet")));
+    assert!(config.warnings.iter().any(|warning| warning.contains("set AZURE_OPENAI_ENDPOINT too")));
 }
 
 #[test]
@@ -374,8 +374,13 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
         "{head}[server]{}\n[models.alias.safe]\ntargets = [{{ provider = 'local', model = 'm' }}]",
         switched.join("\n")
     );
-    let variables =
-        [("OPENAI_KEY_TEAM_A", "sk-1"), ("BURSAR_CI_KEY", "0123456789abcdef"), ("AZURE_CLIENT_SECRET", "s")];
+    let variables = [
+        ("OPENAI_KEY_TEAM_A", "sk-1"),
+        ("AZURE_OPENAI_API_KEY", "k"),
+        ("VERTEX_TOKEN", "k"),
+        ("AZURE_CLIENT_SECRET", "s"),
+        ("BURSAR_CI_KEY", "0123456789abcdef"),
+    ];
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
     for (file, pem) in [
@@ -390,7 +395,7 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
     let config = place(&text).environment(&variables).config();
 
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-    assert_eq!(config.providers.len(), 3);
+    assert_eq!(config.providers.len(), 5);
     assert_eq!(config.models.aliases.len(), 2);
     assert_eq!(config.client_keys.len(), 1);
 }

@@ -8,9 +8,9 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::discover::{KNOWN, KnownProvider};
 use crate::config::load::Sources;
 use crate::config::units;
+use crate::config::{ProviderKind, discover};
 
 /// What the command line says.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub enum Asking {
 /// What the answers come to.
 struct Plan {
     listen: String,
-    providers: Vec<&'static KnownProvider>,
+    providers: Vec<ProviderKind>,
     /// The base URL of a server of one's own.
     local: Option<String>,
     data: Option<String>,
@@ -90,17 +90,17 @@ fn plan(
     input: &mut dyn BufRead,
     output: &mut dyn Write,
 ) -> io::Result<Plan> {
-    let found = KNOWN.iter().filter(|provider| variable(provider, environment).is_some());
+    let found = ProviderKind::ALL.iter().copied().filter(|kind| variable(*kind, environment).is_some());
     let mut plan = Plan { listen: "127.0.0.1:8080".to_owned(), providers: found.collect(), local: None, data: None };
     if asking == Asking::Nobody {
         return Ok(plan);
     }
     let mut wanted = Vec::new();
-    for provider in &plan.providers {
-        let variable = variable(provider, environment).unwrap_or_default();
-        let answer = ask(&format!("use {} with ${variable}? [Y/n]", provider.id), input, output)?;
+    for &kind in &plan.providers {
+        let variable = variable(kind, environment).unwrap_or_default();
+        let answer = ask(&format!("use {} with ${variable}? [Y/n]", kind.as_str()), input, output)?;
         if !answer.to_ascii_lowercase().starts_with('n') {
-            wanted.push(*provider);
+            wanted.push(kind);
         }
     }
     plan.providers = wanted;
@@ -146,11 +146,12 @@ fn ask_until(
     }
 }
 
-/// Returns the variable that holds the provider's key or keys, if one is set.
-fn variable(provider: &KnownProvider, environment: &BTreeMap<&str, &str>) -> Option<String> {
-    let list = format!("{}S", provider.variable);
-    let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.trim().is_empty());
-    [provider.variable.to_owned(), list].into_iter().find(|name| is_set(name))
+/// Returns the variable that holds the provider's key or keys, if one is set and it is known where the provider is.
+fn variable(kind: ProviderKind, environment: &BTreeMap<&str, &str>) -> Option<String> {
+    let get = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let variable = kind.variable()?;
+    discover::place(kind, &get)?;
+    [variable.to_owned(), format!("{variable}S")].into_iter().find(|name| get(name).is_some())
 }
 
 fn starter(plan: &Plan, environment: &BTreeMap<&str, &str>) -> String {
@@ -163,9 +164,8 @@ fn starter(plan: &Plan, environment: &BTreeMap<&str, &str>) -> String {
     if let Some(data) = &plan.data {
         _ = writeln!(text, "\n[storage]\npath = {}", toml::Value::String(data.clone()));
     }
-    for provider in &plan.providers {
-        let single = variable(provider, environment).is_none_or(|name| name == provider.variable);
-        text.push_str(&provider_table(provider, single));
+    for &kind in &plan.providers {
+        text.push_str(&provider_table(kind, environment));
     }
     if let Some(local) = &plan.local {
         let base_url = toml::Value::String(local.clone());
@@ -183,7 +183,7 @@ fn starter(plan: &Plan, environment: &BTreeMap<&str, &str>) -> String {
         );
         return text;
     }
-    let first = plan.providers.first().map_or("local", |provider| provider.id);
+    let first = plan.providers.first().map_or("local", |provider| provider.as_str());
     _ = write!(
         text,
         "\n# Clients can ask for provider/model at once. An alias is a name of your own:\n\
@@ -192,16 +192,14 @@ fn starter(plan: &Plan, environment: &BTreeMap<&str, &str>) -> String {
     text
 }
 
-fn provider_table(provider: &KnownProvider, single: bool) -> String {
-    let (id, variable) = (provider.id, provider.variable);
-    let kind = match provider.base_url {
-        None => "kind = \"openai\"\n".to_owned(),
-        Some(base_url) => format!("kind = \"openai_compatible\"\nbase_url = \"{base_url}\"\n"),
-    };
-    if single {
-        return format!(
-            "\n[providers.{id}]\n{kind}\n[[providers.{id}.keys]]\nid = \"main\"\nvalue = \"${{{variable}}}\"\n"
-        );
+fn provider_table(kind: ProviderKind, environment: &BTreeMap<&str, &str>) -> String {
+    let (id, name) = (kind.as_str(), kind.variable().unwrap_or_default());
+    let get = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let place = discover::place(kind, &get).flatten();
+    let place = place.map(|(key, value)| format!("{key} = {}\n", toml::Value::String(value))).unwrap_or_default();
+    let head = format!("\n[providers.{id}]\nkind = \"{id}\"\n{place}");
+    if variable(kind, environment).as_deref() == Some(name) {
+        return format!("{head}\n[[providers.{id}.keys]]\nid = \"main\"\nvalue = \"${{{name}}}\"\n");
     }
-    format!("\n[providers.{id}]\n{kind}key_pool = {{ id = \"pool\", value = \"${{{variable}S}}\" }}\n")
+    format!("{head}key_pool = {{ id = \"pool\", value = \"${{{name}S}}\" }}\n")
 }

@@ -4,6 +4,7 @@
 //! a harmless value; the result counts only if no error was reported.
 
 mod access;
+mod address;
 mod credentials;
 mod dial;
 mod models;

@@ -7,54 +7,12 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
+use super::ProviderKind;
 use super::fault::{Fault, Faults, Origin};
 use super::layer::{Layer, child};
 
 /// The built-in provider that answers without a network, used when there is no other.
 pub const DEMO: &str = "demo";
-
-/// A provider that speaks OpenAI's format, and the variable that people keep its key in.
-pub struct KnownProvider {
-    pub id: &'static str,
-    pub variable: &'static str,
-    /// `None` for OpenAI itself, whose address is the default of its kind.
-    pub base_url: Option<&'static str>,
-}
-
-const fn known(id: &'static str, variable: &'static str, base_url: &'static str) -> KnownProvider {
-    KnownProvider { id, variable, base_url: Some(base_url) }
-}
-
-/// Providers that can be used with nothing but a key. The variable with an `S` at its end holds a comma list.
-pub const KNOWN: &[KnownProvider] = &[
-    KnownProvider { id: "openai", variable: "OPENAI_API_KEY", base_url: None },
-    known("cerebras", "CEREBRAS_API_KEY", "https://api.cerebras.ai/v1"),
-    known("deepinfra", "DEEPINFRA_API_KEY", "https://api.deepinfra.com/v1/openai"),
-    known("deepseek", "DEEPSEEK_API_KEY", "https://api.deepseek.com/v1"),
-    known("fireworks", "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1"),
-    known("gemini", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/openai"),
-    known("groq", "GROQ_API_KEY", "https://api.groq.com/openai/v1"),
-    known("hyperbolic", "HYPERBOLIC_API_KEY", "https://api.hyperbolic.xyz/v1"),
-    known("mistral", "MISTRAL_API_KEY", "https://api.mistral.ai/v1"),
-    known("moonshot", "MOONSHOT_API_KEY", "https://api.moonshot.ai/v1"),
-    known("nebius", "NEBIUS_API_KEY", "https://api.studio.nebius.com/v1"),
-    known("novita", "NOVITA_API_KEY", "https://api.novita.ai/v3/openai"),
-    known("nvidia", "NVIDIA_API_KEY", "https://integrate.api.nvidia.com/v1"),
-    known("openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1"),
-    known("perplexity", "PERPLEXITY_API_KEY", "https://api.perplexity.ai"),
-    known("sambanova", "SAMBANOVA_API_KEY", "https://api.sambanova.ai/v1"),
-    known("together", "TOGETHER_API_KEY", "https://api.together.xyz/v1"),
-    known("xai", "XAI_API_KEY", "https://api.x.ai/v1"),
-    known("zai", "ZAI_API_KEY", "https://api.z.ai/api/paas/v4"),
-];
-
-/// Providers whose own format is not spoken yet.
-const NOT_YET: &[(&str, &str)] = &[
-    ("ANTHROPIC_API_KEY", "Anthropic"),
-    ("COHERE_API_KEY", "Cohere"),
-    ("AZURE_OPENAI_API_KEY", "Azure OpenAI"),
-    ("AWS_BEARER_TOKEN_BEDROCK", "Amazon Bedrock"),
-];
 
 /// What was found.
 #[derive(Default)]
@@ -66,26 +24,31 @@ pub struct Found {
 
 /// Returns the providers that `environment` has the means for and `files` do not mention.
 pub fn discover(environment: &BTreeMap<String, String>, files: &Table, faults: &mut Faults) -> Found {
-    let set = |name: &str| environment.get(name).is_some_and(|value| !value.trim().is_empty());
+    let get = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
     let mut found = Found::default();
-    for provider in KNOWN {
-        let list = format!("{}S", provider.variable);
-        if (set(provider.variable) || set(&list)) && !mentions(files, provider, &list) {
-            let base_url = (provider.id == "openai" && set("OPENAI_BASE_URL")).then_some("${OPENAI_BASE_URL}");
-            let table = with_keys(provider, base_url, set(provider.variable), set(&list).then_some(&list));
-            let variable = if set(provider.variable) { provider.variable } else { &list };
-            found.add(provider.id, variable, table);
+    for &kind in ProviderKind::ALL {
+        let Some(variable) = kind.variable() else { continue };
+        let list = format!("{variable}S");
+        if (get(variable).is_none() && get(&list).is_none()) || mentions(files, kind, variable, &list) {
+            continue;
         }
+        let Some(place) = place(kind, &get) else {
+            let (what, with) = if kind == ProviderKind::Bedrock {
+                ("Bedrock", "AWS_REGION")
+            } else {
+                ("Azure OpenAI", "AZURE_OPENAI_ENDPOINT")
+            };
+            let message = format!("{what} has a key but no place; set {with} too, or write the provider down");
+            faults.push(Fault::warning(message).at(Some(Origin::Environment(variable.to_owned()))));
+            continue;
+        };
+        let table = with_keys(kind, place, get(variable).map(|_| variable), get(&list).map(|_| list.as_str()));
+        found.add(kind.as_str(), if get(variable).is_some() { variable } else { &list }, table);
     }
-    let ollama = KnownProvider { id: "ollama", variable: "OLLAMA_HOST", base_url: None };
-    if let Some(host) = environment.get("OLLAMA_HOST").filter(|host| !host.trim().is_empty())
-        && !mentions(files, &ollama, "")
+    if let Some(host) = get("OLLAMA_HOST")
+        && !mentions(files, ProviderKind::Ollama, "OLLAMA_HOST", "")
     {
-        found.add(ollama.id, ollama.variable, ollama_table(host));
-    }
-    for (variable, name) in NOT_YET.iter().filter(|(variable, _)| set(variable)) {
-        let message = format!("{name} cannot be served yet; the variable is ignored");
-        faults.push(Fault::warning(message).at(Some(Origin::Environment((*variable).to_owned()))));
+        found.add("ollama", "OLLAMA_HOST", ollama_table(host));
     }
     found
 }
@@ -122,14 +85,27 @@ impl Found {
     }
 }
 
-fn with_keys(provider: &KnownProvider, base_url: Option<&str>, single: bool, list: Option<&String>) -> Table {
-    let kind = if provider.base_url.is_some() { "openai_compatible" } else { "openai" };
-    let mut table = string_table(&[("kind", kind)]);
-    if let Some(base_url) = base_url.or(provider.base_url) {
-        table.insert("base_url".to_owned(), base_url.into());
+/// Returns where a provider of this kind is by the environment, as a setting; `None` where that is not said.
+pub fn place<'e>(kind: ProviderKind, get: &impl Fn(&str) -> Option<&'e str>) -> Option<Option<(&'static str, String)>> {
+    let refer = |key, variable: &str| get(variable).map(|_| Some((key, format!("${{{variable}}}"))));
+    match kind {
+        ProviderKind::OpenAi => refer("base_url", "OPENAI_BASE_URL").or(Some(None)),
+        ProviderKind::Bedrock => refer("region", "AWS_REGION").or_else(|| refer("region", "AWS_DEFAULT_REGION")),
+        ProviderKind::AzureOpenAi => {
+            let endpoint = get("AZURE_OPENAI_ENDPOINT")?.trim_end_matches('/').replace("${", "$${");
+            Some(Some(("base_url", format!("{endpoint}/openai/v1"))))
+        }
+        _ => Some(None),
     }
-    if single {
-        let value = format!("${{{}}}", provider.variable);
+}
+
+fn with_keys(kind: ProviderKind, place: Option<(&str, String)>, single: Option<&str>, list: Option<&str>) -> Table {
+    let mut table = string_table(&[("kind", kind.as_str())]);
+    if let Some((key, value)) = place {
+        table.insert(key.to_owned(), value.into());
+    }
+    if let Some(variable) = single {
+        let value = format!("${{{variable}}}");
         let key = Value::Table(string_table(&[("id", "main"), ("value", &value)]));
         table.insert("keys".to_owned(), Value::Array(vec![key]));
     }
@@ -154,17 +130,15 @@ fn ollama_table(host: &str) -> Table {
     table
 }
 
-/// Returns whether `files` have a provider of that id or host, or use its variables anywhere.
-fn mentions(files: &Table, provider: &KnownProvider, list: &str) -> bool {
+/// Returns whether `files` have a provider of that id, kind or host, or use its variables anywhere.
+fn mentions(files: &Table, kind: ProviderKind, variable: &str, list: &str) -> bool {
     let Some(providers) = files.get("providers").and_then(Value::as_table) else { return false };
-    let host = provider.base_url.map(host_of);
-    let is_openai = |table: &Value| {
-        provider.id == "openai"
-            && table.get("kind").and_then(Value::as_str) == Some("openai")
-            && table.get("base_url").is_none()
+    let host = kind.base_url().map(host_of);
+    let same_kind = |table: &Value| {
+        table.get("kind").and_then(Value::as_str) == Some(kind.as_str()) && table.get("base_url").is_none()
     };
-    providers.contains_key(provider.id)
-        || providers.values().any(is_openai)
+    providers.contains_key(kind.as_str())
+        || providers.values().any(same_kind)
         || providers.values().any(|table| {
             any_text(table, &|text| {
                 let same_host = text.starts_with("http") && host.is_some_and(|host| host_of(text) == host);
@@ -172,7 +146,7 @@ fn mentions(files: &Table, provider: &KnownProvider, list: &str) -> bool {
                     !name.is_empty()
                         && text.split_once(&format!("${{{name}")).is_some_and(|(_, rest)| rest.starts_with(['}', ':']))
                 };
-                same_host || refers(provider.variable) || refers(list)
+                same_host || refers(variable) || refers(list)
             })
         })
 }
@@ -219,7 +193,7 @@ mod tests {
     fn a_key_in_the_environment_makes_a_provider_that_refers_to_it() {
         let (layer, _) = found(&[("GROQ_API_KEY", "gsk-1"), ("GROQ_API_KEYS", "a,b")], "");
 
-        let expected = "[providers.groq]\nkind = 'openai_compatible'\nbase_url = 'https://api.groq.com/openai/v1'\n\
+        let expected = "[providers.groq]\nkind = 'groq'\n\
              keys = [{ id = 'main', value = '${GROQ_API_KEY}' }]\nkey_pool = { id = 'pool', value = '${GROQ_API_KEYS}' }";
         assert_eq!(layer, table(expected));
     }
@@ -241,11 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_cannot_be_served_yet_is_a_warning() {
-        let (layer, warnings) = found(&[("ANTHROPIC_API_KEY", "sk-ant-1")], "");
+    fn a_key_whose_place_is_not_said_is_a_warning() {
+        let (layer, warnings) = found(&[("AWS_BEARER_TOKEN_BEDROCK", "k"), ("AZURE_OPENAI_API_KEY", "k")], "");
+        let (placed, none) = found(&[("AWS_BEARER_TOKEN_BEDROCK", "k"), ("AWS_REGION", "eu-west-1")], "");
 
         assert!(layer.is_empty());
-        assert_eq!(warnings, 1);
+        assert_eq!((warnings, none), (2, 0));
+        assert_eq!(placed["providers"]["bedrock"]["region"].as_str(), Some("${AWS_REGION}"));
     }
 
     #[test]

@@ -121,6 +121,7 @@ fn split_comment(line: &str) -> (&str, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ProviderKind;
 
     #[test]
     fn every_key_has_its_type_and_the_comment_of_the_shipped_file() {
@@ -135,7 +136,8 @@ mod tests {
         assert_eq!(key["rpm"]["anyOf"][0]["type"], "integer");
         assert_eq!(key["rpm"]["description"], "requests per minute it may make; learned from replies when left out");
         let kinds = &provider["properties"]["kind"]["anyOf"][0]["enum"];
-        assert_eq!(kinds, &json!(["openai", "openai_compatible", "demo"]));
+        let all: Vec<_> = ProviderKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(kinds, &json!(all));
         let client_key = &schema["properties"]["client_keys"]["items"]["properties"]["team"]["description"];
         assert!(client_key.as_str().is_some_and(|text| text.contains("default")));
     }

@@ -11,6 +11,7 @@ pub mod expand;
 pub mod fault;
 pub mod files;
 pub mod json_schema;
+pub mod kind;
 pub mod layer;
 pub mod layout;
 pub mod load;
@@ -29,6 +30,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bursar_actors::{EndpointId, KeyId, Secret, Strategy, TeamId};
+use serde::Deserialize;
+
+pub use kind::ProviderKind;
 
 /// Everything the operator decided, or the default where nothing was said.
 #[derive(Debug, Clone)]
@@ -82,19 +86,13 @@ pub struct Storage {
     pub path: PathBuf,
 }
 
-/// Which wire format and defaults a provider has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProviderKind {
-    OpenAi,
-    OpenAiCompatible,
-    Demo,
-}
-
 /// `[providers.<id>]`: endpoints that share keys, timeouts and a wire format.
 #[derive(Debug, Clone)]
 pub struct Provider {
     pub id: String,
     pub kind: ProviderKind,
+    /// Of Azure's dated API; none means its v1, which needs none.
+    pub api_version: Option<String>,
     /// At least one. Empty only for `demo`, whose address is known once it has started.
     pub endpoints: Vec<ProviderEndpoint>,
     pub keys: Vec<ProviderKey>,
@@ -151,9 +149,33 @@ pub struct ProviderKey {
     pub teams: Vec<TeamId>,
 }
 
+/// Which wire format the demo provider is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speaks {
+    #[default]
+    Openai,
+    Responses,
+    Anthropic,
+    Gemini,
+}
+
+impl Speaks {
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Responses => "responses",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+        }
+    }
+}
+
 /// How the built-in demo provider behaves.
 #[derive(Debug, Clone)]
 pub struct DemoSettings {
+    pub speaks: Speaks,
     pub seed: u64,
     pub first_token: Duration,
     pub per_token: Duration,

@@ -10,6 +10,7 @@ use bursar_actors::Strategy;
 use serde::Deserialize;
 
 use super::word_or::WordOr;
+use super::{ProviderKind, Speaks};
 
 /// The whole file.
 #[derive(Default, Deserialize)]
@@ -48,20 +49,14 @@ pub struct RawStorage {
     pub path: Option<String>,
 }
 
-/// The values of `kind`.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RawKind {
-    Openai,
-    OpenaiCompatible,
-    Demo,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawProvider {
-    pub kind: Option<RawKind>,
+    pub kind: Option<ProviderKind>,
     pub base_url: Option<String>,
+    pub resource: Option<String>,
+    pub project: Option<String>,
+    pub api_version: Option<String>,
     pub endpoints: Vec<RawEndpoint>,
     pub keys: Vec<RawKey>,
     pub key_pool: Option<RawKeyPool>,
@@ -80,6 +75,7 @@ pub struct RawProvider {
     pub client_key: Option<String>,
     pub allow_private: Option<bool>,
     pub tags: Vec<String>,
+    pub speaks: Option<Speaks>,
     pub latency: Option<RawLatency>,
     pub error_rate: Option<f64>,
     pub seed: Option<u64>,

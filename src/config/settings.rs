@@ -13,7 +13,7 @@ use toml::{Table, Value};
 
 use super::credential::{Aws, Credential, Entra, Google};
 use super::layer::{Origins, child, item};
-use super::{Balancing, Config, LogFormat, Models, Provider, ProviderEndpoint, ProviderKind, Target};
+use super::{Balancing, Config, LogFormat, Models, Provider, ProviderEndpoint, Target};
 
 /// What a secret looks like.
 const MASK: &str = "…";
@@ -157,7 +157,10 @@ impl List<'_> {
     fn provider(&mut self, provider: &Provider) {
         let path = child("providers", &provider.id);
         let at = |key: &str| child(&path, key);
-        self.put(&at("kind"), kind(provider.kind));
+        self.put(&at("kind"), provider.kind.as_str());
+        if let Some(version) = &provider.api_version {
+            self.put(&at("api_version"), version);
+        }
         self.optional(&at("region"), provider.region.as_ref());
         self.put(&at("self_hosted"), provider.self_hosted);
         self.time(&path, "connect_timeout", provider.connect_timeout);
@@ -180,6 +183,7 @@ impl List<'_> {
         let Some(demo) = &provider.demo else { return };
         self.put(&at("seed"), demo.seed);
         self.put(&at("error_rate"), demo.error_rate);
+        self.put(&at("speaks"), demo.speaks.as_str());
         let latency = at("latency");
         self.time(&latency, "first_token", demo.first_token);
         self.time(&latency, "per_token", demo.per_token);
@@ -303,14 +307,6 @@ impl List<'_> {
                 self.words(&child(&path, "fallback"), &alias.fallback);
             }
         }
-    }
-}
-
-fn kind(kind: ProviderKind) -> &'static str {
-    match kind {
-        ProviderKind::OpenAi => "openai",
-        ProviderKind::OpenAiCompatible => "openai_compatible",
-        ProviderKind::Demo => "demo",
     }
 }
 

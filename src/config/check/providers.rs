@@ -6,16 +6,14 @@ use std::time::Duration;
 use actix_http::header::{HeaderName, HeaderValue};
 use bursar_actors::{EndpointId, KeyId, Secret, TeamId};
 
+use super::address;
 use super::credentials::{has_credential, minted_key};
 use super::dial::dial;
 use super::{Checker, Taken};
 use crate::config::fault::Fault;
 use crate::config::layer::{child, item};
-use crate::config::raw::{RawEndpoint, RawKey, RawKind, RawProvider};
+use crate::config::raw::{RawEndpoint, RawKey, RawProvider};
 use crate::config::{DemoSettings, Provider, ProviderEndpoint, ProviderKey, ProviderKind, Team, units};
-
-/// Where OpenAI itself answers.
-const OPENAI_URL: &str = "https://api.openai.com/v1";
 
 /// Headers that the gateway writes itself.
 const OWN_HEADERS: [&str; 8] =
@@ -47,7 +45,7 @@ pub fn providers(
             skipped.insert(id);
             continue;
         }
-        if only_empty && kind == ProviderKind::OpenAi {
+        if only_empty && kind.needs_key() {
             let help = "add [[providers.<id>.keys]], or use kind = \"openai_compatible\" where no key is needed";
             checker.missing(&path, "keys", help);
         }
@@ -65,15 +63,11 @@ fn keys_are_spoiled(checker: &Checker<'_>, path: &str, keys: usize) -> bool {
 }
 
 fn kind(checker: &mut Checker<'_>, path: &str, raw: &RawProvider) -> Option<ProviderKind> {
-    match raw.kind {
-        Some(RawKind::Openai) => Some(ProviderKind::OpenAi),
-        Some(RawKind::OpenaiCompatible) => Some(ProviderKind::OpenAiCompatible),
-        Some(RawKind::Demo) => Some(ProviderKind::Demo),
-        None => {
-            checker.missing(path, "kind", "one of: openai, openai_compatible, demo");
-            None
-        }
+    if raw.kind.is_none() {
+        let all: Vec<_> = ProviderKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        checker.missing(path, "kind", &format!("one of: {}", all.join(", ")));
     }
+    raw.kind
 }
 
 fn provider(
@@ -101,7 +95,8 @@ fn provider(
         kind,
         keys,
         region: raw.region,
-        self_hosted: raw.self_hosted.unwrap_or(kind == ProviderKind::Demo),
+        api_version: raw.api_version,
+        self_hosted: raw.self_hosted.unwrap_or(kind.is_self_hosted()),
         tags: raw.tags,
     }
 }
@@ -121,18 +116,15 @@ fn endpoints(
         }
         return Vec::new();
     }
+    address::unused(checker, path, kind, raw);
     if raw.base_url.is_some() && !raw.endpoints.is_empty() {
         let message = format!("{path} has base_url and endpoints; keep one of them");
         checker.fault(&child(path, "base_url"), message);
     }
     if raw.endpoints.is_empty() {
-        let base_url = match (&raw.base_url, kind) {
-            (Some(text), _) => base_url(checker, &child(path, "base_url"), text),
-            (None, ProviderKind::OpenAi) => OPENAI_URL.to_owned(),
-            (None, _) => {
-                checker.missing(path, "base_url", "where it answers, such as \"http://127.0.0.1:8000/v1\"");
-                String::new()
-            }
+        let base_url = match &raw.base_url {
+            Some(text) => base_url(checker, &child(path, "base_url"), text),
+            None => address::of_kind(checker, path, kind, raw),
         };
         take_endpoint(checker, taken, provider, path);
         let id = EndpointId::from(provider);
@@ -189,7 +181,7 @@ fn base_url(checker: &mut Checker<'_>, path: &str, text: &str) -> String {
 
 /// Returns the provider's keys, those of the pool last. Optional keys without a value are left out.
 fn keys(checker: &mut Checker<'_>, path: &str, raw: &RawProvider, teams: &BTreeMap<TeamId, Team>) -> Vec<ProviderKey> {
-    if raw.kind == Some(RawKind::Demo) {
+    if raw.kind == Some(ProviderKind::Demo) {
         if !raw.keys.is_empty() || raw.key_pool.is_some() {
             checker.fault(path, format!("{path} is a demo provider; it has no keys"));
         }
@@ -335,7 +327,8 @@ fn headers(checker: &mut Checker<'_>, path: &str, raw: &BTreeMap<String, String>
 fn demo(checker: &mut Checker<'_>, path: &str, kind: ProviderKind, raw: &RawProvider) -> Option<DemoSettings> {
     if kind != ProviderKind::Demo {
         let given = [("latency", raw.latency.is_some()), ("error_rate", raw.error_rate.is_some())];
-        for (key, _) in given.into_iter().chain([("seed", raw.seed.is_some())]).filter(|(_, given)| *given) {
+        let more = [("seed", raw.seed.is_some()), ("speaks", raw.speaks.is_some())];
+        for (key, _) in given.into_iter().chain(more).filter(|(_, given)| *given) {
             let here = child(path, key);
             checker.fault(&here, format!("{here} is only for kind = \"demo\""));
         }
@@ -349,6 +342,7 @@ fn demo(checker: &mut Checker<'_>, path: &str, kind: ProviderKind, raw: &RawProv
     let first_token = wait("first_token", latency.and_then(|latency| latency.first_token.as_ref()), 180);
     let per_token = wait("per_token", latency.and_then(|latency| latency.per_token.as_ref()), 12);
     Some(DemoSettings {
+        speaks: raw.speaks.unwrap_or_default(),
         seed: raw.seed.unwrap_or(7),
         first_token,
         per_token,
