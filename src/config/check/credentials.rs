@@ -283,7 +283,7 @@ mod tests {
             "bursar.toml:5:34: providers.p.keys[0] has value and entra; keep one of them",
             "bursar.toml:6:22: providers.p.keys[1].google is a word that is not known",
             "(did you mean \"metadata\"?)",
-            "bursar.toml:7:34: providers.p.keys[2].entra.tenant is `a/b`, which is no id and no domain",
+            "bursar.toml:7:32: providers.p.keys[2].entra.tenant is `a/b`, which is no id and no domain",
             "providers.p.keys[2].entra has no `client_secret`",
             "unknown key `access_key` in providers.p.keys[3].aws; did you mean `access_key_id`?",
             "providers.p.keys[4].aws is a word that is not known; known: \"environment\", \"container\"",
