@@ -36,6 +36,21 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Returns each rate as `change` makes it.
+    pub fn map(&self, change: impl Fn(Option<u64>) -> Option<u64>) -> Self {
+        Self {
+            input: change(self.input),
+            output: change(self.output),
+            cached: change(self.cached),
+            cache_write: change(self.cache_write),
+            cache_write_long: change(self.cache_write_long),
+            reasoning: change(self.reasoning),
+            audio_input: change(self.audio_input),
+            audio_output: change(self.audio_output),
+            image_input: change(self.image_input),
+        }
+    }
+
     /// Returns every kind of token with its key in catalog and configuration.
     pub fn named(&self) -> [(&'static str, Option<u64>); 9] {
         [
