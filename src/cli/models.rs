@@ -81,7 +81,9 @@ pub fn info(sources: &Sources, name: &str, form: Output, output: &mut dyn Write)
     let alias = config.models.aliases.get(name);
     if form == Output::Json {
         let whole = match alias {
-            Some(alias) => json!({ "alias": name, "description": alias.description, "fallback": alias.fallback, "targets": about }),
+            Some(alias) => {
+                json!({ "alias": name, "description": alias.description, "fallback": alias.fallback, "targets": about })
+            }
             None => json!({ "models": about }),
         };
         writeln!(output, "{whole:#}")?;
@@ -102,9 +104,8 @@ pub fn info(sources: &Sources, name: &str, form: Output, output: &mut dyn Write)
 
 /// Returns the models that `name` stands for, with what is known of each.
 fn meanings(catalog: &Catalog, config: &Config, name: &str) -> Vec<(String, Option<Entry>)> {
-    let of = |provider: &str, model: &str| {
-        config.providers.get(provider).and_then(|provider| catalog.of(provider, model))
-    };
+    let of =
+        |provider: &str, model: &str| config.providers.get(provider).and_then(|provider| catalog.of(provider, model));
     if let Some(alias) = config.models.aliases.get(name) {
         let targets = alias.targets.iter();
         return targets.map(|t| (format!("{}/{}", t.provider, t.model), of(&t.provider, &t.model))).collect();

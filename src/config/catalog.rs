@@ -82,8 +82,7 @@ pub enum Tier {
 
 impl Tier {
     /// All of them, the usual one first.
-    pub const ALL: [Self; 6] =
-        [Self::Standard, Self::Batch, Self::Flex, Self::Priority, Self::Fast, Self::Ultrafast];
+    pub const ALL: [Self; 6] = [Self::Standard, Self::Batch, Self::Flex, Self::Priority, Self::Fast, Self::Ultrafast];
 
     /// Returns the word for it in the catalog.
     pub fn word(self) -> &'static str {

@@ -111,7 +111,11 @@ impl Entry {
         self.max_output = better.max_output.or(self.max_output);
         if !better.tariff.is_empty() {
             let tariff = better.tariff.clone();
-            self.price = Some(Price { tariff, request: better.request_price, search: better.search_price.map(|each| [each; 3]) });
+            self.price = Some(Price {
+                tariff,
+                request: better.request_price,
+                search: better.search_price.map(|each| [each; 3]),
+            });
             self.source = Source::Configuration;
         } else if let Some(price) = &mut self.price {
             price.request = better.request_price.or(price.request);
@@ -202,7 +206,9 @@ impl TryFrom<Line> for Entry {
             tariff.insert((tier, above.parse().map_err(|_| format!("no bracket `{key}`"))?), rates);
         }
         let words = |text: &str| -> Result<BTreeSet<Ability>, String> {
-            text.split_whitespace().map(|word| Ability::of_word(word).ok_or_else(|| format!("no ability `{word}`"))).collect()
+            text.split_whitespace()
+                .map(|word| Ability::of_word(word).ok_or_else(|| format!("no ability `{word}`")))
+                .collect()
         };
         let effort = |word: &str| Effort::from_word(word).ok_or_else(|| format!("no effort `{word}`"));
         let price = Price { tariff, request: line.request, search: line.search };

@@ -130,7 +130,10 @@ mod tests {
     use super::*;
 
     fn price(rates: &[(Tier, u64, Rates)]) -> Price {
-        Price { tariff: rates.iter().map(|(tier, above, rates)| ((*tier, *above), *rates)).collect(), ..Price::default() }
+        Price {
+            tariff: rates.iter().map(|(tier, above, rates)| ((*tier, *above), *rates)).collect(),
+            ..Price::default()
+        }
     }
 
     fn simple(input: u64, output: u64) -> Rates {

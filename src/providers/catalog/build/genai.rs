@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::super::entry::{Entry, Mode, Source};
 use super::super::price::Price;
+use super::figure::figure;
 use super::litellm::Read;
 use super::{Entries, Report, Skip, differences, put};
 use crate::config::catalog::{Rates, Tariff, Tier};
-use crate::config::units::dollars;
 
 /// Providers, with the catalog's word. Those of Hugging Face all begin with `huggingface_`.
 const PROVIDERS: &[(&str, &str)] = &[
@@ -40,8 +40,26 @@ const PASSED_ON: &[(&str, &str)] =
 
 /// Parts of names of models that make no text.
 const OTHER_MODES: &[&str] = &[
-    "image", "whisper", "tts", "transcri", "realtime", "-live", "voice", "orpheus", "playai", "ocr", "rerank", "moderation",
-    "guard", "veo", "sora", "imagen", "lyria", "video", "sonic", "voxtral",
+    "image",
+    "whisper",
+    "tts",
+    "transcri",
+    "realtime",
+    "-live",
+    "voice",
+    "orpheus",
+    "playai",
+    "ocr",
+    "rerank",
+    "moderation",
+    "guard",
+    "veo",
+    "sora",
+    "imagen",
+    "lyria",
+    "video",
+    "sonic",
+    "voxtral",
 ];
 
 #[derive(Deserialize)]
@@ -138,7 +156,7 @@ fn entry(name: String, model: &Model, day: &str, known: &Read, report: &mut Repo
     let mut entry =
         Entry { name, mode, context: model.context_window, source: Source::GenaiPrices, ..Entry::default() };
     let told = text_of(&model.prices, day).ok_or(Skip::TimeOfDay);
-    match told.and_then(|text| price(&entry, text, known)) {
+    match told.and_then(|text| price(&entry, model, text, known, report)) {
         Ok(price) => entry.price = Some(price),
         // Where the other source has a price, this one is not missed.
         Err(why) if known.entries.get(&key).is_none_or(|other| other.price.is_none()) => {
@@ -161,9 +179,9 @@ fn text_of<'p>(prices: &'p Prices, day: &str) -> Option<&'p str> {
     }
 }
 
-fn price(entry: &Entry, text: &str, known: &Read) -> Result<Price, Skip> {
+fn price(entry: &Entry, model: &Model, text: &str, known: &Read, report: &mut Report) -> Result<Price, Skip> {
     let free = entry.name.starts_with("openrouter/") && entry.name.ends_with(":free");
-    let (rates, search, request, brackets) = match told(text) {
+    let (rates, search, request, brackets) = match told(text, &mut report.rounded) {
         Told::Tokens { rates, search, request, brackets } => (rates, search, request, brackets),
         Told::Nothing if free => {
             let rates = Rates { input: Some(0), output: Some(0), ..Rates::default() };
@@ -177,26 +195,28 @@ fn price(entry: &Entry, text: &str, known: &Read) -> Result<Price, Skip> {
     }
     let mut tariff = Tariff::from([((Tier::Standard, 0), rates)]);
     if brackets {
-        tariff.extend(lent(entry, &rates, known).ok_or(Skip::HiddenBrackets)?);
+        tariff.extend(lent(entry, model, &rates, known).ok_or(Skip::HiddenBrackets)?);
     }
     Ok(Price { tariff, request, search: search.map(|each| [each; 3]) })
 }
 
 /// Returns the brackets of the model whose price OpenRouter passes on, if the usual prices are the same.
-fn lent(entry: &Entry, rates: &Rates, known: &Read) -> Option<Tariff> {
-    let (maker, model) = entry.name.strip_prefix("openrouter/")?.split_once('/')?;
+fn lent(entry: &Entry, model: &Model, rates: &Rates, known: &Read) -> Option<Tariff> {
+    let (maker, model) = model.id.split_once('/').filter(|_| entry.name.starts_with("openrouter/"))?;
+    let (model, tier) = model.strip_suffix(":batch").map_or((model, Tier::Standard), |model| (model, Tier::Batch));
     let (_, vendor) = PASSED_ON.iter().find(|(word, _)| *word == maker)?;
     let names = [format!("{vendor}/{model}"), format!("{vendor}/{}", model.replace('.', "-"))];
     let price = names.iter().find_map(|name| known.entries.get(&name.to_ascii_lowercase())?.price.as_ref())?;
-    let theirs = price.tariff.get(&(Tier::Standard, 0))?;
+    let theirs = price.tariff.get(&(tier, 0))?;
     let same = (theirs.input, theirs.output) == (rates.input, rates.output)
         && (rates.cached.is_none() || rates.cached == theirs.cached);
-    let long = price.tariff.range((Tier::Standard, 1)..=(Tier::Standard, u64::MAX));
-    same.then(|| long.map(|(at, rates)| (*at, *rates)).collect::<Tariff>()).filter(|long| !long.is_empty())
+    let long = price.tariff.range((tier, 1)..=(tier, u64::MAX));
+    let long = || long.map(|((_, above), rates)| ((Tier::Standard, *above), *rates)).collect::<Tariff>();
+    same.then(long).filter(|long| !long.is_empty())
 }
 
 /// Reads `$3/input MTok, $15/output MTok (+tiers), …`.
-fn told(text: &str) -> Told {
+fn told(text: &str, rounded: &mut usize) -> Told {
     if text.is_empty() {
         return Told::Nothing;
     }
@@ -205,7 +225,7 @@ fn told(text: &str) -> Told {
         let Some((amount, unit)) = part.strip_prefix('$').and_then(|part| part.split_once('/')) else {
             return Told::OtherUnit;
         };
-        let Ok(nanos) = dollars(amount) else { return Told::OtherUnit };
+        let Some(nanos) = figure(amount, 9, rounded) else { return Told::OtherUnit };
         let unit = unit.trim().strip_suffix(" (+tiers)").map_or(unit.trim(), |unit| {
             brackets = true;
             unit
@@ -226,7 +246,10 @@ fn told(text: &str) -> Told {
                 continue;
             }
             // Of what a call to chat does not use up, or what is not counted apart.
-            "storage searches K" | "input image cache read MTok" | "input audio cache read MTok" | "input video MTok"
+            "storage searches K"
+            | "input image cache read MTok"
+            | "input audio cache read MTok"
+            | "input video MTok"
             | "output citation MTok" => continue,
             _ => return Told::OtherUnit,
         };
@@ -250,16 +273,20 @@ mod tests {
 
     #[test]
     fn a_text_is_read_to_the_nano_dollar() {
-        let Told::Tokens { rates, search, request, brackets } =
-            told("$0.36975/input MTok (+tiers), $1/output MTok, $0.00306/input cache read MTok, $10/web searches K")
-        else {
+        let Told::Tokens { rates, search, request, brackets } = told(
+            "$0.36975/input MTok (+tiers), $1/output MTok, $0.00306/input cache read MTok, $10/web searches K",
+            &mut 0,
+        ) else {
             panic!("it has prices");
         };
 
-        assert_eq!((rates.input, rates.output, rates.cached), (Some(369_750_000), Some(1_000_000_000), Some(3_060_000)));
+        assert_eq!(
+            (rates.input, rates.output, rates.cached),
+            (Some(369_750_000), Some(1_000_000_000), Some(3_060_000))
+        );
         assert_eq!((search, request, brackets), (Some(10_000_000), None, true));
-        assert!(matches!(told("$0.111/audio Hour"), Told::OtherUnit));
-        assert!(matches!(told(""), Told::Nothing));
+        assert!(matches!(told("$0.111/audio Hour", &mut 0), Told::OtherUnit));
+        assert!(matches!(told("", &mut 0), Told::Nothing));
     }
 
     #[test]

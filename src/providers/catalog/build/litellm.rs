@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::entry::{Entry, Mode, Source};
 use super::super::price::Price;
+use super::figure::figure;
 use super::{Entries, Report, Skip, put};
 use crate::config::catalog::{Ability, Rates, Tariff, Tier};
 use crate::config::units::decimal;
@@ -271,7 +272,8 @@ impl Fields<'_> {
         // The source counts what it mends itself, by a tool that takes the schema, as support.
         let native = ["supports_native_structured_output", "supports_bedrock_native_structured_output"];
         let native = native.iter().any(|flag| self.value(flag) == Some(true));
-        let schema = self.value("supports_response_schema").map(|schema: bool| schema && (native || !name.contains("claude")));
+        let schema =
+            self.value("supports_response_schema").map(|schema: bool| schema && (native || !name.contains("claude")));
         for (ability, flag) in flags.chain([(Ability::JsonSchema, schema.or(native.then_some(true)))]) {
             match flag {
                 Some(true) => _ = can.insert(ability),
@@ -290,7 +292,8 @@ impl Fields<'_> {
             efforts.sort_unstable();
             return efforts;
         }
-        let all = [Effort::None, Effort::Minimal, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh, Effort::Max];
+        let all =
+            [Effort::None, Effort::Minimal, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh, Effort::Max];
         let flag = |effort: &Effort| self.value::<bool>(&format!("supports_{}_reasoning_effort", effort.as_str()));
         let ceiling = self.text("bedrock_output_config_effort_ceiling").and_then(|word| Effort::from_word(&word));
         let told = all.iter().any(|effort| flag(effort).is_some()) || ceiling.is_some();
@@ -323,40 +326,9 @@ fn place(key: &str) -> Option<(Slot, (Tier, u64))> {
     Some((*slot, (tier, above)))
 }
 
-/// Digits beyond which a decimal is taken for the print of a float, and those that are kept of it then.
-const FLOAT_DIGITS: usize = 15;
-const KEPT_DIGITS: usize = 12;
-
-/// Returns a number of the source as a whole one, times ten to the `power`.
-fn figure(text: &str, power: i32, rounded: &mut usize) -> Option<u64> {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let significant = digits.trim_start_matches('0');
-    if significant.len() <= FLOAT_DIGITS || fraction.trim_end_matches('0').is_empty() {
-        return decimal(text, power);
-    }
-    *rounded += 1;
-    let (kept, dropped) = significant.split_at(KEPT_DIGITS);
-    let kept = kept.parse::<u64>().ok()? + u64::from(dropped.as_bytes()[0] >= b'5');
-    let exponent = exponent.parse::<i32>().ok()? - i32::try_from(fraction.len()).ok()?;
-    decimal(&format!("{kept}e{}", exponent + i32::try_from(dropped.len()).ok()?), power)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_printed_float_is_the_decimal_that_was_meant() {
-        let mut rounded = 0;
-        assert_eq!(figure("1.3200000000000002e-07", 15, &mut rounded), Some(132_000_000));
-        assert_eq!(figure("9.499999999999999e-07", 15, &mut rounded), Some(950_000_000));
-        assert_eq!(rounded, 2);
-        assert_eq!(figure("1.44375e-07", 15, &mut rounded), Some(144_375_000));
-        assert_eq!(figure("0.00000015", 15, &mut rounded), Some(150_000_000));
-        assert_eq!(rounded, 2);
-    }
 
     #[test]
     fn a_key_says_kind_tier_and_bracket() {

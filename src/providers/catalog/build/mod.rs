@@ -1,5 +1,6 @@
 //! Makes the catalog's file out of two public collections of prices. The same input gives the same bytes.
 
+mod figure;
 mod genai;
 mod litellm;
 mod report;
