@@ -47,7 +47,7 @@ pub fn list(sources: &Sources, which: &Which, form: Output, output: &mut dyn Wri
     let mut rows = Vec::new();
     match which {
         Which::Configured => {
-            rows.extend(config.models.aliases.values().map(|alias| alias_row(alias)));
+            rows.extend(config.models.aliases.values().map(alias_row));
             config.providers.keys().for_each(|id| rows.extend(of_provider(&catalog, &config, id)));
         }
         Which::Of(id) if config.providers.contains_key(id) => rows.extend(of_provider(&catalog, &config, id)),

@@ -86,7 +86,7 @@ fn descriptions() -> BTreeMap<String, String> {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/'))
 }
 
 /// Returns the path and the shape of the table that `steps` lead to.

@@ -74,9 +74,9 @@ fn tariff(checker: &mut Checker<'_>, path: &str, raw: &RawCatalogModel) -> Tarif
         ("flex_price", Tier::Flex, &raw.flex_price),
         ("priority_price", Tier::Priority, &raw.priority_price),
     ];
-    for (key, tier, price) in tiers {
+    for (key, tier, price) in &tiers {
         if let Some(price) = price {
-            tariff.insert((tier, 0), rates(checker, &child(path, key), price));
+            tariff.insert((*tier, 0), rates(checker, &child(path, key), price));
         }
     }
     let list = child(path, "long_price");
@@ -93,7 +93,8 @@ fn tariff(checker: &mut Checker<'_>, path: &str, raw: &RawCatalogModel) -> Tarif
             }
         }
     }
-    if !tariff.is_empty() && raw.price.is_none() {
+    let others = tiers.iter().any(|(_, _, price)| price.is_some()) || !raw.long_price.is_empty();
+    if others && raw.price.is_none() {
         checker.missing(path, "price", "the usual price, on which the others build");
     }
     tariff
