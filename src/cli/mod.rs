@@ -1,11 +1,13 @@
 //! The command line: `serve` and what goes with it.
 
+pub mod catalog;
 pub mod check;
 pub mod config;
 mod control;
 mod data;
 pub mod init;
 mod list;
+pub mod models;
 mod providers;
 mod reload;
 pub mod serve;
@@ -97,8 +99,61 @@ enum Command {
         #[command(subcommand)]
         command: ProvidersCommand,
     },
+    /// What is known of models: prices, limits, abilities; needs no running gateway
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+    /// The file of prices and abilities that is shipped with the program
+    Catalog {
+        #[command(subcommand)]
+        command: CatalogCommand,
+    },
     /// Print the version
     Version,
+}
+
+#[derive(Subcommand)]
+enum ModelsCommand {
+    /// List aliases and the models of the providers that are configured
+    List {
+        /// Only one provider's: an id of the configuration, or any that the catalog knows
+        #[arg(long, value_name = "PROVIDER", conflicts_with = "all")]
+        provider: Option<String>,
+        /// Every model that the catalog knows
+        #[arg(long)]
+        all: bool,
+        /// Form of the list
+        #[arg(long, visible_alias = "format", value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Say all that is known of one model, or of the targets of an alias
+    Info {
+        /// An alias, provider/model, or a model
+        name: String,
+        /// Form of the answer
+        #[arg(long, visible_alias = "format", value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+#[derive(Subcommand)]
+enum CatalogCommand {
+    /// Make the file again from its two sources; the same sources and day give the same bytes
+    Build {
+        /// LiteLLM's model_prices_and_context_window.json
+        #[arg(long, value_name = "FILE")]
+        litellm: PathBuf,
+        /// The prices of genai-prices, exported to JSON
+        #[arg(long, value_name = "FILE")]
+        genai: PathBuf,
+        /// The day whose prices are wanted, as YYYY-MM-DD; some prices change with time
+        #[arg(long, value_name = "DAY")]
+        day: String,
+        /// Where to write; standard output by default
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -191,6 +246,11 @@ pub fn run() -> ExitCode {
         Command::Status { output: form, quiet } => status::run(&settings.sources(), form, quiet, &mut output),
         Command::Reload { output: form } => reload::run(&settings.sources(), form, &mut output),
         Command::Config { command } => configure(command, &settings.sources(), &mut output),
+        Command::Models { command } => models_command(command, &settings.sources(), &mut output),
+        Command::Catalog { command: CatalogCommand::Build { litellm, genai, day, out } } => {
+            let files = catalog::Files { litellm: &litellm, genai: &genai, out: out.as_ref() };
+            catalog::run(&files, &day, &mut output)
+        }
         Command::Providers { command } => {
             let sources = settings.sources();
             match command {
@@ -206,6 +266,20 @@ pub fn run() -> ExitCode {
     };
     // A reader that closes the pipe early (`| head`) is no failure worth words.
     done.unwrap_or(ExitCode::FAILURE)
+}
+
+fn models_command(command: ModelsCommand, sources: &Sources, output: &mut dyn Write) -> io::Result<ExitCode> {
+    match command {
+        ModelsCommand::List { provider, all, output: form } => {
+            let which = match provider {
+                Some(provider) => models::Which::Of(provider),
+                None if all => models::Which::All,
+                None => models::Which::Configured,
+            };
+            models::list(sources, &which, form, output)
+        }
+        ModelsCommand::Info { name, output: form } => models::info(sources, &name, form, output),
+    }
 }
 
 fn configure(command: ConfigCommand, sources: &Sources, output: &mut dyn Write) -> io::Result<ExitCode> {

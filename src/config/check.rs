@@ -5,6 +5,7 @@
 
 mod access;
 mod address;
+mod catalog;
 mod credentials;
 mod dial;
 mod models;
@@ -47,6 +48,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     let balancing = balancing(&mut checker, &raw.balancing);
     let probes = probes(&mut checker, &raw.probes);
     let models = models::models(&mut checker, raw.models, &balancing, &providers, &skipped);
+    let catalog = catalog::catalog(&mut checker, raw.catalog, &providers, &skipped);
     let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &models, &named);
     let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys);
     let path = raw.storage.path.unwrap_or_else(|| "./data".to_owned());
@@ -60,6 +62,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         balancing,
         probes,
         models,
+        catalog,
         teams,
         client_keys,
         auth,

@@ -27,6 +27,7 @@ fn of(shape: &Shape, path: &str, descriptions: &BTreeMap<String, String>) -> Val
         Shape::Truth => or_reference(json!({ "type": "boolean" })),
         Shape::Whole(most) => or_reference(json!({ "type": "integer", "minimum": 0, "maximum": most })),
         Shape::Number => or_reference(json!({ "type": "number" })),
+        Shape::Amount => json!({ "type": ["number", "string"] }),
         Shape::Choice(words) => or_reference(json!({ "enum": words })),
         Shape::List(item) => json!({ "type": "array", "items": of(item, path, descriptions) }),
         Shape::Map(item) => {
@@ -86,7 +87,7 @@ fn descriptions() -> BTreeMap<String, String> {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/'))
 }
 
 /// Returns the path and the shape of the table that `steps` lead to.

@@ -271,6 +271,12 @@ impl Reader<'_> {
                 }
                 Value::String(text.to_string())
             }
+            // What was written, and no float made of it.
+            (Shape::Amount, DeValue::String(text)) => Value::String(text.to_string()),
+            (Shape::Amount, DeValue::Float(digits)) => Value::String(digits.as_str().to_owned()),
+            (Shape::Amount, DeValue::Integer(digits)) if digits.radix() == 10 => {
+                Value::String(digits.as_str().to_owned())
+            }
             (Shape::Truth, DeValue::Boolean(truth)) => Value::Boolean(*truth),
             (Shape::Whole(most), DeValue::Integer(digits)) => {
                 match i64::from_str_radix(digits.as_str(), digits.radix()) {

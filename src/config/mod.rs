@@ -3,6 +3,7 @@
 //! `load` reads the layers (built-in defaults, files, environment, `--set`) into `raw`, `check` turns the raw shape
 //! into [`Config`] or into all the faults it found. A `Config` exists only if every name in it resolves.
 
+pub mod catalog;
 pub mod check;
 pub mod credential;
 pub mod dial;
@@ -44,6 +45,8 @@ pub struct Config {
     pub balancing: Balancing,
     pub probes: Probes,
     pub models: Models,
+    /// `[catalog.models]`: what the operator knows better of models, by `provider/model`.
+    pub catalog: BTreeMap<String, catalog::Override>,
     pub teams: BTreeMap<TeamId, Team>,
     pub client_keys: Vec<ClientKey>,
     pub auth: Auth,

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use bursar_actors::Strategy;
 use serde::Deserialize;
 
+use super::catalog::Ability;
 use super::word_or::WordOr;
 use super::{ProviderKind, Speaks};
+use crate::schema::chat::Effort;
 
 /// The whole file.
 #[derive(Default, Deserialize)]
@@ -23,6 +25,7 @@ pub struct RawConfig {
     pub balancing: RawBalancing,
     pub probes: RawProbes,
     pub models: RawModels,
+    pub catalog: RawCatalog,
     pub teams: BTreeMap<String, RawTeam>,
     pub client_keys: Vec<RawClientKey>,
     pub auth: RawAuth,
@@ -224,6 +227,81 @@ pub struct RawTarget {
     pub provider: Option<String>,
     pub model: Option<String>,
     pub weight: Option<u32>,
+}
+
+/// An amount of money as it was written, in quotes or not.
+#[derive(Default, Deserialize)]
+pub struct Amount(pub String);
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCatalog {
+    pub models: BTreeMap<String, RawCatalogModel>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCatalogModel {
+    pub context: Option<u64>,
+    pub max_output: Option<u64>,
+    pub price: Option<RawPrice>,
+    pub long_price: Vec<RawLongPrice>,
+    pub batch_price: Option<RawPrice>,
+    pub flex_price: Option<RawPrice>,
+    pub priority_price: Option<RawPrice>,
+    pub request_price: Option<Amount>,
+    pub search_price: Option<Amount>,
+    pub can: Vec<Ability>,
+    pub cannot: Vec<Ability>,
+    pub efforts: Vec<RawEffort>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPrice {
+    pub input: Option<Amount>,
+    pub output: Option<Amount>,
+    pub cached: Option<Amount>,
+    pub cache_write: Option<Amount>,
+    pub cache_write_long: Option<Amount>,
+    pub reasoning: Option<Amount>,
+    pub audio_input: Option<Amount>,
+    pub audio_output: Option<Amount>,
+    pub image_input: Option<Amount>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLongPrice {
+    pub above: Option<u64>,
+    pub price: RawPrice,
+}
+
+/// The values of `efforts`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RawEffort {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    XHigh,
+    Max,
+}
+
+impl From<RawEffort> for Effort {
+    fn from(raw: RawEffort) -> Self {
+        match raw {
+            RawEffort::None => Self::None,
+            RawEffort::Minimal => Self::Minimal,
+            RawEffort::Low => Self::Low,
+            RawEffort::Medium => Self::Medium,
+            RawEffort::High => Self::High,
+            RawEffort::XHigh => Self::XHigh,
+            RawEffort::Max => Self::Max,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -23,6 +23,8 @@ pub enum Shape {
     /// A whole number from 0 to the given bound.
     Whole(u64),
     Number,
+    /// Money: a decimal, kept as the text that was written, with or without quotes.
+    Amount,
     /// One of these words.
     Choice(&'static [&'static str]),
     List(Box<Shape>),
@@ -42,6 +44,7 @@ impl Shape {
             Self::Truth => "true or false",
             Self::Whole(_) => "a whole number",
             Self::Number => "a number",
+            Self::Amount => "an amount such as 0.25",
             Self::List(_) => "a list",
             Self::Map(_) | Self::Table(_) => "a table",
             Self::WordOr(_) => WORD_OR,
@@ -112,6 +115,14 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         visitor.visit_some(self)
     }
 
+    /// The one newtype is `raw::Amount`.
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+        let mut inner = Shape::Truth;
+        let value = visitor.visit_newtype_struct(Tracer(&mut inner))?;
+        *self.0 = Shape::Amount;
+        Ok(value)
+    }
+
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let mut item = Shape::Truth;
         let value = visitor.visit_seq(One { shape: &mut item, given: false })?;
@@ -155,7 +166,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u128 f32 char bytes byte_buf unit unit_struct newtype_struct tuple tuple_struct
+        i8 i16 i32 i64 i128 u8 u16 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct
         identifier ignored_any
     }
 }

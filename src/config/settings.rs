@@ -11,6 +11,7 @@ use std::time::Duration;
 use bursar_actors::Strategy;
 use toml::{Table, Value};
 
+use super::catalog::Tier;
 use super::credential::{Aws, Credential, Entra, Google};
 use super::layer::{Origins, child, item};
 use super::{Balancing, Config, LogFormat, Models, Provider, ProviderEndpoint, Target};
@@ -73,6 +74,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
     list.balancing(&config.balancing);
     list.time("probes", "every", config.probes.every);
     list.models(&config.models);
+    list.catalog(config);
     for team in config.teams.values() {
         let path = child("teams", team.id.as_str());
         list.put(&child(&path, "name"), &team.name);
@@ -308,6 +310,47 @@ impl List<'_> {
             }
         }
     }
+
+    fn catalog(&mut self, config: &Config) {
+        for (name, model) in &config.catalog {
+            let path = child("catalog.models", name);
+            self.optional(&child(&path, "context"), model.context);
+            self.optional(&child(&path, "max_output"), model.max_output);
+            self.optional(&child(&path, "request_price"), model.request_price.map(dollars));
+            self.optional(&child(&path, "search_price"), model.search_price.map(dollars));
+            let mut long = 0;
+            for ((tier, above), rates) in &model.tariff {
+                let here = match (tier, above) {
+                    (Tier::Standard, 0) => child(&path, "price"),
+                    (Tier::Standard, above) => {
+                        let here = item(&child(&path, "long_price"), long);
+                        long += 1;
+                        self.put(&child(&here, "above"), above);
+                        child(&here, "price")
+                    }
+                    (tier, _) => child(&path, &format!("{}_price", tier.word())),
+                };
+                for (key, rate) in rates.named() {
+                    self.optional(&child(&here, key), rate.map(dollars));
+                }
+            }
+            for (key, words) in [("can", &model.can), ("cannot", &model.cannot)] {
+                if !words.is_empty() {
+                    self.words(&child(&path, key), &words.iter().collect::<Vec<_>>());
+                }
+            }
+            if !model.efforts.is_empty() {
+                let words: Vec<_> = model.efforts.iter().map(|effort| effort.as_str()).collect();
+                self.words(&child(&path, "efforts"), &words);
+            }
+        }
+    }
+}
+
+/// Returns nano-dollars (per million tokens, or each) as dollars, without zeros at the end.
+pub fn dollars(nanos: u64) -> String {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn strategy(strategy: Strategy) -> &'static str {

@@ -29,6 +29,46 @@ pub fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(|| format!("`{text}` is more than this machine can address"))
 }
 
+/// Most digits of a decimal that are read; more is no price.
+const DIGITS_MAX: usize = 40;
+
+/// Returns the decimal `text` (`0.25`, `1_000`, `2.5e-06`) times ten to the `power`, exactly, or `None` where that is no
+/// whole number, negative, or too large. Nothing passes through a float.
+pub fn decimal(text: &str, power: i32) -> Option<u64> {
+    let text = text.trim().replace('_', "");
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|e| e.abs() <= 100)?),
+        None => (text.as_str(), 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let fraction = fraction.trim_end_matches('0');
+    if whole.is_empty() || !is_number(whole) || !is_number(fraction) || whole.len() + fraction.len() > DIGITS_MAX {
+        return None;
+    }
+    let digits = format!("{whole}{fraction}");
+    let shift = power + exponent - i32::try_from(fraction.len()).ok()?;
+    let digits = digits.trim_start_matches('0');
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let cut = usize::try_from(shift.min(0).unsigned_abs()).ok()?;
+    let kept = digits.len().checked_sub(cut)?;
+    let (digits, dropped) = digits.split_at(kept);
+    if dropped.bytes().any(|byte| byte != b'0') {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    number.checked_mul(10_u64.checked_pow(shift.max(0).unsigned_abs())?)
+}
+
+/// Reads an amount of dollars, to the nano-dollar.
+pub fn dollars(text: &str) -> Result<u64, String> {
+    decimal(text, 9).ok_or_else(|| {
+        format!("`{text}` is not an amount of dollars; write for example 2.5 or \"0.075\", with at most nine decimals")
+    })
+}
+
 /// Returns whether `text` is an identifier: `[a-z][a-z0-9_]*`, which an environment name can spell too.
 pub fn is_id(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -113,10 +153,28 @@ mod tests {
         assert!(address("0.0.0.0").is_err());
     }
 
+    #[test]
+    fn decimals_are_read_exactly_or_not_at_all() {
+        assert_eq!(dollars("0.1"), Ok(100_000_000));
+        assert_eq!(dollars("1_000"), Ok(1_000_000_000_000));
+        assert_eq!(decimal("1.44375e-07", 15), Some(144_375_000));
+        assert_eq!(decimal("3e-06", 15), Some(3_000_000_000));
+        assert_eq!(decimal("0.0", 9), Some(0));
+        assert_eq!(decimal("100", -2), Some(1));
+        for bad in ["", ".", "1.", "-1", "+1", "1e", "nan", "inf", "1,5", "0.0000000001", "1e99", "0x10", "1e-400"] {
+            assert!(bad == "1." || dollars(bad).is_err(), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
+        fn a_decimal_is_the_number_that_was_written(whole in 0_u64..1_000_000, nanos in 0_u64..1_000_000_000) {
+            prop_assert_eq!(dollars(&format!("{whole}.{nanos:09}")), Ok(whole * 1_000_000_000 + nanos));
+        }
+
+        #[test]
         fn no_text_panics(text in "\\PC{0,24}") {
-            _ = (duration(&text), size(&text), address(&text), base_url(&text), is_id(&text));
+            _ = (duration(&text), size(&text), address(&text), base_url(&text), is_id(&text), dollars(&text));
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod bedrock;
+pub mod catalog;
 pub mod chat;
 pub mod clients;
 pub mod cohere;
