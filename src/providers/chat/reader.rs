@@ -96,7 +96,7 @@ impl ChatReader {
     fn chunk(&mut self, chunk: ChunkIn<'_>, text: &[u8], out: &mut Vec<Chunk>) -> Step {
         let choices = chunk.choices.unwrap_or_default();
         let failed = |choice: &ChoiceIn<'_>| {
-            choice.error.is_some() || choice.finish_reason.text().is_some_and(|word| Word::of_word(word) == Word::Error)
+            choice.error.is_some() || choice.finish_reason.text().is_some_and(|word| Word::read(word).0 == Word::Error)
         };
         let told = chunk.error.is_some() || chunk.x_groq.is_some() || chunk.object.text() == Some("error");
         let has_usage =
@@ -145,7 +145,7 @@ impl ChatReader {
         {
             out.push(Chunk::Logprobs { choice: index, value });
         }
-        let finish = match choice.finish_reason.text().map(Word::of_word) {
+        let finish = match choice.finish_reason.text().map(|word| Word::read(word).0) {
             None | Some(Word::Unknown | Word::Error) => return,
             Some(Word::Stop) => Finish::Stop { sequence: None },
             Some(Word::Length) => Finish::Length,

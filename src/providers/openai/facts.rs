@@ -39,7 +39,7 @@ pub enum Finish {
 
 impl Finish {
     /// Reads a reason from the text between its quotes; the OpenAI words and those of the providers that differ.
-    pub(super) fn read(reason: &str) -> (Self, Shape) {
+    pub(in crate::providers) fn read(reason: &str) -> (Self, Shape) {
         match reason {
             "stop" => (Self::Stop, Shape::Sound),
             "length" => (Self::Length, Shape::Sound),
@@ -53,11 +53,6 @@ impl Finish {
             // eos, eos_token, end_turn, STOP …: the model was done.
             _ => (Self::Stop, Shape::Odd),
         }
-    }
-
-    /// Returns what a provider's word means.
-    pub(in crate::providers) fn of_word(reason: &str) -> Self {
-        Self::read(reason).0
     }
 
     /// Returns the word clients know.
@@ -74,7 +69,7 @@ impl Finish {
 
 /// Whether something is as clients expect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(in crate::providers) enum Shape {
     Sound,
     Odd,
 }
