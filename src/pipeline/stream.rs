@@ -110,7 +110,7 @@ pub async fn open(
                         held.push(batch.bytes.take());
                         return Ok(over);
                     }
-                    if batch.bytes.len() > 0 {
+                    if !batch.bytes.is_empty() {
                         held.push(preamble.offer(batch.bytes.take(), &provenance));
                     }
                 }

@@ -71,12 +71,14 @@ impl EmbeddingsDialect for Vertex {
 }
 
 fn texts(request: &EmbeddingRequest) -> Result<Vec<&str>, IntakeError> {
-    let text = |input| match input {
-        &EmbeddingInput::Text(ref text) => Ok(text.as_str()),
-        EmbeddingInput::Tokens(_) => {
-            Err(refused("input", "`input` must be text for Gemini, which cannot read tokens of other vendors"))
+    fn text(input: &EmbeddingInput) -> Result<&str, IntakeError> {
+        match input {
+            EmbeddingInput::Text(text) => Ok(text),
+            EmbeddingInput::Tokens(_) => {
+                Err(refused("input", "`input` must be text for Gemini, which cannot read tokens of other vendors"))
+            }
         }
-    };
+    }
     request.inputs.iter().map(text).collect()
 }
 

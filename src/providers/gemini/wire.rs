@@ -192,7 +192,9 @@ mod tests {
 
     #[test]
     fn every_figure_finds_its_place() {
-        let table: [(&str, (u64, u64, u64, u64)); 4] = [
+        /// Prompt, completion, cached, reasoning.
+        type Figures = (u64, u64, u64, u64);
+        let table: [(&str, Figures); 4] = [
             (
                 r#"{"promptTokenCount":9,"candidatesTokenCount":28,"totalTokenCount":281,"thoughtsTokenCount":244}"#,
                 (9, 272, 0, 244),
