@@ -16,6 +16,8 @@ enum Speaker {
 }
 
 const SPEAKERS: [Speaker; 4] = [Speaker::Chat, Speaker::Responses, Speaker::Anthropic, Speaker::Gemini];
+/// Id, name and arguments of a call.
+type Called = (String, String, Value);
 /// Kinds of provider that the demo can stand in for.
 const KINDS: [&str; 3] = ["openai", "anthropic", "gemini"];
 
@@ -73,7 +75,7 @@ impl Speaker {
     }
 
     /// Returns text, call (id, name, arguments) and tokens read and written of a whole reply.
-    fn whole(self, reply: &Value) -> (String, Option<(String, String, Value)>, (u64, u64)) {
+    fn whole(self, reply: &Value) -> (String, Option<Called>, (u64, u64)) {
         let parsed = |text: &Value| serde_json::from_str(text.as_str().unwrap()).unwrap();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let count = |value: &Value| value.as_u64().unwrap_or_default();
