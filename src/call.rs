@@ -52,6 +52,11 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Returns the seconds since 1970 by the wall clock: for dates that people read, never for a decision.
+pub fn unix_s() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
 /// Who asks: the client key and its team, or nobody in particular on a loopback gateway without keys.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
@@ -101,6 +106,8 @@ pub struct Call {
     pub forwarded: Vec<(HeaderName, HeaderValue)>,
     /// When the request line came in.
     pub received: Instant,
+    /// The same by the calendar, in seconds since 1970, for answers that bear no date of their own.
+    pub received_unix_s: i64,
     /// When the answer must be complete.
     pub deadline: Instant,
 }

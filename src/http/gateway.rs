@@ -17,6 +17,7 @@ use crate::pipeline::drain::Drain;
 use crate::pipeline::memory::Memory;
 use crate::pipeline::probe::Prober;
 use crate::pipeline::route::Routes;
+use crate::providers::signatures::Signatures;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 use crate::upstream::credentials::{Credentials, Refresher, Surroundings, wanted};
@@ -42,6 +43,7 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     pub drain: Arc<Drain>,
     pub memory: Arc<Memory>,
+    pub signatures: Arc<Signatures>,
     /// BLAKE3 of the admin token; without one, only the socket lets anybody in.
     pub admin_token: Option<blake3::Hash>,
     /// What is in force: the last configuration without faults, but for what needs a restart.
@@ -82,6 +84,7 @@ impl Gateway {
             credentials,
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
             metrics,
+            signatures: Arc::default(),
             drain: Arc::new(Drain::new(config.server.shutdown_grace)),
             admin_token: opening.admin_token,
             config: ArcSwap::from_pointee(config.clone()),

@@ -14,7 +14,7 @@ use super::error::respond_in;
 use super::sse::{Beginning, LateStream, Serving, begin};
 use super::unread::closing;
 use super::{Worker, body, request_id};
-use crate::call::{Call, RequestId, Wishes};
+use crate::call::{Call, RequestId, Wishes, unix_s};
 use crate::error::GatewayError;
 use crate::pipeline::preamble::Preamble;
 use crate::pipeline::settlement::{Provenance, Settlement};
@@ -131,7 +131,7 @@ pub(super) async fn read(
     }
     let forwarded = if operation == Operation::Messages { forwarded(request.headers()) } else { vec![] };
     let deadline = received + wishes.timeout.unwrap_or(longest).min(longest);
-    Ok(Call { id: id.clone(), caller, head, body, wishes, forwarded, received, deadline })
+    Ok(Call { id: id.clone(), caller, head, body, wishes, forwarded, received, received_unix_s: unix_s(), deadline })
 }
 
 fn finished(operation: Operation, served: Result<Answer, GatewayError>, id: &RequestId) -> HttpResponse {

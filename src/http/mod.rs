@@ -71,6 +71,7 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
             actors: gateway.actors.clone(),
             drain: gateway.drain.clone(),
             memory: gateway.memory.clone(),
+            signatures: gateway.signatures.clone(),
             upstream: Upstream::default().with_credentials(gateway.credentials.clone()),
         });
         App::new().app_data(Data::new(Worker { gateway: gateway.clone(), pipeline })).configure(routes)

@@ -17,7 +17,7 @@ use super::preamble::Preamble;
 use super::route::{Route, Routes};
 use super::settlement::{Provenance, Settlement};
 use super::stream::{Opened, open};
-use super::way::{self, Asked, Prepared, Way};
+use super::way::{self, Aim, Asked, Prepared, Way};
 use crate::call::Call;
 use crate::error::{Failure, GatewayError};
 use crate::upstream::{Destination, Reply};
@@ -240,7 +240,9 @@ impl Attempts<'_> {
     ) -> Result<Begun, Failure> {
         let head = &self.call.head;
         let model = &leg.route.candidates[lease.candidate].model;
-        let prepared = way::prepare(self.call, &self.asked, destination, model.as_str())?;
+        let facts = &leg.route.facts[lease.candidate];
+        let aim = Aim { to: destination, model: model.as_str(), facts, signatures: &self.pipeline.signatures };
+        let prepared = way::prepare(self.call, &self.asked, &aim)?;
         let Prepared { outgoing, way, warnings } = prepared;
         self.warnings.replace(warnings);
         let patience = self.patience(destination);

@@ -22,6 +22,7 @@ use bytes::Bytes;
 
 use crate::call::Call;
 use crate::error::GatewayError;
+use crate::providers::signatures::Signatures;
 use crate::upstream::Upstream;
 use attempts::Begun;
 use drain::Drain;
@@ -37,6 +38,8 @@ pub struct Pipeline {
     pub actors: Handles,
     pub drain: Arc<Drain>,
     pub memory: Arc<Memory>,
+    /// What the conversations of all workers need to remember.
+    pub signatures: Arc<Signatures>,
     pub upstream: Upstream,
 }
 

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use crate::call::Caller;
 use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
 use crate::error::GatewayError;
+use crate::providers::catalog::Catalog;
+use crate::providers::dialect::ModelFacts;
 use crate::schema::Operation;
 use crate::upstream::dial::DialSettings;
 use crate::upstream::format::Format;
@@ -36,6 +38,8 @@ pub struct Route {
     pub candidates: Arc<[Candidate]>,
     /// Where each candidate's calls go, by the same index.
     pub destinations: Vec<Arc<Destination>>,
+    /// What is known of each candidate's model.
+    pub facts: Vec<ModelFacts>,
     pub strategy: Strategy,
     /// Leases granted ahead, for streams and for whole replies.
     pools: [Arc<LeasePool>; 2],
@@ -54,6 +58,7 @@ pub struct PublicModel {
 #[derive(Debug)]
 struct ProviderRoutes {
     kind: ProviderKind,
+    config: Provider,
     endpoints: Vec<(Arc<Destination>, u32)>,
     probe: bool,
     retry_budget: Arc<RetryBudget>,
@@ -66,6 +71,7 @@ pub struct Routes {
     providers: BTreeMap<String, ProviderRoutes>,
     /// Those without an alias, as they were asked for.
     direct: DashMap<(String, Operation), Arc<Route>>,
+    catalog: Catalog,
     allow_direct: bool,
     default: Option<String>,
     strategy: Strategy,
@@ -113,13 +119,16 @@ impl Routes {
             let endpoints = provider.endpoints.iter();
             let endpoints = endpoints.map(|endpoint| (Arc::new(destination(provider, endpoint)), endpoint.weight));
             let (kind, probe) = (provider.kind, provider.probe);
-            let routes = ProviderRoutes { kind, endpoints: endpoints.collect(), probe, retry_budget: budget() };
+            let config = provider.clone();
+            let endpoints = endpoints.collect();
+            let routes = ProviderRoutes { kind, config, endpoints, probe, retry_budget: budget() };
             (provider.id.clone(), routes)
         });
         let mut routes = Self {
             aliases: BTreeMap::new(),
             providers: providers.collect(),
             direct: DashMap::new(),
+            catalog: Catalog::builtin().with_overrides(config),
             allow_direct: config.models.allow_direct,
             default: config.models.default.clone(),
             strategy: config.balancing.strategy,
@@ -133,6 +142,7 @@ impl Routes {
         };
         for alias in config.models.aliases.values() {
             let (candidates, destinations) = routes.spread(&alias.targets);
+            let facts = routes.facts(&candidates, &destinations);
             let route = Route {
                 asked: alias.name.clone(),
                 label: alias.name.clone(),
@@ -140,6 +150,7 @@ impl Routes {
                 pools: pools(&candidates, alias.strategy),
                 candidates,
                 destinations,
+                facts,
                 strategy: alias.strategy,
                 fallback: alias.fallback.clone(),
                 retry_budget: budget(),
@@ -241,6 +252,19 @@ impl Routes {
         (candidates.into(), destinations)
     }
 
+    /// Looks up what the catalog knows of each candidate.
+    fn facts(&self, candidates: &[Candidate], destinations: &[Arc<Destination>]) -> Vec<ModelFacts> {
+        let of = |(candidate, destination): (&Candidate, &Arc<Destination>)| {
+            let provider = self.config_of(&destination.provider)?;
+            Some(self.catalog.of(provider, candidate.model.as_str())?.facts())
+        };
+        candidates.iter().zip(destinations).map(|pair| of(pair).unwrap_or_default()).collect()
+    }
+
+    fn config_of(&self, provider: &str) -> Option<&Provider> {
+        self.providers.get(provider).map(|routes| &routes.config)
+    }
+
     /// Resolves `provider/model`, or a bare upstream name where it is clear whose it is.
     fn direct(&self, asked: &str, operation: Operation) -> Option<Route> {
         let (provider, model) = match asked.split_once('/') {
@@ -256,6 +280,7 @@ impl Routes {
             label: DIRECT.into(),
             direct_name: Some(format!("{provider}/{model}")),
             pools: pools(&candidates, self.strategy),
+            facts: self.facts(&candidates, &destinations),
             candidates,
             destinations,
             strategy: self.strategy,

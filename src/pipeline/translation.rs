@@ -1,16 +1,20 @@
 //! A request in one dialect, an upstream in another.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bursar_actors::{ErrorClass, Usage};
 use bytes::Bytes;
 
+use crate::call::{Call, RequestId};
 use crate::error::Failure;
 use crate::providers::clients;
-use crate::providers::dialect::{ClientDialect, UpstreamDialect};
+use crate::providers::dialect::{ClientDialect, Nonsense, UpstreamDialect};
 use crate::providers::sequence::in_order;
-use crate::schema::chat::{ChatRequest, Chunk};
-use crate::schema::{IntakeError, RequestHead};
+use crate::providers::signatures::{Signatures, fill, note_chunk, note_reply, strip_foreign};
+use crate::schema::IntakeError;
+use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Content, Dialect};
 use crate::upstream::judge::{self, Phase};
 
 /// What it takes to translate one call and its answer.
@@ -19,20 +23,47 @@ pub struct Translation {
     pub request: Rc<ChatRequest>,
     pub client: &'static dyn ClientDialect,
     pub upstream: &'static dyn UpstreamDialect,
+    /// The upstream's name of the model.
+    model: Rc<str>,
+    signatures: Arc<Signatures>,
+    /// What an answer is called that has no name of its own, and when it was asked for.
+    id: RequestId,
+    created: i64,
+}
+
+/// Where a translated call goes.
+pub struct Goal<'a> {
+    pub dialect: Dialect,
+    pub upstream: &'static dyn UpstreamDialect,
+    pub model: &'a str,
 }
 
 impl Translation {
     /// Reads the client's body.
-    pub fn read(head: &RequestHead, body: &[u8]) -> Result<Rc<ChatRequest>, IntakeError> {
-        let mut request = clients::of(head.operation).read(body)?;
+    pub fn read(call: &Call) -> Result<Rc<ChatRequest>, IntakeError> {
+        let mut request = clients::of(call.head.operation).read(&call.body)?;
         // Where Gemini's clients say it: in the path.
-        request.stream = head.stream;
+        request.stream = call.head.stream;
         Ok(Rc::new(request))
     }
 
-    /// Returns the translation of `request`, which `head` is of, for an upstream.
-    pub fn new(head: &RequestHead, request: Rc<ChatRequest>, upstream: &'static dyn UpstreamDialect) -> Self {
-        Self { request, client: clients::of(head.operation), upstream }
+    /// Returns the translation of `request`, which `call` came with, for `goal`: signatures that the client has lost are
+    /// put back, and thoughts that are not the model's own taken out.
+    pub fn new(call: &Call, mut request: Rc<ChatRequest>, goal: &Goal<'_>, signatures: &Arc<Signatures>) -> Self {
+        if has_history(&request) {
+            let (own, now) = (Rc::make_mut(&mut request), Instant::now());
+            fill(own, signatures, now);
+            strip_foreign(own, goal.dialect, goal.model, signatures, now);
+        }
+        Self {
+            request,
+            client: clients::of(call.head.operation),
+            upstream: goal.upstream,
+            model: goal.model.into(),
+            signatures: signatures.clone(),
+            id: call.id.clone(),
+            created: call.received_unix_s,
+        }
     }
 
     /// Returns a whole answer as the client wants it.
@@ -40,13 +71,47 @@ impl Translation {
         if self.upstream.is_error(body) {
             return Err(judge::judge_error_value(body, Phase::BeforeOutput));
         }
-        let mut reply = self.upstream.decode(body).map_err(|nonsense| {
-            Failure::plain(ErrorClass::ServerError, format!("the upstream's answer is unusable: {nonsense}"))
-        })?;
+        let mut reply = self.upstream.decode(body).map_err(|nonsense| unusable(&nonsense))?;
         in_order(&mut reply);
+        let ChatReply { id, created, model, .. } = &mut reply;
+        self.name(id, created, model);
+        note_reply(&reply, &self.model, &self.signatures, Instant::now());
         Ok((self.client.write(&reply, &self.request), reply.usage))
     }
 
-    /// Remembers what later turns of the conversation will need.
-    pub fn note(&self, _chunk: &Chunk) {}
+    /// Looks at a chunk on its way: names what the upstream left without a name, and remembers what later turns of the
+    /// conversation will need.
+    pub fn note(&self, chunk: &mut Chunk) {
+        match chunk {
+            Chunk::Start { id, created, model, .. } => self.name(id, created, model),
+            Chunk::ToolCall { signature: Some(_), .. } | Chunk::ThinkingEnd { .. } => {
+                note_chunk(chunk, &self.model, &self.signatures, Instant::now());
+            }
+            _ => {}
+        }
+    }
+
+    fn name(&self, id: &mut String, created: &mut i64, model: &mut String) {
+        if id.is_empty() {
+            *id = format!("chatcmpl-{}", self.id);
+        }
+        if *created == 0 {
+            *created = self.created;
+        }
+        if model.is_empty() {
+            *model = self.model.to_string();
+        }
+    }
+}
+
+/// Returns what an answer is that makes no sense.
+pub fn unusable(nonsense: &Nonsense) -> Failure {
+    let class = if nonsense.is_the_models { ErrorClass::ModelMalformed } else { ErrorClass::ServerError };
+    Failure::plain(class, format!("the upstream's answer is unusable: {nonsense}"))
+}
+
+/// Returns whether earlier turns hold what depends on who made it.
+fn has_history(request: &ChatRequest) -> bool {
+    let mut parts = request.messages.iter().flat_map(|message| &message.parts);
+    parts.any(|part| matches!(part.content, Content::Thinking(_) | Content::ToolCall(_)))
 }

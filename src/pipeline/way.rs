@@ -2,21 +2,24 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bursar_actors::{ErrorClass, Usage};
 use bytes::Bytes;
 
 use super::flow::{ChatFlow, Flow, PassFlow, TranslateFlow};
-use super::translation::Translation;
+use super::translation::{Goal, Translation, unusable};
 use crate::call::Call;
 use crate::error::Failure;
+use crate::providers::anthropic::own_history;
 use crate::providers::chat::{read_embeddings, write_embeddings};
-use crate::providers::dialect::{EmbeddingsDialect, ModelFacts, Target, WireRequest};
+use crate::providers::dialect::{EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
 use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
 use crate::providers::passing;
+use crate::providers::signatures::Signatures;
 use crate::schema::chat::ChatRequest;
 use crate::schema::embeddings::EmbeddingRequest;
-use crate::schema::{IntakeError, Operation, RequestHead};
+use crate::schema::{self, IntakeError, Operation, RequestHead};
 use crate::upstream::judge::{self, Phase};
 use crate::upstream::{Destination, Outgoing};
 
@@ -43,23 +46,22 @@ pub struct Prepared {
     pub warnings: Vec<String>,
 }
 
+/// What a call is made to.
+pub struct Aim<'a> {
+    pub to: &'a Destination,
+    /// The upstream's name of the model.
+    pub model: &'a str,
+    pub facts: &'a ModelFacts,
+    pub signatures: &'a Arc<Signatures>,
+}
+
 /// Returns the call to make for `call`, and the way of its answer.
-pub fn prepare(call: &Call, asked: &Asked, to: &Destination, model: &str) -> Result<Prepared, Failure> {
-    let head = &call.head;
+pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Failure> {
+    let (head, to, model) = (&call.head, aim.to, aim.model);
     if to.format.passes(head.operation) {
-        // Google's clients name the model in the path, so nothing stands for it in the body.
-        let in_path = head.model.as_deref().filter(|_| head.operation == Operation::GenerateContent);
-        let body = encode(&call.body, head, in_path.unwrap_or(model), Quirks::default());
-        let outgoing = to.passing(head.operation, model, head.stream, body);
-        let mut outgoing = outgoing.ok_or_else(|| no_address(model))?;
-        outgoing.headers.extend(call.forwarded.iter().cloned());
-        let openai =
-            matches!(head.operation, Operation::ChatCompletions | Operation::Completions | Operation::Embeddings);
-        let way = if openai { Way::Chat } else { Way::Pass };
-        return Ok(Prepared { outgoing, way, warnings: vec![] });
+        return pass(call, to, model);
     }
-    let facts = ModelFacts::default();
-    let target = Target { model, model_facts: &facts, strict: false };
+    let target = Target { model, model_facts: aim.facts, strict: false };
     if head.operation == Operation::Embeddings
         && let Some(upstream) = to.format.upstream.embeddings()
     {
@@ -71,10 +73,34 @@ pub fn prepare(call: &Call, asked: &Asked, to: &Destination, model: &str) -> Res
         let message = format!("`{}` has no such route; ask for a model of another provider", to.provider);
         return Err(refused(IntakeError { message, param: Some("model".into()), code: Some("unsupported_operation") }));
     }
-    let request = asked.0.get_or_init(|| Translation::read(head, &call.body)).clone().map_err(refused)?;
-    let translation = Translation::new(head, request, to.format.upstream);
+    let request = asked.0.get_or_init(|| Translation::read(call)).clone().map_err(refused)?;
+    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
+    let translation = Translation::new(call, request, &goal, aim.signatures);
     let wire = translation.upstream.encode(&translation.request, &target).map_err(refused)?;
     written(to, wire, model, Way::Translate(translation))
+}
+
+/// Returns the call whose body is the client's own, but for the model's name and what the upstream would refuse of it.
+fn pass(call: &Call, to: &Destination, model: &str) -> Result<Prepared, Failure> {
+    let head = &call.head;
+    let openai = matches!(head.operation, Operation::ChatCompletions | Operation::Completions | Operation::Embeddings);
+    // Thoughts of other vendors that stand in an Anthropic client's history.
+    let cleaned = (head.operation == Operation::Messages).then(|| own_history(&call.body)).flatten();
+    let body = match cleaned {
+        Some(cleaned) => {
+            let head = schema::read(head.operation, &cleaned).map_err(refused)?;
+            encode(&cleaned.into(), &head, model, Quirks::default())
+        }
+        None => {
+            // Google's clients name the model in the path, so nothing stands for it in the body.
+            let in_path = head.model.as_deref().filter(|_| head.operation == Operation::GenerateContent);
+            encode(&call.body, head, in_path.unwrap_or(model), Quirks::default())
+        }
+    };
+    let outgoing = to.passing(head.operation, model, head.stream, body);
+    let mut outgoing = outgoing.ok_or_else(|| no_address(model))?;
+    outgoing.headers.extend(call.forwarded.iter().cloned());
+    Ok(Prepared { outgoing, way: if openai { Way::Chat } else { Way::Pass }, warnings: vec![] })
 }
 
 fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Result<Prepared, Failure> {
@@ -95,12 +121,10 @@ impl Way {
 
     /// Returns a whole answer as the client gets it, and what it used.
     pub fn whole(&self, head: &RequestHead, body: Bytes) -> Result<(Bytes, Option<Usage>), Failure> {
-        let unusable = |why: &dyn std::fmt::Display| {
-            Failure::plain(ErrorClass::ServerError, format!("the upstream's answer is unusable: {why}"))
-        };
         match self {
             Self::Chat => {
-                let facts = whole_facts(head.operation, &body).map_err(|malformed| unusable(&malformed))?;
+                let facts = whole_facts(head.operation, &body)
+                    .map_err(|malformed| unusable(&Nonsense::of(malformed.to_string())))?;
                 if facts.error_in_200 {
                     return Err(judge::judge_error_value(&body, Phase::BeforeOutput));
                 }

@@ -13,13 +13,22 @@ use crate::schema::embeddings::{EmbeddingReply, EmbeddingRequest};
 
 /// What an upstream sent makes no sense; in our words, without its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Nonsense(pub String);
+#[error("{what}")]
+pub struct Nonsense {
+    pub what: String,
+    /// It is the model that failed, not the provider: another try may do better.
+    pub is_the_models: bool,
+}
 
 impl Nonsense {
     /// Returns nonsense of that description.
     pub fn of(what: impl Into<String>) -> Self {
-        Self(what.into())
+        Self { what: what.into(), is_the_models: false }
+    }
+
+    /// Returns the model's own nonsense.
+    pub fn of_model(what: impl Into<String>) -> Self {
+        Self { is_the_models: true, ..Self::of(what) }
     }
 }
 

@@ -83,7 +83,7 @@ impl PassReader for Along<gemini::PassReader> {
     fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
         let facts = self.reader.event(event.data())?;
         if let Some(what) = facts.malformed {
-            return Err(Nonsense::of(format!("the model's own output is unusable: {what}")));
+            return Err(Nonsense::of_model(format!("the model's own output is unusable: {what}")));
         }
         self.usage = facts.usage.or(self.usage);
         // Gemini says nothing behind its last event, so only the end of the body tells that it was the last.

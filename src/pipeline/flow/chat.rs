@@ -4,6 +4,7 @@ use bursar_actors::Usage;
 use bytes::Bytes;
 
 use super::{Batch, Flow, truncated, unreadable, unusable};
+use crate::providers::dialect::Nonsense;
 use crate::providers::openai::{Action, Malformed, StreamEnd, StreamRepair};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
 use crate::schema::RequestHead;
@@ -53,7 +54,7 @@ impl Flow for ChatFlow {
                 Ok(SseItem::Comment) => {}
                 Ok(SseItem::Event(event)) => {
                     if let Err(malformed) = self.on_event(&event, &mut batch) {
-                        batch.failure = Some(unusable(&malformed));
+                        batch.failure = Some(unusable(Nonsense::of(malformed.to_string())));
                     }
                 }
                 Err(error) => batch.failure = Some(unreadable(&error)),

@@ -13,8 +13,10 @@ pub use pass::PassFlow;
 pub use translate::TranslateFlow;
 
 use crate::error::Failure;
-use crate::providers::dialect::StreamFailure;
+use crate::providers::dialect::{Nonsense, StreamFailure};
+use crate::providers::responses;
 use crate::upstream::Pieces;
+use crate::upstream::judge::{self, Phase};
 
 /// What one piece of the upstream's body came to.
 #[derive(Default)]
@@ -60,8 +62,19 @@ pub fn broken(message: impl Into<String>) -> Failure {
     Failure::plain(ErrorClass::StreamBroken, message)
 }
 
-fn unusable(why: &dyn std::fmt::Display) -> Failure {
-    broken(format!("the upstream sent an unusable event: {why}"))
+fn unusable(nonsense: Nonsense) -> Failure {
+    let class = if nonsense.is_the_models { ErrorClass::ModelMalformed } else { ErrorClass::StreamBroken };
+    Failure::plain(class, format!("the upstream sent an unusable event: {nonsense}"))
+}
+
+/// Returns what an event means that is the provider's error.
+fn judged(data: &[u8]) -> Failure {
+    // The events of Responses are numbered, and wrap their errors.
+    let numbered = memchr::memmem::find(data, b"\"sequence_number\"").is_some();
+    match responses::error_body(data).filter(|_| numbered) {
+        Some(body) => judge::judge_error_value(body.to_string().as_bytes(), Phase::BeforeOutput),
+        None => judge::judge_error_value(data, Phase::BeforeOutput),
+    }
 }
 
 fn unreadable(why: &dyn std::fmt::Display) -> Failure {

@@ -3,10 +3,9 @@
 use bursar_actors::Usage;
 use bytes::Bytes;
 
-use super::{Batch, Flow, truncated, unreadable, unusable};
+use super::{Batch, Flow, judged, truncated, unreadable, unusable};
 use crate::providers::dialect::{PassReader, StreamFailure};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
-use crate::upstream::judge::{self, Phase};
 
 /// The state of one such stream.
 pub struct PassFlow {
@@ -24,10 +23,8 @@ impl PassFlow {
 
     fn on_event(&mut self, event: &SseEvent, batch: &mut Batch) {
         match self.along.event(event) {
-            Err(nonsense) => batch.failure = Some(unusable(&nonsense)),
-            Ok(facts) if facts.error => {
-                batch.failure = Some(judge::judge_error_value(event.data(), Phase::BeforeOutput));
-            }
+            Err(nonsense) => batch.failure = Some(unusable(nonsense)),
+            Ok(facts) if facts.error => batch.failure = Some(judged(event.data())),
             Ok(facts) => {
                 self.skips_preamble &= !(facts.output || facts.done);
                 if !self.skips_preamble && !facts.repeated {

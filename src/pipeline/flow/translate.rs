@@ -3,13 +3,12 @@
 use bursar_actors::Usage;
 use bytes::Bytes;
 
-use super::{Batch, Flow, truncated, unreadable, unusable};
+use super::{Batch, Flow, judged, truncated, unreadable, unusable};
 use crate::pipeline::translation::Translation;
 use crate::providers::dialect::{Step, StreamFailure, StreamReader, StreamWriter};
 use crate::providers::framing::{Framed, Framer, Framing};
 use crate::providers::sequence::Sequence;
 use crate::schema::chat::Chunk;
-use crate::upstream::judge::{self, Phase};
 
 /// The state of one such stream.
 pub struct TranslateFlow {
@@ -45,8 +44,8 @@ impl TranslateFlow {
     fn on_frame(&mut self, framed: &Framed, batch: &mut Batch) {
         let frame = framed.frame();
         match self.reader.frame(&frame, &mut self.read) {
-            Err(nonsense) => batch.failure = Some(unusable(&nonsense)),
-            Ok(Step::Error) => batch.failure = Some(judge::judge_error_value(frame.data, Phase::BeforeOutput)),
+            Err(nonsense) => batch.failure = Some(unusable(nonsense)),
+            Ok(Step::Error) => batch.failure = Some(judged(frame.data)),
             Ok(Step::Done) => batch.done = true,
             Ok(Step::More) => {}
         }
@@ -59,8 +58,8 @@ impl TranslateFlow {
     /// Writes what is in order by now.
     fn write(&mut self, batch: &mut Batch) {
         let mut out = Vec::new();
-        for chunk in self.ordered.drain(..) {
-            self.translation.note(&chunk);
+        for mut chunk in self.ordered.drain(..) {
+            self.translation.note(&mut chunk);
             let output = chunk.is_output();
             self.skips_preamble &= !output;
             batch.began |= output;

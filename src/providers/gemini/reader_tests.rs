@@ -120,7 +120,7 @@ fn reasons_are_read_as_what_they_mean() {
 fn unusable_output_of_the_model_is_said_to_be_that() {
     let error = read(&[r#"{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}]}"#]).unwrap_err();
 
-    assert!(error.0.contains("MALFORMED_FUNCTION_CALL"), "{error}");
+    assert!(error.what.contains("MALFORMED_FUNCTION_CALL"), "{error}");
 }
 
 #[test]

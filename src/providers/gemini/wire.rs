@@ -161,7 +161,7 @@ pub(super) fn ending(reason: &str) -> Ending {
 
 /// Returns what the provider means by a reason that is [`Ending::Malformed`]; the reason itself is a fixed word.
 pub(super) fn malformed(reason: &str) -> Nonsense {
-    Nonsense::of(format!("the model's own output is unusable ({reason}); another try may do better"))
+    Nonsense::of_model(format!("the model's own output is unusable ({reason}); another try may do better"))
 }
 
 /// Returns the replies in `body`: one, or those of a streamed array.
