@@ -48,7 +48,7 @@ pub fn stream(provider: &str, body: &str) -> Result<(), String> {
 }
 
 fn upstream(provider: &str) -> Compatible {
-    Compatible { row: row(provider).or_else(|| row("plain")).expect("there is always the plain row") }
+    Compatible { row: row(provider).or_else(|| row("openai_compatible")).expect("there is always the plain row") }
 }
 
 fn sound(reply: &ChatReply) -> Result<(), String> {

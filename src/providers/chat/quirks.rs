@@ -5,14 +5,8 @@ use crate::schema::chat::Effort;
 /// What sets one provider apart.
 #[derive(Debug)]
 pub struct Row {
-    /// In configuration and in warnings.
+    /// The kind of provider, as in the configuration; also in warnings.
     pub name: &'static str,
-    /// Other names it is known by.
-    pub aliases: &'static [&'static str],
-    /// Where its API is; `None` where every customer has an address of his own.
-    pub base_url: Option<&'static str>,
-    /// The environment variable that people keep its key in.
-    pub variable: Option<&'static str>,
     /// The field for the most tokens written.
     pub max_tokens: &'static str,
     /// Parameters it rejects or ignores.

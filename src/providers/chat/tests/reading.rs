@@ -86,14 +86,14 @@ fn tool_calls_are_told_apart_whatever_their_numbers() {
         tool(json!(3), "a", "f".into(), ":1}".into()),
         tool(json!(7), "b", "g".into(), null.clone()),
     ];
-    assert_eq!(parts("plain", deltas), both);
+    assert_eq!(parts("openai_compatible", deltas), both);
     // A name in two pieces, an id that is missing or empty.
     let deltas = vec![
         tool(json!(0), "", "get_".into(), "".into()),
         tool(json!(0), "", "time".into(), "".into()),
         tool(json!(0), "", null.clone(), "{}".into()),
     ];
-    assert_eq!(parts("plain", deltas), [call("call_chatcmpl77_0", "get_time", "{}")]);
+    assert_eq!(parts("openai_compatible", deltas), [call("call_chatcmpl77_0", "get_time", "{}")]);
 }
 
 #[test]
@@ -147,11 +147,11 @@ fn misshapen_chunks_cost_no_answer() {
         json!({ "choices": [{ "delta": { "tool_calls": [null] }, "message": { "content": "Hi" }, "finish_reason": "eos" }], "usage": "none" }),
     ];
 
-    let reply = streamed("plain", &odd);
+    let reply = streamed("openai_compatible", &odd);
 
     assert_eq!((reply.id.as_str(), reply.choices[0].parts.as_slice()), ("7", &[Part::text("Hi")][..]));
     assert_eq!(reply.choices[0].finish, Some(Finish::Stop { sequence: None }));
-    let mut reader = upstream("plain").reader();
+    let mut reader = upstream("openai_compatible").reader();
     assert!(reader.frame(&frame(b"<html>"), &mut Vec::new()).is_err());
     assert_eq!(reader.frame(&frame(b" "), &mut Vec::new()), Ok(Step::More));
     assert_eq!(
@@ -165,7 +165,7 @@ fn errors_within_a_stream_are_told() {
     let step = |event: Option<&'static str>, data: Value| {
         let frame_data = data.to_string();
         let frame = Frame { event: event.map(str::as_bytes), data: frame_data.as_bytes() };
-        upstream("plain").reader().frame(&frame, &mut Vec::new())
+        upstream("openai_compatible").reader().frame(&frame, &mut Vec::new())
     };
 
     assert_eq!(step(None, json!({ "error": { "message": "x" } })), Ok(Step::Error));
@@ -174,20 +174,20 @@ fn errors_within_a_stream_are_told() {
     assert_eq!(step(None, json!({ "object": "error", "message": "x" })), Ok(Step::Error));
     assert_eq!(step(None, json!({ "choices": [{ "delta": {}, "finish_reason": "error" }] })), Ok(Step::Error));
     assert_eq!(step(None, json!({ "error": null, "choices": [{ "delta": {} }] })), Ok(Step::More));
-    assert!(upstream("plain").is_error(br#"{"error":{"message":"x"}}"#));
-    assert!(!upstream("plain").is_error(br#"{"error":null,"choices":[{"message":{"content":"x"}}]}"#));
+    assert!(upstream("openai_compatible").is_error(br#"{"error":{"message":"x"}}"#));
+    assert!(!upstream("openai_compatible").is_error(br#"{"error":null,"choices":[{"message":{"content":"x"}}]}"#));
 }
 
 #[test]
 fn a_stream_is_complete_once_every_choice_has_ended() {
-    let mut reader = upstream("plain").reader();
+    let mut reader = upstream("openai_compatible").reader();
     let mut feed = |value: Value| reader.frame(&frame(value.to_string().as_bytes()), &mut Vec::new());
 
     assert_eq!(feed(delta(json!({ "content": "a" }))), Ok(Step::More));
     assert_eq!(feed(json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] })), Ok(Step::More));
 
     assert!(reader.is_complete());
-    let mut cut = upstream("plain").reader();
+    let mut cut = upstream("openai_compatible").reader();
     assert_eq!(
         cut.frame(&frame(delta(json!({ "content": "a" })).to_string().as_bytes()), &mut Vec::new()),
         Ok(Step::More)
@@ -213,7 +213,7 @@ fn usage_comes_from_wherever_it_is_told_and_in_one_arithmetic() {
     assert_eq!(usage("xai", xai), Some((3, 14, 0)));
     let deepseek = json!({ "usage": { "prompt_tokens": 30, "completion_tokens": 4, "prompt_cache_hit_tokens": 20 } });
     assert_eq!(usage("deepseek", deepseek), Some((30, 4, 20)));
-    assert_eq!(usage("plain", json!({ "usage": null })), None);
+    assert_eq!(usage("openai_compatible", json!({ "usage": null })), None);
 }
 
 #[test]

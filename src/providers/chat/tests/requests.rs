@@ -98,7 +98,7 @@ fn openai_models_get_what_they_take() {
         fields("openai", "gpt-4o", effort("low")),
         low(json!({ "temperature": 0.1, "max_completion_tokens": 5 }))
     );
-    assert_eq!(fields("azure", "my-deployment", effort("low")).0["reasoning_effort"], "low");
+    assert_eq!(fields("azure_openai", "my-deployment", effort("low")).0["reasoning_effort"], "low");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn allowed_tools_are_the_only_ones_that_a_plain_upstream_sees() {
     let tool = |name: &str| json!({ "type": "function", "function": { "name": name } });
     let allowed = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [tool("b")] } });
 
-    let (body, _) = fields("plain", "x", json!({ "tools": [tool("a"), tool("b")], "tool_choice": allowed }));
+    let (body, _) = fields("openai_compatible", "x", json!({ "tools": [tool("a"), tool("b")], "tool_choice": allowed }));
 
     assert_eq!((&body["tools"][0]["function"]["name"], &body["tool_choice"]), (&json!("b"), &json!("required")));
     assert_eq!(body["tools"].as_array().map(Vec::len), Some(1));
