@@ -165,7 +165,8 @@ fn allowed_tools_are_the_only_ones_that_a_plain_upstream_sees() {
     let tool = |name: &str| json!({ "type": "function", "function": { "name": name } });
     let allowed = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [tool("b")] } });
 
-    let (body, _) = fields("openai_compatible", "x", json!({ "tools": [tool("a"), tool("b")], "tool_choice": allowed }));
+    let (body, _) =
+        fields("openai_compatible", "x", json!({ "tools": [tool("a"), tool("b")], "tool_choice": allowed }));
 
     assert_eq!((&body["tools"][0]["function"]["name"], &body["tool_choice"]), (&json!("b"), &json!("required")));
     assert_eq!(body["tools"].as_array().map(Vec::len), Some(1));
