@@ -1,4 +1,5 @@
-//! A provider's list of models, reduced to the names in it.
+//! A provider's list of models, reduced to the names in it: OpenAI's shape, which Anthropic shares, or Google's, which
+//! Cohere comes close to.
 
 use std::collections::BTreeSet;
 
@@ -9,29 +10,34 @@ const NAME_MAX: usize = 256;
 /// Most names of one provider; OpenRouter, the largest known, has some hundreds.
 const NAMES_MAX: usize = 20_000;
 
-/// OpenAI's shape.
 #[derive(Deserialize)]
 struct List {
-    data: Vec<Entry>,
+    data: Option<Vec<Entry>>,
+    models: Option<Vec<Entry>>,
 }
 
 #[derive(Deserialize)]
 struct Entry {
     id: Option<String>,
+    /// What a person reads, where there is an id besides.
+    name: Option<String>,
 }
 
 /// Returns the names in `body`, sorted, each once; `None` if it is no list of models. Names that could not be sent back
 /// in a URL or shown on one line are left out.
 pub fn model_names(body: &[u8]) -> Option<Vec<String>> {
-    let wrapped = serde_json::from_slice::<List>(body).map(|list| list.data);
+    let wrapped = serde_json::from_slice::<List>(body).ok().and_then(|list| list.data.or(list.models));
     // Together answers with the bare list.
-    let entries = wrapped.or_else(|_| serde_json::from_slice::<Vec<Entry>>(body)).ok()?;
+    let entries = wrapped.or_else(|| serde_json::from_slice::<Vec<Entry>>(body).ok())?;
     let plain = |name: &String| {
         !name.is_empty()
             && name.len() <= NAME_MAX
             && !name.chars().any(|letter| letter.is_whitespace() || letter.is_control())
     };
-    let names: BTreeSet<String> = entries.into_iter().filter_map(|entry| entry.id).filter(plain).collect();
+    // Google's names are paths.
+    let bare = |id: String| id.strip_prefix("models/").map(str::to_owned).unwrap_or(id);
+    let names = entries.into_iter().filter_map(|entry| entry.id.or(entry.name)).map(bare).filter(plain);
+    let names: BTreeSet<String> = names.collect();
     Some(names.into_iter().take(NAMES_MAX).collect())
 }
 
@@ -44,6 +50,12 @@ mod tests {
         let wrapped = br#"{"object":"list","data":[{"id":"b","x":[1]},{"id":"a/c"},{"id":"b"}]}"#;
         let bare = br#"[{"id":"b"},{"id":"a/c","pricing":{}}]"#;
 
+        let googles = br#"{"models":[{"name":"models/b","displayName":"B"},{"name":"a/c"}]}"#;
+        let shown = br#"{"data":[{"id":"a/c","name":"A: C"},{"id":"b","name":"B"}]}"#;
+
+        for list in [&googles[..], shown] {
+            assert_eq!(model_names(list).unwrap(), ["a/c", "b"]);
+        }
         assert_eq!(model_names(wrapped).unwrap(), ["a/c", "b"]);
         assert_eq!(model_names(bare).unwrap(), ["a/c", "b"]);
         assert_eq!(model_names(br#"{"data":[]}"#).unwrap(), [""; 0]);
