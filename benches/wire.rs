@@ -2,10 +2,13 @@
 
 use std::hint::black_box;
 
+use bursar::providers::anthropic::Anthropic;
 use bursar::providers::chat::{Compatible, OpenAiChat, row};
 use bursar::providers::dialect::{ClientDialect, ModelFacts, Target, UpstreamDialect};
 use bursar::providers::framing::Frame;
+use bursar::providers::gemini::Gemini;
 use bursar::providers::openai::{Quirks, StreamRepair, encode, whole_facts};
+use bursar::providers::sequence::Sequence;
 use bursar::providers::sse::{SseItem, SseReader};
 use bursar::schema::chat::Chunk;
 use bursar::schema::{self, Operation};
@@ -125,5 +128,62 @@ fn chat(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, requests, replies, streams, chat);
+/// A chat client before upstreams of other dialects: what one request, one reply and one streamed chunk cost.
+fn translations(criterion: &mut Criterion) {
+    let body = request(false);
+    let words = "Please tell me your house number. ".repeat(20);
+    let upstreams: [(&str, &dyn UpstreamDialect, serde_json::Value, serde_json::Value); 2] = [
+        (
+            "anthropic",
+            &Anthropic,
+            serde_json::json!({"type": "message", "id": "msg_1", "role": "assistant", "model": "claude-opus-4-8",
+                "content": [{"type": "text", "text": words}], "stop_reason": "end_turn",
+                "usage": {"input_tokens": 180, "output_tokens": 140}}),
+            serde_json::json!({"type": "content_block_delta", "index": 0,
+                "delta": {"type": "text_delta", "text": " house"}}),
+        ),
+        (
+            "gemini",
+            &Gemini { vertex: false },
+            serde_json::json!({"candidates": [{"content": {"role": "model", "parts": [{"text": words}]},
+                "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 180, "candidatesTokenCount": 140}}),
+            serde_json::json!({"candidates": [{"content": {"role": "model", "parts": [{"text": " house"}]}}],
+                "usageMetadata": {"promptTokenCount": 180}}),
+        ),
+    ];
+    let facts = ModelFacts::default();
+    let mut group = criterion.benchmark_group("translate");
+    for (name, upstream, reply, chunk) in &upstreams {
+        let target = Target { model: "m", model_facts: &facts, strict: false };
+        let asked = OpenAiChat.read(&body).expect("the request is sound");
+        group.bench_function(format!("{name}/request_1_KiB"), |bencher| {
+            bencher.iter(|| {
+                let asked = OpenAiChat.read(black_box(&body)).expect("the request is sound");
+                upstream.encode(&asked, &target)
+            });
+        });
+        let reply = reply.to_string();
+        group.bench_function(format!("{name}/reply"), |bencher| {
+            bencher.iter(|| {
+                let read = upstream.decode(black_box(reply.as_bytes())).expect("the reply is sound");
+                OpenAiChat.write(&read, &asked)
+            });
+        });
+        let chunk = chunk.to_string();
+        let (mut reader, mut sequence) = (upstream.reader(), Sequence::default());
+        let mut writer = OpenAiChat.writer(&asked);
+        let (mut read, mut ordered, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        group.bench_function(format!("{name}/chunk"), |bencher| {
+            bencher.iter(|| {
+                let frame = Frame { event: None, data: black_box(chunk.as_bytes()) };
+                reader.frame(&frame, &mut read).expect("the chunk is sound");
+                read.drain(..).for_each(|chunk| sequence.push(chunk, &mut ordered));
+                ordered.drain(..).for_each(|chunk| writer.chunk(&chunk, &mut out));
+                out.clear();
+            });
+        });
+    }
+}
+
+criterion_group!(benches, requests, replies, streams, chat, translations);
 criterion_main!(benches);
