@@ -36,7 +36,7 @@ impl EndpointView {
         !self.quarantined
             && self.paused_until.is_none_or(|until| now >= until)
             && self.breaker.admits(now)
-            && self.pulse.in_flight + self.pulse.ahead < self.in_flight_max
+            && self.pulse.in_flight < self.in_flight_max
     }
 }
 

@@ -13,6 +13,8 @@ use serde::Serialize;
 pub enum ErrorClass {
     /// The request itself is at fault; every upstream would refuse it.
     ClientInvalid,
+    /// The request cannot be put into this upstream's words; no call was made.
+    Inexpressible,
     /// The prompt is longer than the model's context window.
     ContextLength,
     /// The provider's content policy refused prompt or answer.
@@ -100,7 +102,14 @@ impl ErrorClass {
 
     /// Returns whether the failure concerns one model, so that another model of the same endpoint may still serve.
     pub fn concerns_model(self) -> bool {
-        matches!(self, Self::RateLimited | Self::CredentialPending | Self::PermissionModel | Self::ConfigMissing)
+        matches!(
+            self,
+            Self::RateLimited
+                | Self::CredentialPending
+                | Self::PermissionModel
+                | Self::ConfigMissing
+                | Self::Inexpressible
+        )
     }
 
     /// Returns whether the very same key may serve once it has rested.
@@ -120,6 +129,7 @@ impl ErrorClass {
         match self {
             //                                                         same key    endpoint  key effect    breaker
             Self::ClientInvalid           => ("client_invalid",             0, false, false, K::None,      false),
+            Self::Inexpressible           => ("inexpressible",              0, false, true,  K::None,      false),
             Self::ContextLength           => ("context_length",             0, false, false, K::None,      false),
             Self::ContentPolicy           => ("content_policy",             0, false, false, K::None,      false),
             Self::RequestTooLarge         => ("request_too_large",          0, false, true,  K::None,      false),

@@ -109,6 +109,11 @@ impl LeasePool {
         Taken { lease: lease.map(|lease| lease.taken(tokens)), refill }
     }
 
+    /// Takes note that nobody could be asked for more.
+    pub fn refill_failed(&self) {
+        self.state().demand.refilling = false;
+    }
+
     /// Returns how many leases are wanted.
     pub(crate) fn missing(&self) -> usize {
         let state = self.state();

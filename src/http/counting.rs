@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 
 use super::error::respond_in;
-use super::inference::read;
+use super::inference::{read, refused};
 use super::unread::closing;
 use super::{Worker, request_id};
 use crate::call::RequestId;
@@ -35,7 +35,10 @@ pub async fn generate_content(request: HttpRequest, payload: Payload, worker: Da
 async fn count(operation: Operation, request: HttpRequest, mut payload: Payload, worker: Data<Worker>) -> HttpResponse {
     let id = request_id(&request);
     match estimate(operation, &id, &request, &mut payload, &worker).await {
-        Err(error) => closing(respond_in(operation.dialect(), &error, &id), payload),
+        Err(error) => {
+            refused(&worker, &request, &id, &error);
+            closing(respond_in(operation.dialect(), &error, &id), payload)
+        }
         Ok(answer) => {
             let mut head = HttpResponse::Ok();
             head.insert_header((CONTENT_TYPE, "application/json"));

@@ -71,10 +71,7 @@ async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload,
     let call = match read(operation, &id, &request, &mut payload, &worker).await {
         Ok(call) => call,
         Err(error) => {
-            worker.gateway.metrics.refuse(error.code());
-            if worker.gateway.access_log {
-                info!(request_id = %id, error = error.code(), path = request.path(), "refused");
-            }
+            refused(&worker, &request, &id, &error);
             return closing(respond_in(operation.dialect(), &error, &id), payload);
         }
     };
@@ -102,6 +99,14 @@ async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload,
     }
 }
 
+/// Notes a request that was turned away before it was admitted.
+pub(super) fn refused(worker: &Worker, request: &HttpRequest, id: &RequestId, error: &GatewayError) {
+    worker.gateway.metrics.refuse(error.code());
+    if worker.gateway.access_log {
+        info!(request_id = %id, error = error.code(), path = request.path(), "refused");
+    }
+}
+
 /// Turns a request into a call, or says what is wrong with it.
 pub(super) async fn read(
     operation: Operation,
@@ -126,8 +131,12 @@ pub(super) async fn read(
     let mut head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
     if operation == Operation::GenerateContent {
         // Google's clients say in the path what others say in the body.
-        head.model = request.match_info().get("model").map(str::to_owned);
+        let model = request.match_info().get("model").unwrap_or_default();
+        head.model = Some(schema::model_name(model.into()).map_err(GatewayError::Invalid)?);
         head.stream = request.match_info().get("method") == Some("streamGenerateContent");
+        if head.stream && !request.query_string().split('&').any(|pair| pair == "alt=sse") {
+            return Err(invalid("this gateway streams server-sent events only; ask with `?alt=sse`", Some("alt")));
+        }
     }
     let forwarded = if operation == Operation::Messages { forwarded(request.headers()) } else { vec![] };
     let deadline = received + wishes.timeout.unwrap_or(longest).min(longest);
@@ -179,11 +188,25 @@ fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
         head.insert_header((X_BURSAR_QUEUED_MS, provenance.queued.as_millis().to_string()));
     }
     if !provenance.warnings.is_empty() {
-        head.insert_header((X_BURSAR_WARNING, &*in_header(&provenance.warnings.join("; "))));
+        head.insert_header((X_BURSAR_WARNING, &*in_header(&in_short(&provenance.warnings))));
     }
     if let Some(fallback) = &provenance.fallback {
         head.insert_header((X_BURSAR_FALLBACK, &*in_header(fallback)));
     }
+}
+
+/// Returns as many warnings as a header may hold that clients and proxies still accept.
+fn in_short(warnings: &[String]) -> String {
+    const LENGTH_MAX: usize = 2_000;
+    let mut told = String::new();
+    for (index, warning) in warnings.iter().enumerate() {
+        if told.len() + warning.len() > LENGTH_MAX {
+            return format!("{told}{} more", warnings.len() - index);
+        }
+        told.push_str(warning);
+        told.push_str(if index + 1 < warnings.len() { "; " } else { "" });
+    }
+    told
 }
 
 /// A time in milliseconds with three decimals, by whole numbers: floats are dear to print.
@@ -243,6 +266,7 @@ fn wishes(headers: &HeaderMap) -> Result<Wishes, GatewayError> {
 /// the one that all clients know.
 fn forwarded(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let version = headers.get(&ANTHROPIC_VERSION).cloned().unwrap_or(HeaderValue::from_static("2023-06-01"));
-    let betas = headers.get_all(&ANTHROPIC_BETA).map(|value| (ANTHROPIC_BETA, value.clone()));
-    betas.chain([(ANTHROPIC_VERSION, version)]).collect()
+    let betas: Vec<_> = headers.get_all(&ANTHROPIC_BETA).filter_map(|value| value.to_str().ok()).collect();
+    let betas = HeaderValue::from_str(&betas.join(",")).ok().filter(|betas| !betas.is_empty());
+    betas.map(|betas| (ANTHROPIC_BETA, betas)).into_iter().chain([(ANTHROPIC_VERSION, version)]).collect()
 }

@@ -136,6 +136,13 @@ pub fn routes(config: &mut ServiceConfig) {
             config.service(post(&format!("{prefix}/responses/input_tokens{end}"), web::to(counting::responses)));
         }
     }
+    // Ahead of the models' own pages, whose pattern takes in everything.
+    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
+        let at = |methods: &str| format!("{prefix}/models/{{model:.+}}:{{method:{methods}}}");
+        let generate = at("generateContent|streamGenerateContent");
+        config.service(post(&generate, web::to(inference::generate_content)));
+        config.service(post(&at("countTokens"), web::to(counting::generate_content)));
+    }
     config.service(read_only("/", web::to(health::root)));
     config.service(read_only("/healthz", web::to(health::live)));
     config.service(read_only("/readyz", web::to(health::ready)));
@@ -150,13 +157,9 @@ pub fn routes(config: &mut ServiceConfig) {
         config.service(read_only(&at("/models"), web::to(models::list)));
         config.service(read_only(&at("/models/{id:.+}"), web::to(models::show)));
     }
-    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
-        let at = |methods: &str| format!("{prefix}/models/{{model:.+}}:{{method:{methods}}}");
-        let generate = at("generateContent|streamGenerateContent");
-        config.service(post(&generate, web::to(inference::generate_content)));
-        config.service(post(&at("countTokens"), web::to(counting::generate_content)));
+    for prefix in ["/v1beta", "/gemini/v1beta", "/gemini/v1"] {
+        config.service(read_only(&format!("{prefix}/models"), web::to(models::list_gemini)));
     }
-    config.service(read_only("/v1beta/models", web::to(models::list_gemini)));
     config.default_service(web::to(no_route));
 }
 

@@ -134,11 +134,24 @@ impl Attempts<'_> {
             if lease.again {
                 tokio::time::sleep_until((Instant::now() + self.backoff()).min(self.call.deadline).into()).await;
             }
-            self.made += 1;
             let candidate = lease.candidate;
             let destination = &route.destinations[candidate];
+            let prepared = match self.prepare(route, candidate, destination) {
+                Ok(prepared) => prepared,
+                Err(failure) => {
+                    // Nothing was sent, so nobody upstream is to blame, and another may know how to say it.
+                    leg.tried.push(Tried { candidate, key: lease.key_id.clone(), class: failure.class });
+                    lease.report(Outcome::Cancelled);
+                    if !failure.class.retry().other_endpoint {
+                        return Err(GatewayError::Upstream { failure, attempts: self.made });
+                    }
+                    self.last.get_or_insert(failure);
+                    continue;
+                }
+            };
+            self.made += 1;
             let sent = Instant::now();
-            let called = self.call_upstream(leg, destination, &mut lease, sent).await;
+            let called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
             self.upstream += sent.elapsed();
             let failure = match called {
                 Ok(begun) => return Ok(Some(self.answered(begun, lease, leg, destination))),
@@ -213,7 +226,10 @@ impl Attempts<'_> {
         });
         if refill {
             // Behind the question, if there is one. A full mailbox has more urgent things to answer.
-            let _ = supervisor.try_send(Refill { pool: route.pool(form).clone() });
+            let pool = route.pool(form);
+            if supervisor.try_send(Refill { pool: pool.clone() }).is_err() {
+                pool.refill_failed();
+            }
         }
         let Some(asked) = asked else { return Ok(lease.ok_or_else(Unavailable::default)) };
         match asked.await {
@@ -231,18 +247,20 @@ impl Attempts<'_> {
         cap.mul_f64(rand::rng().random::<f64>())
     }
 
+    fn prepare(&self, route: &Route, candidate: usize, to: &Destination) -> Result<Prepared, Failure> {
+        let (model, facts) = (route.candidates[candidate].model.as_str(), &route.facts[candidate]);
+        way::prepare(self.call, &self.asked, &Aim { to, model, facts, signatures: &self.pipeline.signatures })
+    }
+
     async fn call_upstream(
         &self,
+        prepared: Prepared,
         leg: &Leg<'_>,
         destination: &Destination,
         lease: &mut Lease,
         sent: Instant,
     ) -> Result<Begun, Failure> {
         let head = &self.call.head;
-        let model = &leg.route.candidates[lease.candidate].model;
-        let facts = &leg.route.facts[lease.candidate];
-        let aim = Aim { to: destination, model: model.as_str(), facts, signatures: &self.pipeline.signatures };
-        let prepared = way::prepare(self.call, &self.asked, &aim)?;
         let Prepared { outgoing, way, warnings } = prepared;
         self.warnings.replace(warnings);
         let patience = self.patience(destination);

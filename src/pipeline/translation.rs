@@ -66,6 +66,11 @@ impl Translation {
         }
     }
 
+    /// Returns the same without the request, for what outlives it.
+    pub fn without_request(self) -> Self {
+        Self { request: Rc::default(), ..self }
+    }
+
     /// Returns a whole answer as the client wants it.
     pub fn whole(&self, body: &Bytes) -> Result<(Bytes, Option<Usage>), Failure> {
         if self.upstream.is_error(body) {

@@ -66,17 +66,18 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
         && let Some(upstream) = to.format.upstream.embeddings()
     {
         let request = Rc::new(read_embeddings(&call.body).map_err(refused)?);
-        let wire = upstream.encode(&request, &target).map_err(refused)?;
+        let wire = upstream.encode(&request, &target).map_err(inexpressible)?;
         return written(to, wire, model, Way::Embed(request, upstream));
     }
     if matches!(head.operation, Operation::Completions | Operation::Embeddings) {
         let message = format!("`{}` has no such route; ask for a model of another provider", to.provider);
-        return Err(refused(IntakeError { message, param: Some("model".into()), code: Some("unsupported_operation") }));
+        let (param, code) = (Some("model".into()), Some("unsupported_operation"));
+        return Err(inexpressible(IntakeError { message, param, code }));
     }
     let request = asked.0.get_or_init(|| Translation::read(call)).clone().map_err(refused)?;
     let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
     let translation = Translation::new(call, request, &goal, aim.signatures);
-    let wire = translation.upstream.encode(&translation.request, &target).map_err(refused)?;
+    let wire = translation.upstream.encode(&translation.request, &target).map_err(inexpressible)?;
     written(to, wire, model, Way::Translate(translation))
 }
 
@@ -157,6 +158,11 @@ fn refused(error: IntakeError) -> Failure {
         code: code.map(str::to_owned),
         ..Failure::plain(ErrorClass::ClientInvalid, message)
     }
+}
+
+/// This upstream has no words for it; another may.
+fn inexpressible(error: IntakeError) -> Failure {
+    Failure { class: ErrorClass::Inexpressible, ..refused(error) }
 }
 
 fn no_address(model: &str) -> Failure {

@@ -166,6 +166,11 @@ pub trait PassReader {
     /// The body is over without [`Facts::done`]; returns whether everything had been said.
     fn is_complete(&self) -> bool;
 
+    /// Returns what a stream still lacks that has said everything, but ended without its last event.
+    fn tail(&self) -> Bytes {
+        Bytes::new()
+    }
+
     /// Returns the events that end the stream in an error, where they depend on what passed before.
     fn fail(&self, _failure: &StreamFailure<'_>) -> Option<Bytes> {
         None

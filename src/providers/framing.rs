@@ -48,7 +48,8 @@ impl Framed {
 #[derive(Debug)]
 pub enum Framer {
     Sse(SseReader),
-    Lines(BytesMut),
+    /// What has come of a line, and how far it has been searched for its end.
+    Lines(BytesMut, usize),
     EventStream(EventStreamReader),
 }
 
@@ -57,7 +58,7 @@ impl Framer {
     pub fn new(framing: Framing) -> Self {
         match framing {
             Framing::Sse => Self::Sse(SseReader::new()),
-            Framing::Lines => Self::Lines(BytesMut::new()),
+            Framing::Lines => Self::Lines(BytesMut::new(), 0),
             Framing::EventStream => Self::EventStream(EventStreamReader::default()),
         }
     }
@@ -66,7 +67,7 @@ impl Framer {
     pub fn feed(&mut self, piece: Bytes) {
         match self {
             Self::Sse(reader) => reader.feed(piece),
-            Self::Lines(gathered) => gathered.extend_from_slice(&piece),
+            Self::Lines(gathered, _) => gathered.extend_from_slice(&piece),
             Self::EventStream(reader) => reader.feed(&piece),
         }
     }
@@ -81,11 +82,13 @@ impl Framer {
                     Err(error) => return Some(Err(error.to_string())),
                 }
             },
-            Self::Lines(gathered) => loop {
-                let Some(end) = memchr(b'\n', gathered) else {
+            Self::Lines(gathered, searched) => loop {
+                let Some(end) = memchr(b'\n', &gathered[*searched..]).map(|end| *searched + end) else {
+                    *searched = gathered.len();
                     let too_large = gathered.len() > EVENT_MAX;
                     return too_large.then(|| Err("a line is larger than 4 MiB".into()));
                 };
+                *searched = 0;
                 let line = gathered.split_to(end).freeze();
                 gathered.advance(1);
                 if !line.trim_ascii().is_empty() {
@@ -104,7 +107,7 @@ impl Framer {
                 Ok(SseItem::Event(event)) => Some(Ok(Framed::Event(event))),
                 Err(error) => Some(Err(error.to_string())),
             },
-            Self::Lines(gathered) => {
+            Self::Lines(gathered, _) => {
                 let line = std::mem::take(gathered).freeze();
                 (!line.trim_ascii().is_empty()).then_some(Ok(Framed::Line(line)))
             }

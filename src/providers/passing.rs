@@ -21,7 +21,7 @@ pub struct Whole {
 /// Returns what reads along a stream that answers `operation`.
 pub fn reader(operation: Operation) -> Box<dyn PassReader> {
     match operation.dialect() {
-        Dialect::Anthropic => Box::new(anthropic::PassReader::default()),
+        Dialect::Anthropic => Box::new(Along::<anthropic::PassReader>::default()),
         Dialect::Gemini => Box::new(Along::<gemini::PassReader>::default()),
         _ => Box::new(Along::<responses::PassReader>::default()),
     }
@@ -37,26 +37,37 @@ pub fn whole(operation: Operation, body: &[u8]) -> Result<Whole, Nonsense> {
     read(body).map(|(usage, error)| Whole { usage, error })
 }
 
-impl PassReader for anthropic::PassReader {
-    fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
-        let facts = self.event(event)?;
-        Ok(Facts { output: facts.is_output, error: facts.is_error, done: facts.is_done, repeated: facts.is_repeated })
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.usage()
-    }
-
-    fn is_complete(&self) -> bool {
-        self.is_complete()
-    }
-}
-
-/// A reader whose events carry the usage, and the last that one did.
+/// A reader, the last usage that an event told, and whether the last event has passed.
 #[derive(Default)]
 struct Along<R> {
     reader: R,
     usage: Option<Usage>,
+    stopped: bool,
+}
+
+impl PassReader for Along<anthropic::PassReader> {
+    fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
+        if event.data().trim_ascii() == b"[DONE]" {
+            // Copies of the API end like OpenAI's; Anthropic's clients know no such event.
+            return Ok(Facts { repeated: true, ..Facts::default() });
+        }
+        let facts = self.reader.event(event)?;
+        self.stopped |= facts.is_done;
+        Ok(Facts { output: facts.is_output, error: facts.is_error, done: facts.is_done, repeated: facts.is_repeated })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.reader.usage()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.reader.is_complete()
+    }
+
+    fn tail(&self) -> Bytes {
+        const STOP: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        if self.stopped { Bytes::new() } else { Bytes::from_static(STOP) }
+    }
 }
 
 impl PassReader for Along<responses::PassReader> {

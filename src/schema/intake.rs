@@ -114,6 +114,22 @@ const MODEL_LEN_MAX: usize = 256;
 /// Tokens an image costs at most with the providers in use, whatever its bytes.
 const IMAGE_TOKENS: u64 = 1_600;
 
+/// Returns `model` if a model may be called so. Some names become parts of an upstream's path, so none may climb in it.
+pub fn model_name(model: String) -> Result<String, IntakeError> {
+    let problem = if model.is_empty() {
+        "is empty; name a model or leave the field out for the default"
+    } else if model.len() > MODEL_LEN_MAX {
+        "is longer than 256 bytes; name a model of this gateway"
+    } else if model.chars().any(char::is_control) {
+        "has a control character; name a model of this gateway"
+    } else if model.split('/').any(|segment| matches!(segment, "." | "..")) {
+        "has a segment that climbs in paths; name a model of this gateway"
+    } else {
+        return Ok(model);
+    };
+    Err(fault("invalid_value", Some("model".into()), format!("`model` {problem}")))
+}
+
 /// Reads the head of a request from its body.
 pub fn read(operation: Operation, body: &[u8]) -> Result<RequestHead, IntakeError> {
     if body.iter().all(u8::is_ascii_whitespace) {
@@ -251,19 +267,9 @@ impl<'b> Reader<'b> {
     }
 
     fn model(&mut self, raw: &RawValue) -> Result<(), IntakeError> {
-        let model = string(raw.get(), "model")?;
-        let problem = if model.is_empty() {
-            "is empty; name a model or leave the field out for the default"
-        } else if model.len() > MODEL_LEN_MAX {
-            "is longer than 256 bytes; name a model of this gateway"
-        } else if model.chars().any(char::is_control) {
-            "has a control character; name a model of this gateway"
-        } else {
-            self.head.model = Some(model);
-            self.head.model_span = Some(self.span(raw));
-            return Ok(());
-        };
-        Err(fault("invalid_value", Some("model".into()), format!("`model` {problem}")))
+        self.head.model = Some(model_name(string(raw.get(), "model")?)?);
+        self.head.model_span = Some(self.span(raw));
+        Ok(())
     }
 
     fn response_format(&mut self, raw: &RawValue) -> Result<(), IntakeError> {

@@ -10,7 +10,7 @@ mod intake;
 mod messages;
 mod scan;
 
-pub use intake::{Edit, IntakeError, Needs, Operation, RequestHead, read};
+pub use intake::{Edit, IntakeError, Needs, Operation, RequestHead, model_name, read};
 pub(crate) use messages::Text;
 pub use scan::DEPTH_MAX;
 #[cfg(test)]

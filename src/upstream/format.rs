@@ -130,7 +130,10 @@ impl Format {
     /// Returns a path as Azure's dated API wants it; any other as it is.
     fn dated(&self, path: &str, model: &str) -> String {
         match &self.api_version {
-            Some(version) => format!("/deployments/{}{path}?api-version={version}", in_path(model)),
+            // A deployment's name is one segment.
+            Some(version) => {
+                format!("/deployments/{}{path}?api-version={version}", in_path(model).replace('/', "%2F"))
+            }
             None => path.to_owned(),
         }
     }

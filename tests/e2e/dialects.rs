@@ -328,3 +328,44 @@ fn tokens_are_counted_without_a_call() {
     }
     assert!(demo.exchanges().is_empty());
 }
+
+#[test]
+fn what_one_upstream_has_no_words_for_another_answers_and_nobody_is_blamed() {
+    let (first, second) = (demo(), demo());
+    let bursar = Setup::from_file(&format!(
+        "[probes]\nevery = \"0s\"\n[providers.a]\nkind = \"anthropic\"\nbase_url = \"{}\"\nkeys = [{{ id = \"k\", value = \"sk-a\" }}]\n\
+         [providers.o]\nkind = \"openai\"\nbase_url = \"{}\"\nkeys = [{{ id = \"k\", value = \"sk-o\" }}]\n\
+         [models.alias.m]\nstrategy = \"ordered\"\ntargets = [{{ provider = \"a\", model = \"demo-small\" }}, \
+         {{ provider = \"o\", model = \"demo-small\" }}]\n",
+        first.base_url().replace("/v1", ""),
+        second.base_url()
+    ))
+    .start();
+    let mut two = chat(&Turn::Text);
+    two["n"] = 2.into();
+
+    let answer = bursar.client().chat(&two);
+
+    assert_eq!((answer.status, answer.header("x-bursar-attempts")), (200, Some("1")), "{}", answer.text());
+    assert!(first.exchanges().is_empty());
+    two["model"] = "a/demo-small".into();
+    let refused = bursar.client().chat(&two);
+    assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("n")), "{}", refused.text());
+}
+
+#[test]
+fn every_prefix_of_a_dialect_answers() {
+    let demo = demo();
+    let bursar = gateway("openai", &demo);
+    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
+        let answer = bursar.client().post(&format!("{prefix}/models/m:generateContent"), &gemini(&Turn::Text));
+        assert_eq!(answer.status, 200, "{prefix}: {}", answer.text());
+    }
+    for path in ["/v1/messages", "/anthropic/v1/messages", "/messages"] {
+        assert_eq!(bursar.client().post(path, &anthropic(&Turn::Text)).status, 200, "{path}");
+    }
+    let array = bursar.client().post("/v1beta/models/m:streamGenerateContent", &gemini(&Turn::Text));
+    assert_eq!(array.status, 400, "{}", array.text());
+    let climbing = json!({"model": "u/../../x", "messages": [{"role": "user", "content": "x"}]});
+    assert_eq!(bursar.client().chat(&climbing).status, 400);
+}

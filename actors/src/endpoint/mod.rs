@@ -261,8 +261,10 @@ impl Endpoint {
             return Err(Refusal::Paused { until });
         }
         if self.pulse.in_flight + self.pulse.ahead >= self.in_flight_max {
-            // What was granted ahead is needed here.
+            // What was granted ahead is needed here; what of it is taken at this very moment goes beyond by that much.
             self.notice.epoch.end();
+        }
+        if self.pulse.in_flight >= self.in_flight_max {
             return Err(Refusal::Busy);
         }
         if !self.breaker.state().admits(now) {
@@ -331,10 +333,13 @@ impl Endpoint {
         if let Some(after) = report.whole_after {
             self.on_latency(picked, ReplyForm::Whole, after, now);
         }
-        // What the gateway itself lacked is no verdict on anybody.
-        let ours = matches!(report.outcome, Outcome::Failed { class: ErrorClass::GatewayOverloaded, .. });
+        // What the gateway itself lacked is no verdict on anybody; a credential that is still to come is none on the endpoint.
+        let failed =
+            |these: &[ErrorClass]| matches!(&report.outcome, Outcome::Failed { class, .. } if these.contains(class));
+        let ours = failed(&[ErrorClass::GatewayOverloaded, ErrorClass::Inexpressible]);
         let outcome = if ours { &Outcome::Cancelled } else { &report.outcome };
-        self.judge_endpoint(pass, outcome, now, draw);
+        let pending = failed(&[ErrorClass::CredentialPending]);
+        self.judge_endpoint(pass, if pending { &Outcome::Cancelled } else { outcome }, now, draw);
         let effect = self.ring.on_outcome(picked, model, outcome, &report.limits, now, draw);
         self.log_key(effect, picked, outcome);
     }

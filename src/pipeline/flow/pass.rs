@@ -63,6 +63,9 @@ impl Flow for PassFlow {
         }
         if !batch.done && batch.failure.is_none() {
             batch.done = self.along.is_complete();
+            if batch.done {
+                batch.bytes.push(self.along.tail());
+            }
             batch.failure = (!batch.done).then(truncated);
         }
         batch.began |= batch.done;

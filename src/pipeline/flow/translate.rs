@@ -28,12 +28,15 @@ impl TranslateFlow {
     /// Begins the answer that `translation` is for.
     pub fn new(translation: Translation, skips_preamble: bool) -> Self {
         let framing = translation.upstream.framing();
+        let writer = translation.client.writer(&translation.request);
+        // A stream may last for hours; the request, with all its images, need not.
+        let translation = translation.without_request();
         Self {
             framing,
             framer: Framer::new(framing),
             reader: translation.upstream.reader(),
             sequence: Sequence::default(),
-            writer: translation.client.writer(&translation.request),
+            writer,
             translation,
             skips_preamble,
             read: Vec::new(),

@@ -56,7 +56,7 @@ mod tests {
     fn an_error_event_has_its_name() {
         let event = error_event("busy", "overloaded_error");
 
-        let expected = "event: error\ndata: {\"error\":{\"message\":\"busy\",\"type\":\"overloaded_error\"},\"type\":\"error\"}\n\n";
+        let expected = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n";
         assert_eq!(event, expected);
     }
 }

@@ -25,7 +25,9 @@ pub fn strip_thinking(request: &mut ChatRequest, target: Dialect) {
 /// with another's, search citations without Anthropic's index), or `None` if there is nothing of that, as nearly always.
 pub fn own_history(body: &[u8]) -> Option<Vec<u8>> {
     let has = |needle: &[u8]| memchr::memmem::find(body, needle).is_some();
-    if !has(b"\"thinking\"") && !has(b"bursar:") && !has(b"\"encrypted_index\"") {
+    // The same word names a parameter; only as a block's type it matters.
+    let thinks = has(b"\"type\":\"thinking\"") || has(b"\"type\": \"thinking\"");
+    if !thinks && !has(b"bursar:") && !has(b"\"encrypted_index\"") {
         return None;
     }
     let mut request: Value = serde_json::from_slice(body).ok()?;

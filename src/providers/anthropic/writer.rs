@@ -118,16 +118,18 @@ impl Writer {
 
     /// The block in front is whole, or has to be: writes what waited for it, as far as the next call lets it.
     fn release(&mut self, out: &mut Vec<u8>) {
-        self.close(out);
-        for chunk in std::mem::take(&mut self.held) {
-            if self.must_wait(&chunk) {
-                self.held.push(chunk);
-            } else {
-                self.content(&chunk, out);
+        loop {
+            self.close(out);
+            for chunk in std::mem::take(&mut self.held) {
+                if self.must_wait(&chunk) {
+                    self.held.push(chunk);
+                } else {
+                    self.content(&chunk, out);
+                }
             }
-        }
-        if !self.held.is_empty() && self.is_whole() {
-            self.release(out);
+            if self.held.is_empty() || !self.is_whole() {
+                return;
+            }
         }
     }
 

@@ -4,6 +4,8 @@ use serde_json::{Map, Value};
 
 /// Elements an array may be filled up to by a path; more is no model's output.
 const INDEX_MAX: usize = 10_000;
+/// Most elements that may be left out before one that comes.
+const GAP_MAX: usize = 16;
 /// Steps a path may have.
 const STEPS_MAX: usize = 64;
 
@@ -79,7 +81,8 @@ fn place<'v>(root: &'v mut Value, steps: &[Step]) -> Option<&'v mut Value> {
                     *place = Value::Array(Vec::new());
                 }
                 let items = place.as_array_mut()?;
-                if items.len() <= *index {
+                // Elements come nearly in order; whoever names a far one wants memory.
+                if *index >= items.len() && *index - items.len() < GAP_MAX {
                     items.resize(index + 1, Value::Null);
                 }
                 items.get_mut(*index)?
