@@ -39,8 +39,8 @@ impl Report {
     }
 
     fn of(value: &Value) -> Self {
-        // In Responses, a stream that failed ends in a response which has the error.
-        let errors = [value.get("error"), value.pointer("/response/error")];
+        // In Responses, a stream that failed ends in a response which has the error; at Cohere its last event has it.
+        let errors = [value.get("error"), value.pointer("/response/error"), value.pointer("/delta/error")];
         let error = errors.into_iter().flatten().find(|error| !error.is_null()).unwrap_or(value);
         if let Some(message) = error.as_str() {
             // xAI and TGI: the error is a string, its code or type stands beside it.
