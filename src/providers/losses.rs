@@ -63,7 +63,7 @@ impl Losses {
     ) -> Result<Option<&'r Extra>, IntakeError> {
         match extra {
             Some(extra) if extra.dialect != dialect => {
-                extra.fields.keys().try_for_each(|name| self.drop(name))?;
+                extra.lost_abroad().try_for_each(|name| self.drop(name))?;
                 Ok(None)
             }
             other => Ok(other),

@@ -30,7 +30,10 @@ pub fn scrubbed(message: &str) -> String {
 
 /// Judges an answer whose status is not a success.
 pub fn judge_status(status: u16, header: Header<'_, '_>, body: &[u8], now: SystemTime) -> Failure {
-    let report = Report::read(body);
+    let mut report = Report::read(body);
+    if let Some(name) = header("x-amzn-errortype") {
+        report.named(name);
+    }
     let class = by_status(status, &report);
     let waits = !(400..500).contains(&status) || matches!(status, 402 | 408 | 409 | 413 | 425 | 429);
     let retry_after = if waits { retry_after(header, body, now) } else { None };
@@ -145,6 +148,7 @@ fn bad_request(report: &Report) -> ErrorClass {
         () if report.has(p::MODEL_MALFORMED) => ErrorClass::ModelMalformed,
         () if report.has(p::TOO_LARGE) => ErrorClass::RequestTooLarge,
         () if report.has(p::MODEL_MISSING) => ErrorClass::ConfigMissing,
+        () if report.has(p::PRECONDITION) => ErrorClass::PermissionModel,
         () => ErrorClass::ClientInvalid,
     }
 }
@@ -160,6 +164,7 @@ fn forbidden(report: &Report) -> ErrorClass {
 fn throttled(report: &Report) -> ErrorClass {
     match () {
         () if report.has(p::RAMP) => ErrorClass::Ramp,
+        () if report.has(p::EXHAUSTED) && !report.has(p::EXHAUSTED_FOR_LONG) => ErrorClass::RateLimited,
         () if report.has(p::QUOTA) => ErrorClass::QuotaExhausted,
         () if report.has(p::TOO_LARGE) => ErrorClass::RequestTooLarge,
         () if report.has(p::RATE) => ErrorClass::RateLimited,

@@ -290,6 +290,9 @@ impl Encoding<'_> {
         let Some(extra) = &self.request.extra else { return Ok(()) };
         for (key, value) in &extra.fields {
             if extra.dialect != Dialect::Anthropic {
+                if !extra.lost_abroad().any(|lost| lost == key) {
+                    continue;
+                }
                 // A field's name comes from the client, and a warning goes into a header.
                 let plain = key.len() <= 64 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
                 let name = if plain { key.as_str() } else { "a field" };

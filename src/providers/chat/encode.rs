@@ -233,10 +233,11 @@ impl Encoding<'_> {
     /// Adds what only this dialect knows; the client's own fields never overrule what was set.
     fn extra(&mut self) -> Result<(), IntakeError> {
         let Some(extra) = &self.request.extra else { return Ok(()) };
+        if extra.dialect != Dialect::OpenAi {
+            return extra.lost_abroad().try_for_each(|name| self.losses.dropped(name));
+        }
         for (name, value) in &extra.fields {
-            if extra.dialect != Dialect::OpenAi {
-                self.losses.dropped(name)?;
-            } else if name == "stream_options" {
+            if name == "stream_options" {
                 if let (Some(Value::Object(into)), Value::Object(more)) = (self.body.get_mut("stream_options"), value) {
                     more.iter().for_each(|(key, value)| _ = into.entry(key.clone()).or_insert_with(|| value.clone()));
                 }

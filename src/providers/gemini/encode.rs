@@ -67,7 +67,7 @@ fn own_fields(request: &ChatRequest, losses: &mut Losses) -> Result<Map<String, 
     match &request.extra {
         Some(extra) if extra.dialect == Dialect::Gemini => Ok(extra.fields.clone()),
         Some(extra) => {
-            for name in extra.fields.keys() {
+            for name in extra.lost_abroad() {
                 losses.lose(name, "Gemini does not know it")?;
             }
             Ok(Map::new())

@@ -409,6 +409,13 @@ impl Chunk {
     }
 }
 
+impl Extra {
+    /// Returns the names of what another dialect loses. Instructions of Responses are a message, too, and not lost.
+    pub fn lost_abroad(&self) -> impl Iterator<Item = &String> {
+        self.fields.keys().filter(|name| self.dialect != Dialect::Responses || *name != "instructions")
+    }
+}
+
 impl Part {
     /// Returns a part without a cache mark.
     pub fn new(content: Content) -> Self {

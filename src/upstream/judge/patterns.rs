@@ -54,6 +54,9 @@ pub(super) const AUTH: &[&str] = &[
     "authentication fails",
     "account_deactivated",
     "unauthorized",
+    "unrecognizedclientexception",
+    "expiredtokenexception",
+    "invalidsignatureexception",
 ];
 
 /// Azure's word for a key of another resource.
@@ -79,8 +82,20 @@ pub(super) const QUOTA: &[&str] = &[
     "used all available credits",
     "spending limit",
     "spend limit",
+    "specified api usage limits",
+    "servicequotaexceeded",
+    "calls / month",
     "perday",
 ];
+
+/// Google's word for every 429, with a text about the plan and billing even where a minute's wait helps.
+pub(super) const EXHAUSTED: &[&str] = &["resource_exhausted"];
+
+/// What of it no wait helps against.
+pub(super) const EXHAUSTED_FOR_LONG: &[&str] = &["perday", "spend"];
+
+/// Google refuses the place or the account that asks, not the request.
+pub(super) const PRECONDITION: &[&str] = &["failed_precondition"];
 
 /// The account must grow its traffic more slowly.
 pub(super) const RAMP: &[&str] = &["slow_down", "ramp_limit_exceeded"];
@@ -100,6 +115,7 @@ pub(super) const OVERLOADED: &[&str] = &[
     "service_unavailable",
     "unavailable_error",
     "loading model",
+    "modelnotreadyexception",
 ];
 
 /// One request alone is above what may be sent in a minute, or in bytes.
@@ -118,6 +134,7 @@ pub(super) const MODEL_MISSING: &[&str] = &[
     "invalid_model",
     "invalid model",
     "model not exist",
+    "model identifier is invalid",
 ];
 
 /// The request is at fault.

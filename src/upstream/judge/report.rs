@@ -39,10 +39,9 @@ impl Report {
     }
 
     fn of(value: &Value) -> Self {
-        let error = match value.get("error") {
-            Some(error) if !error.is_null() => error,
-            _ => value,
-        };
+        // In Responses, a stream that failed ends in a response which has the error; at Cohere its last event has it.
+        let errors = [value.get("error"), value.pointer("/response/error"), value.pointer("/delta/error")];
+        let error = errors.into_iter().flatten().find(|error| !error.is_null()).unwrap_or(value);
         if let Some(message) = error.as_str() {
             // xAI and TGI: the error is a string, its code or type stands beside it.
             return Self {
@@ -69,6 +68,14 @@ impl Report {
         }
     }
 
+    /// Takes the error's name from AWS's header, `Name:address`, where the body has none.
+    pub(super) fn named(&mut self, name: &str) {
+        let name = name.split(':').next().unwrap_or_default();
+        self.lower.push('\n');
+        self.lower.push_str(&name.to_lowercase());
+        self.code.get_or_insert_with(|| name.to_owned());
+    }
+
     /// Returns whether any of the words occurs.
     pub(super) fn has(&self, words: &[&str]) -> bool {
         words.iter().any(|word| self.lower.contains(word))
@@ -80,8 +87,13 @@ impl Report {
 }
 
 fn message(error: &Value) -> Option<String> {
-    if let Some(message) = text(error, "message") {
+    // AWS writes it either way.
+    if let Some(message) = text(error, "message").or_else(|| text(error, "Message")) {
         return Some(message);
+    }
+    // Mistral: what FastAPI says, as the message.
+    if let Some(nested) = error.get("message").filter(|nested| nested.is_object()) {
+        return message(nested);
     }
     // FastAPI: a text, or a list of findings.
     match error.get("detail")? {
