@@ -21,11 +21,13 @@ mod event_stream;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bursar::call::RequestId;
 use bursar::error::Failure;
 use bursar::pipeline::flow::{Flow, TranslateFlow};
-use bursar::pipeline::translation::Translation;
+use bursar::pipeline::translation::{Goal, Translation};
 use bursar::providers::dialect::{ModelFacts, StreamFailure, Target, UpstreamDialect};
 use bursar::providers::framing::Framer;
 use bursar::providers::sequence::{Sequence, in_order};
@@ -198,8 +200,9 @@ fn refused(error: &bursar::schema::IntakeError) -> Value {
 fn answers(case: &Path, provider: &Provider, client: &Client, out: &Path, golden: &mut Golden) {
     let request = clients::of(client.1).read(client.2.as_bytes()).unwrap();
     let request = Rc::new(ChatRequest { stream: true, ..request });
-    let translation =
-        Translation { request: request.clone(), client: clients::of(client.1), upstream: upstream(provider) };
+    let goal = Goal { dialect: provider.2, upstream: upstream(provider), model: provider.3 };
+    let named = (RequestId::from_client("golden").unwrap(), 1_790_000_000);
+    let translation = Translation::between(clients::of(client.1), request.clone(), &goal, &Arc::default(), named);
     let reply = fs::read(case.join("reply.json")).ok().map(|reply| match translation.whole(&reply.into()) {
         Ok((body, _)) => serde_json::from_slice(&body).unwrap(),
         Err(failure) => json!({ "failure": verdict(&failure) }),
@@ -263,7 +266,10 @@ fn accumulated(translation: &Translation, stream: &[u8]) -> Value {
     read.into_iter().for_each(|chunk| sequence.push(chunk, &mut ordered));
     sequence.finish(&mut ordered);
     let mut accumulator = Accumulator::default();
-    ordered.iter().for_each(|chunk| accumulator.push(chunk));
+    for chunk in &mut ordered {
+        translation.note(chunk);
+        accumulator.push(chunk);
+    }
     let mut reply = accumulator.finish();
     in_order(&mut reply);
     serde_json::from_slice(&translation.client.write(&reply, &translation.request)).unwrap()

@@ -49,7 +49,20 @@ impl Translation {
 
     /// Returns the translation of `request`, which `call` came with, for `goal`: signatures that the client has lost are
     /// put back, and thoughts that are not the model's own taken out.
-    pub fn new(call: &Call, mut request: Rc<ChatRequest>, goal: &Goal<'_>, signatures: &Arc<Signatures>) -> Self {
+    pub fn new(call: &Call, request: Rc<ChatRequest>, goal: &Goal<'_>, signatures: &Arc<Signatures>) -> Self {
+        let client = clients::of(call.head.operation);
+        Self::between(client, request, goal, signatures, (call.id.clone(), call.received_unix_s))
+    }
+
+    /// Returns the translation of what `client` asks. `named` is what an answer is called that has no name of its own, and
+    /// its date.
+    pub fn between(
+        client: &'static dyn ClientDialect,
+        mut request: Rc<ChatRequest>,
+        goal: &Goal<'_>,
+        signatures: &Arc<Signatures>,
+        (id, created): (RequestId, i64),
+    ) -> Self {
         if has_history(&request) {
             let (own, now) = (Rc::make_mut(&mut request), Instant::now());
             fill(own, signatures, now);
@@ -57,12 +70,12 @@ impl Translation {
         }
         Self {
             request,
-            client: clients::of(call.head.operation),
+            client,
             upstream: goal.upstream,
             model: goal.model.into(),
             signatures: signatures.clone(),
-            id: call.id.clone(),
-            created: call.received_unix_s,
+            id,
+            created,
         }
     }
 
