@@ -151,6 +151,8 @@ pub fn routes(config: &mut ServiceConfig) {
         let generate = at("generateContent|streamGenerateContent");
         config.service(post(&generate, web::to(inference::generate_content)));
         config.service(post(&at("countTokens"), web::to(counting::generate_content)));
+        // A method that is not there is no model to read.
+        config.service(web::resource(at("[A-Za-z]+")).guard(guard::Post()).to(no_route));
     }
     for prefix in ["/v1beta", "/gemini/v1beta", "/gemini/v1"] {
         config.service(read_only(&format!("{prefix}/models"), web::to(models::list_gemini)));

@@ -301,8 +301,11 @@ fn models_are_shown_in_the_clients_dialect() {
     assert_eq!((gemini.status, gemini.json()["name"].clone()), (200, json!("models/m")));
     assert_eq!(gemini.json(), client.get("/v1beta/models").json()["models"][0]);
     assert_eq!((anthropic.status, anthropic.json()["type"].clone()), (200, json!("model")));
-    assert_eq!(nowhere.status, 404);
-    assert!(!Speaker::Gemini.error(&nowhere.json()).is_empty(), "{}", nowhere.text());
+    let no_method = client.post("/v1beta/models/m:predict", &json!({}));
+    for unknown in [nowhere, no_method] {
+        assert_eq!(unknown.status, 404);
+        assert!(!Speaker::Gemini.error(&unknown.json()).is_empty(), "{}", unknown.text());
+    }
 }
 
 #[test]
