@@ -103,7 +103,7 @@ pub fn respond_in(dialect: Dialect, error: &GatewayError, id: &RequestId) -> Htt
             // What Anthropic's SDKs call the request by.
             answer.insert_header((HeaderName::from_static("request-id"), id.as_str()));
             answer.insert_header((CONTENT_TYPE, "application/json"));
-            return answer.body(anthropic::error_body(face.status.as_u16(), &face.message, id.as_str()));
+            return answer.body(anthropic::error_body(face.status.as_u16(), &face.code, &face.message, id.as_str()));
         }
         Dialect::Gemini => {
             answer.insert_header((CONTENT_TYPE, "application/json"));

@@ -38,6 +38,7 @@ use socket2::SockRef;
 use crate::call::RequestId;
 use crate::error::GatewayError;
 use crate::pipeline::Pipeline;
+use crate::schema::chat::Dialect;
 use crate::upstream::Upstream;
 pub use gateway::{Gateway, Opening};
 pub use reload::Refused;
@@ -136,13 +137,6 @@ pub fn routes(config: &mut ServiceConfig) {
             config.service(post(&format!("{prefix}/responses/input_tokens{end}"), web::to(counting::responses)));
         }
     }
-    // Ahead of the models' own pages, whose pattern takes in everything.
-    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
-        let at = |methods: &str| format!("{prefix}/models/{{model:.+}}:{{method:{methods}}}");
-        let generate = at("generateContent|streamGenerateContent");
-        config.service(post(&generate, web::to(inference::generate_content)));
-        config.service(post(&at("countTokens"), web::to(counting::generate_content)));
-    }
     config.service(read_only("/", web::to(health::root)));
     config.service(read_only("/healthz", web::to(health::live)));
     config.service(read_only("/readyz", web::to(health::ready)));
@@ -152,13 +146,23 @@ pub fn routes(config: &mut ServiceConfig) {
     config.service(read_only("/admin/api/config/diff", web::to(admin::config_diff)));
     config.service(post("/admin/api/providers/{endpoint}/{action}", web::to(admin::steer)));
     config.service(post("/admin/api/reload", web::to(admin::reload)));
+    // Before the models, whose names may hold a colon too.
+    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
+        let at = |methods: &str| format!("{prefix}/models/{{model:.+}}:{{method:{methods}}}");
+        let generate = at("generateContent|streamGenerateContent");
+        config.service(post(&generate, web::to(inference::generate_content)));
+        config.service(post(&at("countTokens"), web::to(counting::generate_content)));
+        // A method that is not there is no model to read.
+        config.service(web::resource(at("[A-Za-z]+")).guard(guard::Post()).to(no_route));
+    }
+    for prefix in ["/v1beta", "/gemini/v1beta", "/gemini/v1"] {
+        config.service(read_only(&format!("{prefix}/models"), web::to(models::list_gemini)));
+        config.service(read_only(&format!("{prefix}/models/{{id:.+}}"), web::to(models::show_gemini)));
+    }
     for prefix in PREFIXES {
         let at = |path: &str| format!("{prefix}{path}");
         config.service(read_only(&at("/models"), web::to(models::list)));
         config.service(read_only(&at("/models/{id:.+}"), web::to(models::show)));
-    }
-    for prefix in ["/v1beta", "/gemini/v1beta", "/gemini/v1"] {
-        config.service(read_only(&format!("{prefix}/models"), web::to(models::list_gemini)));
     }
     config.default_service(web::to(no_route));
 }
@@ -191,7 +195,12 @@ fn no_method(allow: &'static str) -> impl Fn(HttpRequest, Payload) -> std::futur
 
 async fn no_route(request: HttpRequest, payload: Payload) -> HttpResponse {
     let path = request.path().chars().take(200).collect();
-    unread::closing(error::respond(&GatewayError::NoRoute { path }, &request_id(&request)), payload)
+    let dialect = if request.path().starts_with("/v1beta/") || request.path().starts_with("/gemini/") {
+        Dialect::Gemini
+    } else {
+        models::asked_in(&request)
+    };
+    unread::closing(error::respond_in(dialect, &GatewayError::NoRoute { path }, &request_id(&request)), payload)
 }
 
 /// Returns the client's own request id if it sent a harmless one, else a new one.

@@ -149,9 +149,13 @@ fn a_gemini_3_demands_the_signatures_of_the_current_turn_back() {
         extended(more.clone(), json!({"contents": contents}))
     };
     let right = called[0]["thoughtSignature"].as_str();
+    let for_urls = right.map(|signature| signature.replace('+', "-").replace('/', "_"));
 
     assert_eq!(ask(&demo, "demo-gemini-3", history(right, None)).status, 200);
+    assert_eq!(ask(&demo, "demo-gemini-3", history(for_urls.as_deref(), None)).status, 200);
     assert_eq!(ask(&demo, "demo-gemini-3", history(Some("skip_thought_signature_validator"), None)).status, 200);
+    let in_bytes = Some("c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=");
+    assert_eq!(ask(&demo, "demo-gemini-3", history(in_bytes, None)).status, 200);
     let missing = refusal(&demo, "demo-gemini-3", history(None, None));
     assert!(missing.starts_with("Function call is missing a thought_signature"), "{missing}");
     assert!(refusal(&demo, "demo-gemini-3", history(Some("Zm9yZ2Vk"), None)).contains("Corrupted thought signature"));

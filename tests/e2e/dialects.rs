@@ -289,6 +289,52 @@ fn a_stream_that_breaks_off_never_looks_complete() {
 }
 
 #[test]
+fn models_are_shown_in_the_clients_dialect() {
+    let demo = demo();
+    let bursar = gateway("openai", &demo);
+    let mut client = bursar.client();
+
+    let gemini = client.get("/v1beta/models/m");
+    let nowhere = client.get("/v1beta/cachedContents");
+    let anthropic = client.request("GET", "/v1/models/m", &[("anthropic-version", "2023-06-01")], "");
+
+    assert_eq!((gemini.status, gemini.json()["name"].clone()), (200, json!("models/m")));
+    assert_eq!(gemini.json(), client.get("/v1beta/models").json()["models"][0]);
+    assert_eq!((anthropic.status, anthropic.json()["type"].clone()), (200, json!("model")));
+    let no_method = client.post("/v1beta/models/m:predict", &json!({}));
+    for unknown in [nowhere, no_method] {
+        assert_eq!(unknown.status, 404);
+        assert!(!Speaker::Gemini.error(&unknown.json()).is_empty(), "{}", unknown.text());
+    }
+}
+
+#[test]
+fn gemini_is_spoken_under_every_version() {
+    let demo = demo();
+    let bursar = gateway("openai", &demo);
+
+    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
+        for method in ["generateContent", "streamGenerateContent?alt=sse", "countTokens"] {
+            let path = format!("{prefix}/models/m:{method}");
+            let answer = bursar.client().post(&path, &gemini(&Turn::Text));
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        }
+    }
+}
+
+#[test]
+fn bytes_in_the_alphabet_for_urls_reach_upstreams_that_know_only_the_standard_one() {
+    let demo = demo();
+    let bursar = gateway("anthropic", &demo);
+    // A PNG's first bytes, then two that differ between the alphabets; unpadded.
+    let image = json!({"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgr7_w"}});
+
+    let answer = bursar.client().post("/v1beta/models/m:generateContent", &json!({"contents": [{"parts": [image]}]}));
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
 fn what_is_wrong_is_said_in_the_clients_dialect() {
     let demo = demo();
     let bursar = gateway("anthropic", &demo);
@@ -301,10 +347,22 @@ fn what_is_wrong_is_said_in_the_clients_dialect() {
         assert!([400, 404].contains(&answer.status), "{}", answer.text());
         assert!(!speaker.error(&answer.json()).is_empty());
     }
+    let kept = json!({
+        "model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "thread": {"type": "create"}
+    });
+    let elsewhere = gateway("openai", &demo);
+    for bursar in [&elsewhere, &bursar] {
+        let beta = [("anthropic-version", "2023-06-01"), ("anthropic-beta", "threads-2026-06-01")];
+        let answer = bursar.client().request("POST", "/v1/messages", &beta, &kept.to_string());
+        let error = answer.json()["error"].clone();
+        assert_eq!((answer.status, error["type"].as_str()), (400, Some("invalid_request_error")), "{error}");
+        assert_eq!(error["details"]["error_code"], "thread_unsupported_request", "clients then go on without: {error}");
+    }
+    let before = demo.exchanges().len();
     let stored = json!({"model": "m", "input": "x", "previous_response_id": "resp_1"});
     let answer = bursar.client().post("/v1/responses", &stored);
     assert_eq!((answer.status, answer.json()["error"]["param"].as_str()), (400, Some("previous_response_id")));
-    assert!(demo.exchanges().is_empty());
+    assert_eq!(demo.exchanges().len(), before);
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub(super) fn refuse(refusal: &Refusal) -> Reply {
     Reply::json(refusal.status, &error(refusal))
 }
 
+/// What a request is told that wants its conversation kept.
+const NO_THREAD: &str = "thread_unsupported_request";
+
 /// Returns the body of a refusal, and of the event that tells of it in mid-stream.
 pub(super) fn error(refusal: &Refusal) -> Value {
     let kind = match refusal.status {
@@ -44,7 +47,11 @@ pub(super) fn error(refusal: &Refusal) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    json!({"type": "error", "error": {"type": kind, "message": refusal.message}, "request_id": null})
+    let mut error = json!({"type": kind, "message": refusal.message});
+    if refusal.code == Some(NO_THREAD) {
+        error["details"] = json!({"error_code": NO_THREAD, "unsupported": ["thread"]});
+    }
+    json!({"type": "error", "error": error, "request_id": null})
 }
 
 /// Returns what Anthropic says of a prompt of so many tokens that is too long.

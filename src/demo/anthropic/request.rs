@@ -12,7 +12,7 @@ use super::super::shape::{self, Fault, FaultKind, Names};
 use super::super::speech::Format;
 use super::super::tools::{Callable, Tool};
 use super::turns::Turns;
-use super::{Version, blocks, prompt, shapes, wrong};
+use super::{NO_THREAD, Version, blocks, prompt, shapes, wrong};
 
 /// Longest name of a tool.
 const MAX_NAME: usize = 128;
@@ -61,6 +61,10 @@ pub(super) fn shaped(body: &Value, counts: bool, beta: bool, version: Version) -
     let mut known = body.clone();
     if let Some(fields) = known.as_object_mut() {
         fields.remove("demo");
+        if beta && fields.get("thread").is_some_and(|thread| !thread.is_null()) {
+            let message = "thread: is not supported for this request";
+            return Err(Refusal { code: Some(NO_THREAD), ..wrong(message) });
+        }
         fields.retain(|name, _| !(beta && shapes::BETA.contains(&name.as_str())));
         let sampling = ["temperature", "top_p", "top_k"].into_iter().find(|name| fields.contains_key(*name));
         if let Some(name) = sampling.filter(|_| version == Version::Of2026) {

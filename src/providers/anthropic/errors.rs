@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::put_event;
 
-/// Returns the body of an error with this status.
-pub fn error_body(status: u16, message: &str, request_id: &str) -> Bytes {
-    let error = json!({ "type": error_type(status), "message": message });
+/// Returns the body of an error with this status; `code` says more than the type that goes with the status.
+pub fn error_body(status: u16, code: &str, message: &str, request_id: &str) -> Bytes {
+    let details = json!({ "error_code": code });
+    let error = json!({ "type": error_type(status), "message": message, "details": details });
     json!({ "type": "error", "error": error, "request_id": request_id }).to_string().into()
 }
 
@@ -42,10 +43,12 @@ mod tests {
 
     #[test]
     fn errors_have_a_type_by_their_status() {
-        let body: serde_json::Value = serde_json::from_slice(&error_body(429, "slow down", "req_1")).unwrap();
+        let body: serde_json::Value =
+            serde_json::from_slice(&error_body(429, "rate_limit_exceeded", "slow down", "req_1")).unwrap();
 
         assert_eq!(body["type"], "error");
-        assert_eq!(body["error"], json!({ "type": "rate_limit_error", "message": "slow down" }));
+        let details = json!({ "error_code": "rate_limit_exceeded" });
+        assert_eq!(body["error"], json!({ "type": "rate_limit_error", "message": "slow down", "details": details }));
         assert_eq!(body["request_id"], "req_1");
         let types = [400, 415, 422, 500, 502, 529].map(error_type);
         assert_eq!(types[..3], ["invalid_request_error"; 3]);

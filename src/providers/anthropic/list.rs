@@ -5,18 +5,24 @@ use serde_json::{Value, json};
 
 /// Writes models, each an id and who owns it, as one page. When they were made nobody says.
 pub fn write_models(ids: &[(String, String)]) -> Bytes {
-    let model = |(id, owner): &(String, String)| {
-        json!({
-            "type": "model",
-            "id": id,
-            "display_name": id,
-            "created_at": "1970-01-01T00:00:00Z",
-            "owned_by": owner,
-        })
-    };
-    let data: Vec<Value> = ids.iter().map(model).collect();
+    let data: Vec<Value> = ids.iter().map(|(id, owner)| model(id, owner)).collect();
     let (first, last) = (ids.first().map(|(id, _)| id), ids.last().map(|(id, _)| id));
     json!({ "data": data, "has_more": false, "first_id": first, "last_id": last }).to_string().into()
+}
+
+/// Writes one model, likewise.
+pub fn write_model(id: &str, owner: &str) -> Bytes {
+    model(id, owner).to_string().into()
+}
+
+fn model(id: &str, owner: &str) -> Value {
+    json!({
+        "type": "model",
+        "id": id,
+        "display_name": id,
+        "created_at": "1970-01-01T00:00:00Z",
+        "owned_by": owner,
+    })
 }
 
 #[cfg(test)]

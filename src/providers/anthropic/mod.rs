@@ -34,7 +34,7 @@ use serde_json::{Map, Value};
 pub use errors::{error_body, error_event, error_type};
 pub use estimate::{count_tokens_body, estimate_tokens};
 pub use history::{own_history, strip_thinking};
-pub use list::write_models;
+pub use list::{write_model, write_models};
 pub use pass::{Facts, PassReader, whole};
 
 use super::dialect::{

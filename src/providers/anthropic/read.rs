@@ -19,6 +19,11 @@ pub(super) fn read(body: &[u8]) -> Result<ChatRequest, IntakeError> {
         code: Some("invalid_json"),
     })?;
     let mut fields = Fields::of(value, String::new())?;
+    if !matches!(fields.take("thread"), None | Some(Value::Null)) {
+        // By this code Anthropic's own clients know that they have to send everything.
+        let what = "is not kept here; leave it out and send the whole conversation in `messages`";
+        return Err(fault("thread_unsupported_request", "thread", what));
+    }
     let mut request = ChatRequest { include_usage: true, ..ChatRequest::default() };
     request.model = Some(fields.required("model")?);
     request.max_tokens = fields.count("max_tokens")?;

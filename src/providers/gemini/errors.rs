@@ -41,9 +41,17 @@ fn word(status: u16) -> &'static str {
 
 /// Returns the list of models, each with the id it is asked by and the name it is shown by.
 pub fn write_models(ids: &[(String, String)]) -> Bytes {
+    json!({ "models": ids.iter().map(|(id, shown)| model(id, shown)).collect::<Vec<_>>() }).to_string().into()
+}
+
+/// Returns one model, likewise.
+pub fn write_model(id: &str, shown: &str) -> Bytes {
+    model(id, shown).to_string().into()
+}
+
+fn model(id: &str, shown: &str) -> Value {
     let methods = ["generateContent", "streamGenerateContent", "countTokens"];
-    let model = |(id, shown): &(String, String)| json!({ "name": format!("models/{id}"), "displayName": shown, "supportedGenerationMethods": methods });
-    json!({ "models": ids.iter().map(model).collect::<Vec<_>>() }).to_string().into()
+    json!({ "name": format!("models/{id}"), "displayName": shown, "supportedGenerationMethods": methods })
 }
 
 /// Returns the answer to `:countTokens`.

@@ -28,7 +28,7 @@ use super::dialect::{
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest};
 
-pub use errors::{count_tokens, error_body, error_element, error_event, write_models};
+pub use errors::{count_tokens, error_body, error_element, error_event, write_model, write_models};
 pub use facts::{Facts, PassReader, whole};
 
 /// Gemini, as a client's dialect and as an upstream's.

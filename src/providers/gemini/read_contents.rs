@@ -132,7 +132,7 @@ fn media(mut fields: Fields, path: &str) -> Result<Option<Content>, IntakeError>
         let path = join(path, "inlineData");
         let media_type = text(&mut inline, &path, "mimeType")?.unwrap_or_default().to_ascii_lowercase();
         let data = text(&mut inline, &path, "data")?;
-        let data = data.ok_or_else(|| wrong_type(&join(&path, "data"), "the bytes in base64"))?;
+        let data = plain_base64(data.ok_or_else(|| wrong_type(&join(&path, "data"), "the bytes in base64"))?);
         let name = text(&mut inline, &path, "displayName")?;
         return Ok(Some(match media_type.split_once('/') {
             Some(("image", _)) => Content::Image { source: Source::Inline { media_type, data }, detail },
@@ -147,6 +147,19 @@ fn media(mut fields: Fields, path: &str) -> Result<Option<Content>, IntakeError>
     let name = text(&mut file, &path, "displayName")?;
     let image = media_type.to_ascii_lowercase().starts_with("image/");
     Ok(Some(if image { Content::Image { source, detail } } else { Content::File { source, name } }))
+}
+
+/// Returns base64 in the standard alphabet, padded: Google's own clients write the one for URLs, which others refuse.
+fn plain_base64(data: String) -> String {
+    let full = data.len().is_multiple_of(4);
+    if full && !data.contains(['-', '_']) {
+        return data;
+    }
+    let mut plain = data.replace('-', "+").replace('_', "/");
+    while !plain.len().is_multiple_of(4) {
+        plain.push('=');
+    }
+    plain
 }
 
 /// Returns whether only Gemini knows what a part holds: video, files kept at Google, code that ran, and what is new.

@@ -58,7 +58,8 @@ impl Report {
         Self {
             message: message(error).unwrap_or_default(),
             kind: text(error, "type").or_else(|| text(error, "status").filter(|status| status.parse::<u16>().is_err())),
-            code: text(error, "code"),
+            // Anthropic's stands among the details.
+            code: text(error, "code").or_else(|| text(error.get("details")?, "error_code")),
             param: text(error, "param"),
             status: numbers.iter().find_map(|key| status(error.get(key)?)),
             limit_source: metadata.and_then(|metadata| text(metadata, "limit_source")),
