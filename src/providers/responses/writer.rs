@@ -23,6 +23,8 @@ pub(super) struct Writer {
     sequence_number: u64,
     ids: Ids,
     items: Vec<Item>,
+    /// How each item that is done was said to have ended.
+    statuses: Vec<&'static str>,
     /// The last item is under way.
     open: bool,
     /// The number of the call under way, or of the last one.
@@ -60,6 +62,7 @@ impl Writer {
             sequence_number: 0,
             ids: Ids::default(),
             items: Vec::new(),
+            statuses: Vec::new(),
             open: false,
             tool: None,
             waiting: Vec::new(),
@@ -130,10 +133,11 @@ impl Writer {
     }
 
     /// Ends the item under way, if there is one.
-    fn close(&mut self, status: &str, out: &mut Vec<u8>) {
+    fn close(&mut self, status: &'static str, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.open, false) {
             return;
         }
+        self.statuses.push(status);
         match self.items.last() {
             Some(Item::Reasoning { text, .. }) if !text.is_empty() => {
                 let part = summary_part(text);
@@ -351,11 +355,7 @@ impl Writer {
 
     /// Returns the items as they are at the end.
     fn output(&self) -> Vec<Value> {
-        let last = self.items.len().saturating_sub(1);
-        let status = |at: usize| match &self.finish {
-            finish if at == last => last_status(finish.as_ref()),
-            _ => "completed",
-        };
+        let status = |at: usize| self.statuses.get(at).copied().unwrap_or_else(|| last_status(self.finish.as_ref()));
         self.items.iter().enumerate().map(|(at, item)| item.value(status(at))).collect()
     }
 }
