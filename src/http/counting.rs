@@ -64,6 +64,6 @@ async fn estimate(
         Some(route) => return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone() }),
         None => return Err(routes.not_found(asked, &call.caller)),
     }
-    let request = clients::of(operation).read(&call.body).map_err(GatewayError::Invalid)?;
+    let request = clients::read_to_count(operation, &call.body).map_err(GatewayError::Invalid)?;
     Ok(clients::counted(operation, estimate_tokens(&request)))
 }

@@ -7,8 +7,8 @@ use super::dialect::{ClientDialect, StreamFailure};
 use super::openai::error_chunk;
 use super::responses::{Progress, Responses};
 use super::{anthropic, gemini, responses};
-use crate::schema::Operation;
-use crate::schema::chat::Dialect;
+use crate::schema::chat::{ChatRequest, Dialect};
+use crate::schema::{IntakeError, Operation};
 
 /// Returns the dialect that the clients of `operation` speak.
 pub fn of(operation: Operation) -> &'static dyn ClientDialect {
@@ -28,6 +28,14 @@ pub fn error_event(operation: Operation, status: u16, failure: &StreamFailure<'_
         Dialect::Anthropic => anthropic::error_event(failure.message, anthropic::error_type(status)),
         Dialect::Gemini => gemini::error_event(status, failure.message),
         _ => error_chunk(failure.message, failure.kind, failure.code, failure.param),
+    }
+}
+
+/// Reads a request whose tokens are to be counted; Google's clients may send it inside another.
+pub fn read_to_count(operation: Operation, body: &[u8]) -> Result<ChatRequest, IntakeError> {
+    match operation.dialect() {
+        Dialect::Gemini => gemini::read_count(body),
+        _ => of(operation).read(body),
     }
 }
 

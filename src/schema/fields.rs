@@ -164,6 +164,7 @@ fn messages(key: &str) -> Option<(&'static str, Kinds)> {
 fn generate_content(key: &str) -> Option<(&'static str, Kinds)> {
     table!(key, {
         Kinds::ARRAY.or(Kinds::OBJECT).or(Kinds::STRING) => "contents";
+        Kinds::OBJECT => "generateContentRequest";
         ARRAY => "tools";
     })
 }

@@ -251,7 +251,8 @@ impl<'b> Reader<'b> {
             "tools" | "functions" => self.head.needs.tools |= !is_empty(raw.get()),
             "response_format" => self.response_format(raw)?,
             "user" => self.head.user = Some(string(raw.get(), "user")?),
-            "prompt" | "input" | "contents" => {
+            // The last holds all of them, where tokens are counted.
+            "prompt" | "input" | "contents" | "generateContentRequest" => {
                 if found == Kinds::of("[") && is_empty(raw.get()) {
                     return Err(fault(
                         "empty_array",

@@ -377,6 +377,11 @@ fn tokens_are_counted_without_a_call() {
         ),
         ("/v1/responses/input_tokens", json!({"model": "m", "input": "Hello"}), "input_tokens"),
         ("/v1beta/models/m:countTokens", json!({"contents": [{"parts": [{"text": "Hello"}]}]}), "totalTokens"),
+        (
+            "/v1beta/models/m:countTokens",
+            json!({"generateContentRequest": {"contents": [{"parts": [{"text": "Hello"}]}]}}),
+            "totalTokens",
+        ),
     ];
     for (path, body, field) in routes {
         let answer = bursar.client().post(path, &body);
@@ -412,13 +417,9 @@ fn what_one_upstream_has_no_words_for_another_answers_and_nobody_is_blamed() {
 }
 
 #[test]
-fn every_prefix_of_a_dialect_answers() {
+fn every_prefix_of_messages_answers_and_what_cannot_be_asked_is_refused() {
     let demo = demo();
     let bursar = gateway("openai", &demo);
-    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
-        let answer = bursar.client().post(&format!("{prefix}/models/m:generateContent"), &gemini(&Turn::Text));
-        assert_eq!(answer.status, 200, "{prefix}: {}", answer.text());
-    }
     for path in ["/v1/messages", "/anthropic/v1/messages", "/messages"] {
         assert_eq!(bursar.client().post(path, &anthropic(&Turn::Text)).status, 200, "{path}");
     }
@@ -426,4 +427,38 @@ fn every_prefix_of_a_dialect_answers() {
     assert_eq!(array.status, 400, "{}", array.text());
     let climbing = json!({"model": "u/../../x", "messages": [{"role": "user", "content": "x"}]});
     assert_eq!(bursar.client().chat(&climbing).status, 400);
+}
+
+#[test]
+fn a_signature_that_the_client_dropped_comes_back_to_the_model_that_made_it() {
+    let demo = demo();
+    let bursar = Setup::from_file(&format!(
+        "[probes]\nevery = \"0s\"\n[providers.u]\nkind = \"gemini\"\nbase_url = \"{}\"\n\
+         keys = [{{ id = \"k\", value = \"sk-u\" }}]\n\
+         [models.alias.m]\ntargets = [{{ provider = \"u\", model = \"demo-gemini-3\" }}]\n",
+        demo.base_url()
+    ))
+    .start();
+    for stream in [false, true] {
+        let asked = Speaker::Chat.ask(&bursar, &Turn::Tool, stream);
+        let body = asked.text();
+        // OpenAI's clients keep id, name and arguments of a call and nothing else.
+        let call = body
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ").unwrap_or(line)).ok())
+            .flat_map(|reply| {
+                let choice = reply["choices"][0].clone();
+                [choice["message"]["tool_calls"][0].clone(), choice["delta"]["tool_calls"][0].clone()]
+            })
+            .find(|call| call["id"].is_string())
+            .unwrap_or_else(|| panic!("{body}"));
+        let made = call["extra_content"]["google"]["thought_signature"].as_str().unwrap().to_owned();
+        let (id, name) = (call["id"].as_str().unwrap().into(), "weather".into());
+
+        let answer = Speaker::Chat.ask(&bursar, &Turn::After { id, name, arguments: json!({"city": "Rome"}) }, false);
+
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let sent = demo.exchanges().last().unwrap().body.to_string();
+        assert!(sent.contains(&made), "stream {stream}: {sent}");
+    }
 }

@@ -28,7 +28,7 @@ use super::dialect::{
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest};
 
-pub use errors::{count_tokens, error_body, error_element, error_event, write_model, write_models};
+pub use errors::{count_tokens, error_body, error_event, write_model, write_models};
 pub use facts::{Facts, PassReader, whole};
 
 /// Gemini, as a client's dialect and as an upstream's.
@@ -72,13 +72,8 @@ impl ClientDialect for Gemini {
     }
 
     fn writer(&self, request: &ChatRequest) -> Box<dyn StreamWriter> {
-        Box::new(writer::Writer::new(request, writer::Form::Events))
+        Box::new(writer::Writer::new(request))
     }
-}
-
-/// Begins writing the JSON array that a client gets which streams without `alt=sse`.
-pub fn writer_array(request: &ChatRequest) -> Box<dyn StreamWriter> {
-    Box::new(writer::Writer::new(request, writer::Form::Array))
 }
 
 /// Reads the body of `:countTokens`: the conversation alone, or a whole request under `generateContentRequest`.

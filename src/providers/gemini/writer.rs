@@ -1,4 +1,4 @@
-//! Streamed replies in Gemini's shape: events without names and without an end mark, or one JSON array.
+//! Streamed replies in Gemini's shape: events without names and without an end mark.
 
 use bursar_actors::Usage;
 use serde_json::{Value, json};
@@ -8,23 +8,12 @@ use super::write::{Thoughts, finish_reason, function_call, grounding, usage_meta
 use crate::providers::dialect::StreamWriter;
 use crate::schema::chat::{ChatRequest, Chunk, Dialect, Finish, ToolCall};
 
-/// How the pieces are held together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// `?alt=sse`.
-    Events,
-    /// Without it.
-    Array,
-}
-
 /// The state of one stream.
 #[derive(Debug)]
 pub(super) struct Writer {
-    form: Form,
     thoughts: Thoughts,
     /// Model and id, as every event ends with them.
     tail: String,
-    begun: bool,
     /// Calls whose arguments are being gathered: Gemini's clients get them whole.
     calls: Vec<(u32, u32, ToolCall)>,
     /// What ended, for the last event.
@@ -34,24 +23,17 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Begins a reply to `request`.
-    pub(super) fn new(request: &ChatRequest, form: Form) -> Self {
+    pub(super) fn new(request: &ChatRequest) -> Self {
         let thoughts = Thoughts::wanted(request);
         let (tail, calls, finished) = Default::default();
-        Self { form, thoughts, tail, begun: false, calls, finished, usage: None }
+        Self { thoughts, tail, calls, finished, usage: None }
     }
 
     /// Writes one event: `fields` is the inside of its object, without braces.
     fn event(&mut self, fields: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
         use std::io::Write as _;
-        let before = match (self.form, self.begun) {
-            (Form::Events, _) => "data: ",
-            (Form::Array, false) => "[",
-            (Form::Array, true) => ",\r\n",
-        };
-        let after = if self.form == Form::Events { "\r\n\r\n" } else { "" };
-        self.begun = true;
         // Writing to memory cannot fail.
-        let _ = write!(out, "{before}{{{fields}{}}}{after}", self.tail);
+        let _ = write!(out, "data: {{{fields}{}}}\r\n\r\n", self.tail);
     }
 
     fn part(&mut self, choice: u32, part: &Value, out: &mut Vec<u8>) {
@@ -141,9 +123,6 @@ impl StreamWriter for Writer {
             Some(usage) => self.event(format_args!(r#""candidates":{candidates},"usageMetadata":{usage}"#), out),
             None => self.event(format_args!(r#""candidates":{candidates}"#), out),
         }
-        if self.form == Form::Array {
-            out.push(b']');
-        }
     }
 }
 
@@ -186,9 +165,9 @@ mod tests {
         ]
     }
 
-    fn written(form: Form) -> Vec<u8> {
+    fn written() -> Vec<u8> {
         let reasoning = Some(Reasoning { show: Some(true), ..Reasoning::default() });
-        let mut writer = Writer::new(&ChatRequest { reasoning, ..ChatRequest::default() }, form);
+        let mut writer = Writer::new(&ChatRequest { reasoning, ..ChatRequest::default() });
         let mut out = Vec::new();
         chunks().iter().for_each(|chunk| writer.chunk(chunk, &mut out));
         writer.finish(&mut out);
@@ -204,7 +183,7 @@ mod tests {
     #[test]
     fn events_are_read_as_what_was_written() {
         let mut framer = Framer::new(Framing::Sse);
-        framer.feed(Bytes::from(written(Form::Events)));
+        framer.feed(Bytes::from(written()));
         let (mut reader, mut read) = (Gemini { vertex: false }.reader(), Vec::new());
 
         while let Some(framed) = framer.next_frame() {
@@ -218,16 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn the_array_holds_the_same() {
-        let array = written(Form::Array);
-
-        assert!(serde_json::from_slice::<Vec<Value>>(&array).is_ok());
-        assert_eq!(Gemini { vertex: false }.decode(&array).unwrap(), whole(&chunks()));
-    }
-
-    #[test]
     fn only_the_last_event_says_how_it_ended_and_what_it_used() {
-        let text = String::from_utf8(written(Form::Events)).unwrap();
+        let text = String::from_utf8(written()).unwrap();
 
         let events: Vec<&str> = text.split_terminator("\r\n\r\n").collect();
         let ends = |event: &&str| event.contains("finishReason") || event.contains("usageMetadata");
