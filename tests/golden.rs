@@ -21,7 +21,7 @@ use bursar::providers::openai::{
 };
 use bursar::providers::sse::{SseItem, SseReader};
 use bursar::schema::{Operation, read};
-use bursar::upstream::judge::{Phase, judge_error_value, judge_status};
+use bursar::upstream::judge::{judge_error_value, judge_status};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn whole(reply: &Bytes) -> (Vec<u8>, Value) {
         Err(malformed) => return (Vec::new(), json!({ "malformed": malformed.to_string() })),
     };
     if facts.error_in_200 {
-        return (Vec::new(), verdict(&judge_error_value(reply, Phase::BeforeOutput)));
+        return (Vec::new(), verdict(&judge_error_value(reply)));
     }
     let client = if facts.needs_repair { repair_whole(reply) } else { reply.clone() };
     (client.to_vec(), json!({ "finish": facts.finish, "usage": facts.usage, "repaired": client != *reply }))
@@ -128,13 +128,12 @@ fn streamed(pieces: &[&[u8]], include_usage: bool) -> (Vec<u8>, Value) {
 
 fn take(item: SseItem, repair: &mut StreamRepair, out: &mut Vec<u8>) -> Option<Value> {
     let SseItem::Event(event) = item else { return None };
-    let phase = if repair.output_seen() { Phase::AfterOutput } else { Phase::BeforeOutput };
     match repair.on_event(&event) {
         Ok((Action::Forward, _)) => out.extend_from_slice(event.raw()),
         Ok((Action::Replace(bytes), _)) => out.extend_from_slice(&bytes),
         Ok((Action::Drop, _)) => {}
         Ok((Action::Error, _)) => {
-            let failure = judge_error_value(event.data(), phase);
+            let failure = judge_error_value(event.data());
             let kind = failure.kind.as_deref().unwrap_or("server_error");
             out.extend_from_slice(&error_chunk(&failure.message, kind, failure.code.as_deref(), None));
             return Some(verdict(&failure));

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use bursar::providers::openai::{Action, StreamEnd, StreamRepair, repair_whole, whole_facts};
 use bursar::providers::sse::{SseItem, SseReader};
 use bursar::schema::{Operation, read};
-use bursar::upstream::judge::{Phase, judge_error_value, judge_status};
+use bursar::upstream::judge::{judge_error_value, judge_status};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ const CLASSES: &[(&str, &str)] = &[
     ("slow_down", "ramp"),
     ("server_is_overloaded", "overloaded"),
     ("in_flight_budget", "rate_limited"),
-    ("midstream-error", "stream_broken_after_output"),
+    ("midstream-error", "server_error"),
 ];
 
 #[derive(Debug, Default)]
@@ -179,10 +179,9 @@ fn stream(name: &str, body: &str, operation: Operation, tally: &mut Tally) {
     items.extend(reader.finish());
     for item in items {
         let SseItem::Event(event) = item.unwrap() else { continue };
-        let phase = if repair.output_seen() { Phase::AfterOutput } else { Phase::BeforeOutput };
         match repair.on_event(&event) {
             Ok((Action::Error, _)) => {
-                let failure = judge_error_value(event.data(), phase);
+                let failure = judge_error_value(event.data());
                 check(name, failure.class.as_str(), tally);
                 return;
             }

@@ -24,7 +24,7 @@ use crate::error::Failure;
 use crate::providers::clients::error_event;
 use crate::providers::dialect::StreamFailure;
 use crate::schema::Operation;
-use crate::upstream::judge::{self, Phase};
+use crate::upstream::judge;
 use crate::upstream::{Pieces, Reply};
 
 /// A comment that keeps intermediaries from cutting a silent stream; every SSE client ignores it.
@@ -68,7 +68,7 @@ impl Events {
     fn ended(&mut self) -> Batch {
         let Some(plain) = &mut self.plain else { return self.flow.end() };
         let body = plain.take();
-        Batch::failed(if body.is_empty() { no_stream() } else { judge::judge_error_value(&body, Phase::BeforeOutput) })
+        Batch::failed(if body.is_empty() { no_stream() } else { judge::judge_error_value(&body) })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::providers::sequence::in_order;
 use crate::providers::signatures::{Signatures, fill, note_chunk, note_reply, strip_foreign};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Content, Dialect};
-use crate::upstream::judge::{self, Phase};
+use crate::upstream::judge;
 
 /// What it takes to translate one call and its answer.
 #[derive(Clone)]
@@ -87,7 +87,7 @@ impl Translation {
     /// Returns a whole answer as the client wants it.
     pub fn whole(&self, body: &Bytes) -> Result<(Bytes, Option<Usage>), Failure> {
         if self.upstream.is_error(body) {
-            return Err(judge::judge_error_value(body, Phase::BeforeOutput));
+            return Err(judge::judge_error_value(body));
         }
         let mut reply = self.upstream.decode(body).map_err(|nonsense| unusable(&nonsense))?;
         in_order(&mut reply);

@@ -20,7 +20,7 @@ use crate::providers::signatures::Signatures;
 use crate::schema::chat::ChatRequest;
 use crate::schema::embeddings::EmbeddingRequest;
 use crate::schema::{self, IntakeError, Operation, RequestHead};
-use crate::upstream::judge::{self, Phase};
+use crate::upstream::judge;
 use crate::upstream::{Destination, Outgoing};
 
 /// The way.
@@ -127,7 +127,7 @@ impl Way {
                 let facts = whole_facts(head.operation, &body)
                     .map_err(|malformed| unusable(&Nonsense::of(malformed.to_string())))?;
                 if facts.error_in_200 {
-                    return Err(judge::judge_error_value(&body, Phase::BeforeOutput));
+                    return Err(judge::judge_error_value(&body));
                 }
                 let body = if facts.needs_repair { repair_whole(&body) } else { body };
                 Ok((body, facts.usage))
@@ -135,7 +135,7 @@ impl Way {
             Self::Pass => {
                 let whole = passing::whole(head.operation, &body).map_err(|nonsense| unusable(&nonsense))?;
                 if whole.error {
-                    return Err(judge::judge_error_value(&body, Phase::BeforeOutput));
+                    return Err(judge::judge_error_value(&body));
                 }
                 Ok((body, whole.usage))
             }

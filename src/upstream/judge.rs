@@ -16,13 +16,6 @@ use crate::providers::limits::{Header, retry_after};
 use patterns as p;
 use report::Report;
 
-/// Whether the client has begun to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    BeforeOutput,
-    AfterOutput,
-}
-
 /// Returns `message`, which a stranger wrote, without keys and within bounds.
 pub fn scrubbed(message: &str) -> String {
     scrub::scrub(message)
@@ -41,12 +34,9 @@ pub fn judge_status(status: u16, header: Header<'_, '_>, body: &[u8], now: Syste
 }
 
 /// Judges an error that came with status 200: a whole body, or the payload of one event.
-pub fn judge_error_value(payload: &[u8], phase: Phase) -> Failure {
+pub fn judge_error_value(payload: &[u8]) -> Failure {
     let report = Report::read(payload);
     let class = in_stream(&report);
-    let retry = class.retry();
-    let repeatable = retry.same_endpoint > 0 || retry.other_key || retry.other_endpoint;
-    let class = if phase == Phase::AfterOutput && repeatable { ErrorClass::StreamBrokenAfterOutput } else { class };
     let never = |_: &str| None;
     let wait = retry_after(&never, payload, SystemTime::UNIX_EPOCH);
     let status = report.status;

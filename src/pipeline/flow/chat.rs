@@ -8,7 +8,7 @@ use crate::providers::dialect::Nonsense;
 use crate::providers::openai::{Action, Malformed, StreamEnd, StreamRepair};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
 use crate::schema::RequestHead;
-use crate::upstream::judge::{self, Phase};
+use crate::upstream::judge;
 
 /// The state of one such stream.
 pub struct ChatFlow {
@@ -35,7 +35,7 @@ impl ChatFlow {
             Action::Replace(bytes) => batch.bytes.push(bytes),
             Action::Drop => {}
             Action::Error => {
-                batch.failure = Some(judge::judge_error_value(event.data(), Phase::BeforeOutput));
+                batch.failure = Some(judge::judge_error_value(event.data()));
                 return Ok(());
             }
         }

@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::providers::dialect::{Nonsense, StreamFailure};
 use crate::providers::responses;
 use crate::upstream::Pieces;
-use crate::upstream::judge::{self, Phase};
+use crate::upstream::judge;
 
 /// What one piece of the upstream's body came to.
 #[derive(Default)]
@@ -72,8 +72,8 @@ fn judged(data: &[u8]) -> Failure {
     // The events of Responses are numbered, and wrap their errors.
     let numbered = memchr::memmem::find(data, b"\"sequence_number\"").is_some();
     match responses::error_body(data).filter(|_| numbered) {
-        Some(body) => judge::judge_error_value(body.to_string().as_bytes(), Phase::BeforeOutput),
-        None => judge::judge_error_value(data, Phase::BeforeOutput),
+        Some(body) => judge::judge_error_value(body.to_string().as_bytes()),
+        None => judge::judge_error_value(data),
     }
 }
 

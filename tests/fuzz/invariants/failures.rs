@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bursar::error::Failure;
 use bursar::providers::limits;
-use bursar::upstream::judge::{Phase, judge_error_value, judge_status};
+use bursar::upstream::judge::{judge_error_value, judge_status};
 
 use super::{head_and_body, headers};
 
@@ -23,9 +23,7 @@ pub fn judge(data: &[u8]) {
     let header = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
 
     sound(&judge_status(status, &header, body, now()));
-    for phase in [Phase::BeforeOutput, Phase::AfterOutput] {
-        sound(&judge_error_value(body, phase));
-    }
+    sound(&judge_error_value(body));
 }
 
 fn sound(failure: &Failure) {
