@@ -1,9 +1,10 @@
 //! Tokens that one call used, in one arithmetic for all providers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Tokens of one reply: `cached + cache_write ≤ prompt`, `cache_write_long ≤ cache_write`, `reasoning ≤ completion`, `total = prompt + completion`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Everything read, cached parts included.
     pub prompt: u64,

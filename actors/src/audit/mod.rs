@@ -1,0 +1,3 @@
+//! The books: what every request was, in an append-only log that proves itself.
+
+pub mod record;
