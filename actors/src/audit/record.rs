@@ -352,7 +352,7 @@ fn clip(text: &mut Cow<'_, str>, bytes_max: usize) {
     if text.len() <= bytes_max && text.chars().all(harmless) {
         return;
     }
-    let end = text.floor_char_boundary(bytes_max);
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     let mut short: String = text[..end].chars().filter(|letter| harmless(*letter)).collect();
     if end < text.len() {
         short.push('…');
