@@ -5,6 +5,7 @@
 
 mod access;
 mod address;
+mod audit;
 mod catalog;
 mod credentials;
 mod dial;
@@ -51,13 +52,15 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     let catalog = catalog::catalog(&mut checker, raw.catalog, &providers, &skipped);
     let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &models, &named);
     let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys);
-    let path = raw.storage.path.unwrap_or_else(|| "./data".to_owned());
+    let path = raw.storage.path.clone().unwrap_or_else(|| "./data".to_owned());
     if path.is_empty() {
         checker.fault("storage.path", "storage.path is empty".to_owned());
     }
+    let path = PathBuf::from(path);
+    let audit = audit::audit(&mut checker, &raw.audit, &path, &raw.storage.retention);
     Some(Config {
         server,
-        storage: Storage { path: PathBuf::from(path) },
+        storage: Storage { path },
         providers,
         balancing,
         probes,
@@ -66,6 +69,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         teams,
         client_keys,
         auth,
+        audit,
         logs: logs(&raw.telemetry.logs),
         sources,
         warnings: Vec::new(),

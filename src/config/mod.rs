@@ -3,6 +3,7 @@
 //! `load` reads the layers (built-in defaults, files, environment, `--set`) into `raw`, `check` turns the raw shape
 //! into [`Config`] or into all the faults it found. A `Config` exists only if every name in it resolves.
 
+pub mod audit;
 pub mod catalog;
 pub mod check;
 pub mod credential;
@@ -50,6 +51,7 @@ pub struct Config {
     pub teams: BTreeMap<TeamId, Team>,
     pub client_keys: Vec<ClientKey>,
     pub auth: Auth,
+    pub audit: audit::Audit,
     pub logs: Logs,
     /// Where the settings came from, for the banner: file paths, `N from environment`, `N from the command line`.
     pub sources: Vec<String>,

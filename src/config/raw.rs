@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bursar_actors::Strategy;
 use serde::Deserialize;
 
+use super::audit::{Commit, Kept};
 use super::catalog::Ability;
 use super::word_or::WordOr;
 use super::{ProviderKind, Speaks};
@@ -29,6 +30,7 @@ pub struct RawConfig {
     pub teams: BTreeMap<String, RawTeam>,
     pub client_keys: Vec<RawClientKey>,
     pub auth: RawAuth,
+    pub audit: RawAudit,
     pub telemetry: RawTelemetry,
 }
 
@@ -50,6 +52,28 @@ pub struct RawServer {
 #[serde(deny_unknown_fields, default)]
 pub struct RawStorage {
     pub path: Option<String>,
+    pub retention: RawRetention,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRetention {
+    pub audit: Option<String>,
+    pub content: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAudit {
+    pub enabled: Option<bool>,
+    pub content: Option<Kept>,
+    pub content_max: Option<String>,
+    pub commit: Option<Commit>,
+    pub keys_path: Option<String>,
+    pub signing_key: Option<String>,
+    pub master_key: Option<String>,
+    pub checkpoint_every: Option<String>,
+    pub witness: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bursar_actors::Strategy;
 use toml::{Table, Value};
 
+use super::audit::{Audit, Witness};
 use super::catalog::Tier;
 use super::credential::{Aws, Credential, Entra, Google};
 use super::layer::{Origins, child, item};
@@ -91,6 +92,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         }
     }
     list.put("auth.require_key", config.auth.require_key);
+    list.audit(&config.audit);
     let mut settings = list.settings;
     settings.sort_by(|a, b| a.path.cmp(&b.path));
     settings
@@ -154,6 +156,24 @@ impl List<'_> {
         self.put("telemetry.logs.format", format);
         self.put("telemetry.logs.level", config.logs.level.as_str().to_ascii_lowercase());
         self.put("telemetry.logs.access_log", config.logs.access_log);
+    }
+
+    fn audit(&mut self, audit: &Audit) {
+        self.put("audit.enabled", audit.enabled);
+        self.put("audit.content", audit.content.as_str());
+        self.put("audit.content_max", size(audit.content_max));
+        self.put("audit.commit", audit.commit.as_str());
+        self.put("audit.keys_path", audit.keys_path.display());
+        for (path, key) in [("audit.signing_key", &audit.signing_key), ("audit.master_key", &audit.master_key)] {
+            if let Some(key) = key {
+                self.secret(path, path, key.expose().as_bytes());
+            }
+        }
+        self.time("audit", "checkpoint_every", audit.checkpoint_every);
+        let witnesses: Vec<String> = audit.witnesses.iter().map(Witness::label).collect();
+        self.words("audit.witness", &witnesses);
+        self.time("storage.retention", "audit", audit.retention.audit);
+        self.time("storage.retention", "content", audit.retention.content);
     }
 
     fn provider(&mut self, provider: &Provider) {
