@@ -2,7 +2,7 @@
 //!
 //! It grows by whole blocks of [`BLOCK`] records; each is one batch, so that a kill leaves a whole number of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -11,13 +11,11 @@ use std::path::Path;
 
 use sled::{Batch, Config, Db, IVec, Mode};
 
-use crate::audit::merkle::{Hash, Hashes, node_hash};
+use crate::audit::merkle::tile::{TileHashes, TileId, entries_of, tile_root};
+use crate::audit::merkle::{Hash, Hashes};
 
 /// Records of one block.
 pub const BLOCK: u64 = 1_024;
-/// Hashes of one tile; a tile of the next level holds the roots of as many tiles.
-const TILE: u64 = 256;
-const TILE_LEVELS: u32 = 8;
 /// Memory for pages; what is read often is small.
 const CACHE_BYTES: u64 = 16 << 20;
 /// Longest term that is told from others with the same beginning, in bytes.
@@ -137,7 +135,8 @@ impl AuditStore {
     /// Opens the index in the folder `path`, or makes an empty one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         // Some damage makes sled panic as it opens.
-        let config = Config::new().path(path).cache_capacity(CACHE_BYTES).mode(Mode::LowSpace).print_profile_on_drop(false);
+        let config =
+            Config::new().path(path).cache_capacity(CACHE_BYTES).mode(Mode::LowSpace).print_profile_on_drop(false);
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => Ok(Self { db }),
             Ok(Err(error)) => Err(error.into()),
@@ -192,46 +191,45 @@ impl AuditStore {
             batch.insert(request_key(request, Some(first + u64::from(*record))), &[]);
         }
         self.add_tiles(first, &block.leaves, &mut batch)?;
-        let open: Vec<u8> = open.iter().flat_map(|open| [open.call.to_be_bytes(), open.index.to_be_bytes()].concat()).collect();
+        let open: Vec<u8> =
+            open.iter().flat_map(|open| [open.call.to_be_bytes(), open.index.to_be_bytes()].concat()).collect();
         batch.insert(b"o", open);
         batch.insert(b"a", &(first + block.places.len() as u64).to_be_bytes());
         self.db.apply_batch(batch)?;
         Ok(())
     }
 
-    /// Adds the block's leaves, which are a whole number of tiles, and the tiles' roots to the levels above.
+    /// Adds the block's leaves to the tiles, and the roots of those that they complete to the tiles above.
     fn add_tiles(&self, first: u64, leaves: &[Hash], batch: &mut Batch) -> Result<(), StoreError> {
-        let (mut hashes, mut start, mut level) = (leaves.to_vec(), first, 0_u8);
-        while !hashes.is_empty() {
-            let mut roots = Vec::new();
-            let root_start = start / TILE;
-            let mut rest = hashes.as_slice();
-            let mut at = start;
-            while !rest.is_empty() {
-                let (tile, inside) = (at / TILE, at % TILE);
-                let fits = ((TILE - inside) as usize).min(rest.len());
-                let (here, later) = rest.split_at(fits);
-                let mut value = if inside == 0 { Vec::new() } else { self.tile(level, tile)?.unwrap_or_default() };
-                if value.len() as u64 != inside {
+        let mut tiles: BTreeMap<TileId, Vec<Hash>> = BTreeMap::new();
+        for (index, leaf) in (first..).zip(leaves) {
+            let mut hash = *leaf;
+            for entry in entries_of(index) {
+                let tile = match tiles.entry(entry.tile) {
+                    btree_map::Entry::Occupied(tile) => tile.into_mut(),
+                    btree_map::Entry::Vacant(tile) => tile.insert(self.tile(entry.tile)?.unwrap_or_default()),
+                };
+                if tile.len() != entry.position {
                     return Err(StoreError::Damaged("l"));
                 }
-                value.extend_from_slice(here);
-                if value.len() as u64 == TILE {
-                    roots.push(root_of(&value));
+                tile.push(hash);
+                if entry.completes {
+                    hash = tile_root(tile);
                 }
-                batch.insert(key(&[b'l', level], &[tile]), value.concat());
-                at += fits as u64;
-                rest = later;
             }
-            (hashes, start, level) = (roots, root_start, level + 1);
+        }
+        for (id, hashes) in tiles {
+            let value: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
+            batch.insert(key(b"l", &[u64::from(id.level), id.index]), value);
         }
         Ok(())
     }
 
-    fn tile(&self, level: u8, tile: u64) -> Result<Option<Vec<Hash>>, StoreError> {
-        let Some(value) = self.db.get(key(&[b'l', level], &[tile]))? else { return Ok(None) };
+    fn tile(&self, id: TileId) -> Result<Option<Vec<Hash>>, StoreError> {
+        let Some(value) = self.db.get(key(b"l", &[u64::from(id.level), id.index]))? else { return Ok(None) };
         let (hashes, rest) = value.as_chunks::<32>();
-        if rest.is_empty() { Ok(Some(hashes.to_vec())) } else { Err(StoreError::Damaged("l")) }
+        let hashes = hashes.iter().copied().map(Hash).collect();
+        if rest.is_empty() { Ok(Some(hashes)) } else { Err(StoreError::Damaged("l")) }
     }
 
     /// Returns where the records of block `number` lie.
@@ -267,16 +265,6 @@ impl AuditStore {
         self.db.scan_prefix(request_key(request, None)).map(index).collect()
     }
 
-    /// Returns the hash of the whole subtree over the leaves from `index × 2^level` on, if all of them are in the index.
-    pub fn subtree_hash(&self, level: u32, index: u64) -> Result<Option<Hash>, StoreError> {
-        // Of subtrees higher than a tile of theirs, the leaves are the roots of tiles.
-        let (tile_level, height) = (level / TILE_LEVELS, level % TILE_LEVELS);
-        let first = index << height;
-        let Some(tile) = self.tile(tile_level as u8, first / TILE)? else { return Ok(None) };
-        let first = (first % TILE) as usize;
-        Ok(tile.get(first..first + (1 << height)).map(root_of))
-    }
-
     /// Makes what was committed survive a kill of the process.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.db.flush()?;
@@ -291,17 +279,9 @@ impl AuditStore {
 
 impl Hashes for AuditStore {
     fn subtree(&self, level: u32, index: u64) -> Option<Hash> {
-        self.subtree_hash(level, index).ok().flatten()
+        // A store that cannot be read knows no hash; whoever needs it says so.
+        TileHashes::new(|id| self.tile(id).ok().flatten()).subtree(level, index)
     }
-}
-
-/// Returns the root over a power of two of hashes.
-fn root_of(hashes: impl AsRef<[Hash]>) -> Hash {
-    let mut row = hashes.as_ref().to_vec();
-    while row.len() > 1 {
-        row = row.chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
-    }
-    row[0]
 }
 
 fn big_endian(bytes: &[u8]) -> u64 {
@@ -374,4 +354,104 @@ fn decode_places(value: &[u8]) -> Result<Vec<Place>, StoreError> {
         Some(places.collect())
     };
     read().ok_or(StoreError::Damaged("b"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::audit::merkle::{Frontier, leaf_hash};
+
+    fn leaf(index: u64) -> Hash {
+        leaf_hash(&index.to_be_bytes())
+    }
+
+    /// Block `number`, in segments of 700 records, each third record with the term.
+    fn block(number: u64) -> Block {
+        let indices = number * BLOCK..(number + 1) * BLOCK;
+        let thirds = (0..BLOCK as u16).filter(|record| record % 3 == 0).collect();
+        Block {
+            places: indices.clone().map(place).collect(),
+            leaves: indices.clone().map(leaf).collect(),
+            times: indices.collect(),
+            postings: [((Field::Team, "support".into()), thirds)].into(),
+            requests: vec![(format!("request-{number}"), 7)],
+        }
+    }
+
+    fn place(index: u64) -> Place {
+        Place { segment: index / 700 * 700, offset: (index % 700) as u32 * 1_000 }
+    }
+
+    #[test]
+    fn what_was_committed_is_found_after_opening_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = AuditStore::open(folder.path()).unwrap();
+        let open = [Open { call: 3, index: 2_047 }];
+        (0..3).for_each(|number| store.commit(&block(number), &open).unwrap());
+        store.flush().unwrap();
+        drop(store);
+
+        let store = AuditStore::open(folder.path()).unwrap();
+
+        assert_eq!(store.applied().unwrap(), 3 * BLOCK);
+        assert_eq!(store.open_requests().unwrap(), open);
+        assert_eq!(store.spans().unwrap()[1], Span { from_us: 1_024, to_us: 2_047 });
+        assert_eq!(store.places(2).unwrap().unwrap(), (2_048..3_072).map(place).collect::<Vec<_>>());
+        assert_eq!(store.of_request("request-1").unwrap(), [1_031]);
+        assert!(store.of_request("request").unwrap().is_empty(), "no name is the beginning of another");
+        let blocks: Vec<_> = store.blocks_with(Field::Team, "support", 0..2).map(|found| found.unwrap().0).collect();
+        assert_eq!(blocks, [1, 0], "the last first, within the range");
+        assert_eq!(store.holders(Field::Team, "support", 2).unwrap().len(), 342);
+        assert!(store.holders(Field::Team, "suppor", 2).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_tiles_give_the_root_of_a_plain_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = AuditStore::open(folder.path()).unwrap();
+        (0..5).for_each(|number| store.commit(&block(number), &[]).unwrap());
+        let mut plain = Frontier::default();
+        (0..5 * BLOCK).for_each(|index| plain.append(leaf(index)));
+
+        let root = crate::audit::merkle::root_at(&store, 5 * BLOCK);
+
+        assert_eq!(root, Some(plain.root()));
+        assert_eq!(store.subtree(0, 5 * BLOCK), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_or_an_empty_index_and_never_a_panic() {
+        for damage in 0..8 {
+            let folder = tempfile::tempdir().unwrap();
+            let store = AuditStore::open(folder.path()).unwrap();
+            (0..4).for_each(|number| store.commit(&block(number), &[]).unwrap());
+            store.flush().unwrap();
+            drop(store);
+            let file = folder.path().join("db");
+            let mut bytes = fs::read(&file).unwrap();
+            let at = bytes.len() * damage / 8;
+            bytes[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0xff);
+            fs::write(&file, bytes).unwrap();
+
+            let opened = AuditStore::open(folder.path()).and_then(|store| store.applied());
+
+            assert!(opened.map_or(true, |applied| applied <= 4 * BLOCK));
+            AuditStore::discard(folder.path()).unwrap();
+            assert_eq!(AuditStore::open(folder.path()).unwrap().applied().unwrap(), 0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn places_come_back(segments in prop::collection::vec(1_usize..9, 1..20), offset in any::<u32>()) {
+            let runs = segments.iter().enumerate();
+            let places = runs.flat_map(|(segment, length)| vec![Place { segment: segment as u64, offset }; *length]);
+            let places: Vec<Place> = places.collect();
+            let block = Block { places: places.clone(), ..Block::default() };
+
+            prop_assert_eq!(decode_places(&encode_places(&block)).unwrap(), places);
+        }
+    }
 }
