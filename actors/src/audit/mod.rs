@@ -1,4 +1,6 @@
 //! The books: what every request was, in an append-only log that proves itself.
 
+pub mod filter;
+pub mod index;
 pub mod merkle;
 pub mod record;
