@@ -28,6 +28,7 @@
 #![warn(missing_docs)]
 
 mod acquire;
+pub mod audit;
 mod board;
 mod clock;
 mod endpoint;
