@@ -2,5 +2,7 @@
 
 pub mod filter;
 pub mod index;
+pub mod journal;
+pub mod log;
 pub mod merkle;
 pub mod record;
