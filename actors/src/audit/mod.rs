@@ -1,4 +1,5 @@
 //! The books: what every request was, in an append-only log that proves itself.
 
+pub mod checkpoint;
 pub mod merkle;
 pub mod record;
