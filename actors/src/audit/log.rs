@@ -83,7 +83,7 @@ impl LogError {
     /// Returns whether somebody changed the log or put an older copy of it back.
     pub fn is_tampering(&self) -> bool {
         match self {
-            Self::Tampered(_) | Self::Checkpoint(CheckpointError::Chain(_) | CheckpointError::Note { .. }) => true,
+            Self::Tampered(_) | Self::Checkpoint(CheckpointError::Tampered(_) | CheckpointError::Note { .. }) => true,
             Self::Journal(error) => matches!(error, JournalError::Corrupt { .. }),
             _ => false,
         }
@@ -124,7 +124,9 @@ impl Follower {
         match opened {
             Ok(follower) => Ok((follower, false)),
             // The journal's own faults are not mended by another index.
-            Err(error @ LogError::Journal(_)) if !matches!(error, LogError::Journal(JournalError::Corrupt { .. })) => Err(error),
+            Err(error @ LogError::Journal(_)) if !matches!(error, LogError::Journal(JournalError::Corrupt { .. })) => {
+                Err(error)
+            }
             Err(why) => {
                 warn!("{why}; it is made again from the journal");
                 Ok((Self::rebuild(journal, progress)?, true))
@@ -215,9 +217,8 @@ impl AuditLog {
     ) -> Result<Self, LogError> {
         let (mut follower, rebuilt) = Follower::open(&journal, progress)?;
         if let Some(note) = checkpoints.last() {
-            let check = |follower: &Follower| {
-                check_against([note], journal.durable(), |size| root_at(follower.index(), size))
-            };
+            let check =
+                |follower: &Follower| check_against([note], journal.durable(), |size| root_at(follower.index(), size));
             // An index of another day says nothing about the journal: only what is made from it does.
             if check(&follower).is_err() && !rebuilt {
                 warn!("the index does not fit the last checkpoint; it is made again from the journal");

@@ -178,7 +178,9 @@ fn tiles_of(leaves: &[Hash]) -> HashMap<TileId, Vec<Hash>> {
             let tile = tiles.entry(entry.tile).or_default();
             assert_eq!(tile.len(), entry.position);
             tile.push(hash);
-            hash = tile::tile_root(tile);
+            if entry.completes {
+                hash = tile::tile_root(tile);
+            }
         }
     }
     tiles
