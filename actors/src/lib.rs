@@ -37,6 +37,7 @@ mod outcome;
 mod pool;
 mod retry_budget;
 mod routing;
+pub mod store;
 mod supervisor;
 mod system;
 mod usage;

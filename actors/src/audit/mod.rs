@@ -1,3 +1,9 @@
 //! The books: what every request was, in an append-only log that proves itself.
 
+pub mod checkpoint;
+pub mod filter;
+pub mod index;
+pub mod journal;
+pub mod log;
+pub mod merkle;
 pub mod record;

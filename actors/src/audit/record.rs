@@ -252,9 +252,10 @@ pub struct Record<'a> {
     /// SHA-256 over the sealed body beside this record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_hash: Option<Cow<'a, str>>,
-    /// Index of the record of admission that this one closes.
+    /// Number of the request within the run of the process: what `admitted` and its `completed` have in common, since
+    /// clients may choose the request's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub admitted: Option<u64>,
+    pub call: Option<u64>,
     /// Hash of the configuration in force, which holds every policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Cow<'a, str>>,
