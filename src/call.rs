@@ -57,6 +57,11 @@ pub fn unix_s() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
+/// Returns the microseconds since 1970 by the wall clock: for the dates of records, never for a decision.
+pub fn unix_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
 /// Who asks: the client key and its team, or nobody in particular on a loopback gateway without keys.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
@@ -104,8 +109,12 @@ pub struct Call {
     pub wishes: Wishes,
     /// Headers that an upstream of the client's own dialect gets as they came.
     pub forwarded: Vec<(HeaderName, HeaderValue)>,
+    /// Network of the client, for the books: its address without the part that tells one machine from another.
+    pub network: Option<String>,
     /// When the request line came in.
     pub received: Instant,
+    /// When the body was complete.
+    pub read: Instant,
     /// The same by the calendar, in seconds since 1970, for answers that bear no date of their own.
     pub received_unix_s: i64,
     /// When the answer must be complete.

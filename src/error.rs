@@ -27,6 +27,11 @@ pub enum GatewayError {
     BodyEncoded,
     /// The gateway has no room for the request now.
     Overloaded,
+    /// The books cannot take the request's record, so it is not served.
+    NotRecorded {
+        /// In words for a person.
+        why: String,
+    },
     /// No client key, or one that is unknown. Both are answered alike.
     InvalidApiKey,
     /// The name is no alias and no `provider/model`.
@@ -123,6 +128,7 @@ impl GatewayError {
             Self::BodyTimeout { .. } => "request_timeout",
             Self::BodyEncoded => "unsupported_content_encoding",
             Self::Overloaded => ErrorClass::GatewayOverloaded.as_str(),
+            Self::NotRecorded { .. } => "audit_unavailable",
             Self::InvalidApiKey => "invalid_api_key",
             Self::ForeignOrigin => "foreign_origin",
             Self::ModelNotFound { .. } => "model_not_found",

@@ -1,5 +1,6 @@
 //! Bursar, the LLM gateway: the HTTP service around the actors of `bursar_actors`.
 
+pub mod books;
 pub mod call;
 pub mod cli;
 pub mod config;

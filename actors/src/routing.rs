@@ -28,6 +28,19 @@ pub enum Strategy {
     Ordered,
 }
 
+impl Strategy {
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::P2cEwma => "p2c_ewma",
+            Self::Weighted => "weighted",
+            Self::LeastInflight => "least_inflight",
+            Self::RoundRobin => "round_robin",
+            Self::Ordered => "ordered",
+        }
+    }
+}
+
 /// Picks that still count as load when nothing is in flight; more would drown the calls in flight.
 const RECENT_MAX: f64 = 8.0;
 

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::complain;
 use super::data::Data;
 use super::watch;
+use crate::books::{BooksError, Keys, Opened};
 use crate::config::load::{Sources, load};
 use crate::config::{Config, LogFormat, ProviderEndpoint};
 use crate::demo::Demo;
@@ -27,6 +28,10 @@ const BACKLOG: i32 = 4_096;
 const DESCRIPTORS_FEW: u64 = 1_024;
 /// Exit code when the actors are gone ("internal software error", sysexits.h).
 const EXIT_SOFTWARE: i32 = 70;
+/// Exit code when the books are not those that were signed ("configuration error", sysexits.h: a person has to look).
+const EXIT_TAMPERED: u8 = 78;
+/// Time between two lines about a long start.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. Returns 1 where the settings, the port or the data directory do not allow it.
 pub fn run(sources: &Sources) -> ExitCode {
@@ -55,10 +60,18 @@ pub fn run(sources: &Sources) -> ExitCode {
         Ok(prepared) => prepared,
         Err(message) => return complain(message),
     };
+    let books = match open_books(&config) {
+        Ok(books) => books,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(if error.is_tampering() { EXIT_TAMPERED } else { 1 });
+        }
+    };
     let served = actix::System::new().block_on(async {
         let opening = Opening {
             listen: tcp.local_addr()?,
             admin_token: Some(blake3::hash(token.as_bytes())),
+            books,
             clock: Clock::system(),
             seed: rand::rng().random(),
         };
@@ -70,7 +83,11 @@ pub fn run(sources: &Sources) -> ExitCode {
         let signals = Signals::catch();
         watch::start(&gateway);
         announce(&config, &gateway, started.elapsed());
-        until_stopped(gateway, server, signals).await
+        let ended = until_stopped(gateway.clone(), server, signals).await;
+        if let Some(books) = &gateway.books {
+            books.close().await;
+        }
+        ended
     });
     match served {
         Ok(()) => {
@@ -79,6 +96,21 @@ pub fn run(sources: &Sources) -> ExitCode {
         }
         Err(error) => complain(format!("the server failed: {error}")),
     }
+}
+
+/// Opens the books, if any are kept. An index that has to be made again may take a while, so it tells how far it is.
+fn open_books(config: &Config) -> Result<Option<Opened>, BooksError> {
+    if !config.audit.enabled {
+        return Ok(None);
+    }
+    let mut told = Instant::now();
+    let mut progress = |done: u64, total: u64| {
+        if told.elapsed() >= PROGRESS_EVERY {
+            told = Instant::now();
+            info!(done, total, "reading the books: {done} of {total} records");
+        }
+    };
+    Opened::open(config, Keys::of(config)?, &mut progress).map(Some)
 }
 
 /// Starts a demo provider for each that is configured and fills in its address.

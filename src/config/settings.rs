@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use bursar_actors::Strategy;
 use toml::{Table, Value};
 
 use super::audit::{Audit, Witness};
@@ -96,6 +95,16 @@ pub fn settings(config: &Config) -> Vec<Setting> {
     let mut settings = list.settings;
     settings.sort_by(|a, b| a.path.cmp(&b.path));
     settings
+}
+
+/// Returns a hash over every setting, by which records say what was in force. Secrets go in by their own hashes.
+pub fn hash(config: &Config) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for Setting { path, value, fingerprint, .. } in settings(config) {
+        hasher.update(format!("{path} = {value}\n").as_bytes());
+        hasher.update(&fingerprint.unwrap_or_default());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 struct List<'c> {
@@ -296,7 +305,7 @@ impl List<'_> {
 
     fn balancing(&mut self, balancing: &Balancing) {
         let Balancing { retry, breaker, rest, .. } = balancing;
-        self.put("balancing.strategy", strategy(balancing.strategy));
+        self.put("balancing.strategy", balancing.strategy.as_str());
         self.put("balancing.headroom", balancing.headroom);
         self.time("balancing", "max_wait", balancing.max_wait);
         self.put("balancing.retry.max_attempts", retry.max_attempts);
@@ -318,7 +327,7 @@ impl List<'_> {
         for alias in models.aliases.values() {
             let path = child("models.alias", &alias.name);
             self.optional(&child(&path, "description"), alias.description.as_ref());
-            self.put(&child(&path, "strategy"), strategy(alias.strategy));
+            self.put(&child(&path, "strategy"), alias.strategy.as_str());
             for (index, Target { provider, model, weight }) in alias.targets.iter().enumerate() {
                 let here = item(&child(&path, "targets"), index);
                 self.put(&child(&here, "provider"), provider);
@@ -371,16 +380,6 @@ impl List<'_> {
 pub fn dollars(nanos: u64) -> String {
     let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn strategy(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::P2cEwma => "p2c_ewma",
-        Strategy::Weighted => "weighted",
-        Strategy::LeastInflight => "least_inflight",
-        Strategy::RoundRobin => "round_robin",
-        Strategy::Ordered => "ordered",
-    }
 }
 
 fn size(bytes: usize) -> String {

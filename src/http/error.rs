@@ -28,6 +28,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 /// What a client is told to wait when the gateway is short of memory or descriptors.
 const OVERLOADED_FOR: Duration = Duration::from_secs(1);
 
+/// What a client is told to wait while the books cannot be written.
+const NOT_RECORDED_FOR: Duration = Duration::from_secs(5);
+
 const INVALID: &str = "invalid_request_error";
 const UNAVAILABLE: &str = "service_unavailable_error";
 
@@ -149,6 +152,10 @@ fn face(error: &GatewayError) -> Face {
         }
         GatewayError::Overloaded => {
             overloaded("requests and answers fill the memory set aside for them (server.memory_limit)")
+        }
+        GatewayError::NotRecorded { why } => {
+            let message = format!("this gateway serves only what it can write down, and it cannot now: {why}");
+            Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(Some(NOT_RECORDED_FOR), true)
         }
         GatewayError::InvalidApiKey => {
             let message = "no valid client key; send yours as `authorization: Bearer <key>`";

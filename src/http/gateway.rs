@@ -11,6 +11,7 @@ use bursar_actors::{
 
 use super::auth::ClientKeys;
 use super::reload::Reloads;
+use crate::books::{Books, Opened};
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::drain::Drain;
@@ -41,6 +42,8 @@ pub struct Gateway {
     /// Those of keys whose credentials expire.
     pub credentials: Arc<Credentials>,
     pub metrics: Arc<Metrics>,
+    /// Where every request is written down; none with `audit.enabled = false`.
+    pub books: Option<Arc<Books>>,
     pub drain: Arc<Drain>,
     pub memory: Arc<Memory>,
     pub signatures: Arc<Signatures>,
@@ -56,6 +59,8 @@ pub struct Opening {
     /// The address that was really bound.
     pub listen: SocketAddr,
     pub admin_token: Option<blake3::Hash>,
+    /// The books, open; none where none are kept.
+    pub books: Option<Opened>,
     pub clock: Clock,
     /// Seeds every choice made by chance.
     pub seed: u64,
@@ -84,6 +89,7 @@ impl Gateway {
             credentials,
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
             metrics,
+            books: opening.books.map(Opened::start),
             signatures: Arc::default(),
             drain: Arc::new(Drain::new(config.server.shutdown_grace)),
             admin_token: opening.admin_token,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -80,7 +81,7 @@ async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload,
         }
     };
     let gateway = &worker.gateway;
-    let books = Settlement::open(gateway.metrics.clone(), &call, gateway.access_log);
+    let books = Settlement::open(gateway.metrics.clone(), gateway.books.as_ref(), &call, gateway.access_log);
     let streamed = call.head.stream;
     let preamble = Rc::new(Preamble::default());
     let serving = Rc::clone(&worker.pipeline).serve(call, books, preamble.clone());
@@ -106,6 +107,9 @@ async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload,
 /// Notes a request that was turned away before it was admitted.
 pub(super) fn refused(worker: &Worker, request: &HttpRequest, id: &RequestId, error: &GatewayError) {
     worker.gateway.metrics.refuse(error.code());
+    if let (Some(books), GatewayError::InvalidApiKey) = (&worker.gateway.books, error) {
+        books.strangers.count(error.code(), request.peer_addr().map(|peer| network(peer.ip())).as_deref());
+    }
     if worker.gateway.access_log {
         info!(request_id = %id, error = error.code(), path = request.path(), "refused");
     }
@@ -132,6 +136,7 @@ pub(super) async fn read(
     let wishes = wishes(request.headers())?;
     let bounds = body::Bounds { size: max_body, until: received + longest };
     let body = body::read(request, payload, bounds, worker).await?;
+    let read = Instant::now();
     let mut head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
     if operation == Operation::GenerateContent {
         // Google's clients say in the path what others say in the body.
@@ -144,7 +149,23 @@ pub(super) async fn read(
     }
     let forwarded = if operation == Operation::Messages { forwarded(request.headers()) } else { vec![] };
     let deadline = received + wishes.timeout.unwrap_or(longest).min(longest);
-    Ok(Call { id: id.clone(), caller, head, body, wishes, forwarded, received, received_unix_s: unix_s(), deadline })
+    let network = request.peer_addr().map(|peer| network(peer.ip()));
+    let received_unix_s = unix_s();
+    Ok(Call { id: id.clone(), caller, head, body, wishes, forwarded, network, received, read, received_unix_s, deadline })
+}
+
+/// Returns the network that an address is in: its first 24 bits, 48 of an IPv6 address.
+pub(super) fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+    }
 }
 
 fn finished(operation: Operation, served: Result<Answer, GatewayError>, id: &RequestId) -> HttpResponse {

@@ -28,6 +28,9 @@ const REPLY_MAX: usize = 64 * 1024 * 1024;
 /// What a client is told whose answer finds no room.
 const FULL: &str = "requests and answers fill the memory set aside for them (server.memory_limit)";
 
+/// What ends an attempt whose request is not in the books; the pipeline says why.
+const UNRECORDED: &str = "the request could not be written down";
+
 /// Most output tokens that a request is taken to need of a key's allowance: what a client merely allows must not keep a
 /// key from everybody else.
 const OUTPUT_TOKENS_MAX: u64 = 32_768;
@@ -94,6 +97,9 @@ pub async fn run(
         refused: None,
     };
     route.retry_budget.on_request(call.received);
+    if let Some(page) = attempts.books.page() {
+        page.rule(format!("{}: {}", route.label, route.strategy.as_str()));
+    }
     let fallbacks: &[String] = if call.wishes.no_fallback { &[] } else { &route.fallback };
     let fallbacks = fallbacks.iter().filter(|name| call.caller.may_use(name));
     let fallbacks = fallbacks.filter_map(|name| Some((&**routes.alias(name)?, Some(name))));
@@ -122,15 +128,18 @@ impl Attempts<'_> {
     async fn on_leg(&mut self, leg: &mut Leg<'_>, repeat: Repeat) -> Result<Option<(Begun, Provenance)>, GatewayError> {
         let route = leg.route;
         while self.may_try(route) {
+            let asked = Instant::now();
             let mut lease = match self.acquire(leg, repeat).await? {
                 Ok(lease) => lease,
                 Err(unavailable) => {
+                    self.note_refusals(&unavailable, route);
                     let earlier = self.refused.take().and_then(|(_, soonest)| soonest);
                     let soonest = earlier.into_iter().chain(unavailable.soonest).min();
                     self.refused = Some((describe(&unavailable, route), soonest));
                     return Ok(None);
                 }
             };
+            let acquired = asked.elapsed();
             if lease.again {
                 tokio::time::sleep_until((Instant::now() + self.backoff()).min(self.call.deadline).into()).await;
             }
@@ -139,6 +148,9 @@ impl Attempts<'_> {
             let prepared = match self.prepare(route, candidate, destination) {
                 Ok(prepared) => prepared,
                 Err(failure) => {
+                    if let Some(page) = self.books.page() {
+                        page.rejected(target(route, candidate), failure.message.clone());
+                    }
                     // Nothing was sent, so nobody upstream is to blame, and another may know how to say it.
                     leg.tried.push(Tried { candidate, key: lease.key_id.clone(), class: failure.class });
                     lease.report(Outcome::Cancelled);
@@ -151,6 +163,10 @@ impl Attempts<'_> {
             };
             self.made += 1;
             let sent = Instant::now();
+            if let Some(page) = self.books.page() {
+                let (endpoint, key) = (lease.endpoint().to_string(), lease.key_id.to_string());
+                page.dispatched(target(route, candidate), endpoint, key, acquired);
+            }
             let called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
             self.upstream += sent.elapsed();
             let failure = match called {
@@ -167,6 +183,13 @@ impl Attempts<'_> {
             self.last = Some(failure);
         }
         Ok(None)
+    }
+
+    fn note_refusals(&mut self, unavailable: &Unavailable, route: &Route) {
+        let Some(page) = self.books.page() else { return };
+        for (candidate, refusal) in &unavailable.refusals {
+            page.rejected(target(route, *candidate), refusal.to_string());
+        }
     }
 
     /// Waits until the soonest key is expected back, if that is within what a request may wait and within its deadline.
@@ -253,7 +276,7 @@ impl Attempts<'_> {
     }
 
     async fn call_upstream(
-        &self,
+        &mut self,
         prepared: Prepared,
         leg: &Leg<'_>,
         destination: &Destination,
@@ -268,7 +291,12 @@ impl Attempts<'_> {
         let begin_by = self.call.deadline.min(sent + patience.min(wished));
         let secret = lease.secret.clone();
         let reply = self.pipeline.upstream.send(destination, outgoing, secret.as_ref(), begin_by).await?;
+        if let Some(page) = self.books.page() {
+            page.headed(reply.connect, sent.elapsed());
+        }
         lease.learn(reply.limits);
+        // Not even a preamble goes out before the request is in the books.
+        self.books.recorded().await.map_err(|_| Failure::plain(ErrorClass::GatewayOverloaded, UNRECORDED))?;
         let idle = destination.timeouts.idle;
         if head.stream {
             let provenance = || self.provenance(leg, lease, destination, self.upstream + sent.elapsed());
@@ -343,6 +371,7 @@ impl Attempts<'_> {
         Provenance {
             provider: destination.provider.clone(),
             endpoint: destination.endpoint.clone(),
+            region: destination.region.clone(),
             model: leg.route.candidates[lease.candidate].model.clone(),
             key: lease.key_id.clone(),
             alias: leg.route.asked.clone(),
@@ -379,6 +408,11 @@ impl Attempts<'_> {
         }
         GatewayError::NoHealthyTarget { retry_after: soonest, why }
     }
+}
+
+/// Returns the candidate as people write it.
+fn target(route: &Route, candidate: usize) -> String {
+    format!("{}/{}", route.destinations[candidate].provider, route.candidates[candidate].model)
 }
 
 /// Says in words who refused and why; at most three.

@@ -74,11 +74,17 @@ impl Pipeline {
             answered = self.answer(&call, &mut books, &preamble) => answered,
             () = self.drain.over() => Err(GatewayError::ShuttingDown),
         };
+        // Errors wait, too: what a client was told is in the books.
+        let answered = match books.recorded().await {
+            Ok(()) => answered,
+            Err(unrecorded) => Err(unrecorded),
+        };
         match answered {
             Ok((Begun::Whole(body, usage), provenance)) => {
                 // An embedding is no text that the model wrote.
                 let written = if call.head.operation == Operation::Embeddings { 0 } else { body.len() as u64 };
                 books.used(usage, written);
+                books.sent(&body);
                 let cost = books.served();
                 Ok(Answer { provenance, cost, body: Body::Whole(body) })
             }
@@ -110,6 +116,7 @@ impl Pipeline {
         if !route.allows(&call.caller) {
             return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone() });
         }
+        books.admitted(call).await?;
         let (begun, provenance) = attempts::run(self, call, &routes, &route, books, preamble).await?;
         books.answered(provenance.clone());
         Ok((begun, provenance))

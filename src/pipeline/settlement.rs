@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bursar_actors::audit::journal::Refused;
 use bursar_actors::{EndpointId, KeyId, ModelName, Usage};
 use tracing::info;
 
 use super::pricing::{Evidence, ModelPrice, Priced, Unpriced};
+use crate::books::{Books, Closing, Page};
 use crate::call::{Call, RequestId};
 use crate::config::settings::dollars;
 use crate::error::GatewayError;
@@ -21,6 +23,7 @@ use crate::telemetry::metrics::{Ending, Finished, Metrics};
 pub struct Provenance {
     pub provider: String,
     pub endpoint: EndpointId,
+    pub region: Option<String>,
     pub model: ModelName,
     pub key: KeyId,
     pub alias: String,
@@ -66,11 +69,13 @@ pub struct Settlement {
     evidence: Evidence,
     ending: Ending,
     error_code: Option<&'static str>,
+    /// Where the request is written down; none where no books are kept.
+    page: Option<Page>,
 }
 
 impl Settlement {
     /// Counts the request in.
-    pub fn open(metrics: Arc<Metrics>, call: &Call, access_log: bool) -> Self {
+    pub fn open(metrics: Arc<Metrics>, books: Option<&Arc<Books>>, call: &Call, access_log: bool) -> Self {
         metrics.admit();
         Self {
             metrics,
@@ -89,6 +94,7 @@ impl Settlement {
             evidence: Evidence { prompt_estimate: call.head.tokens_in_estimate, ..Evidence::default() },
             ending: Ending::Cancelled,
             error_code: None,
+            page: books.map(|books| Page::open(books, call, operation_name(call.head.operation))),
         }
     }
 
@@ -102,6 +108,34 @@ impl Settlement {
         self.attempts += 1;
         self.endpoint = Some(endpoint.clone());
         self.metrics.attempt(endpoint.as_str(), outcome);
+        if let Some(page) = &mut self.page {
+            page.attempted(outcome);
+        }
+    }
+
+    /// Writes down that the request is let in; where the settings say so, nothing leaves before that is durable.
+    pub async fn admitted(&mut self, call: &Call) -> Result<(), GatewayError> {
+        let Some(page) = &mut self.page else { return Ok(()) };
+        page.admit(&self.alias, &call.body).map_err(not_recorded)?;
+        if page.waits_before_dispatch() { page.durable().await.map_err(not_recorded) } else { Ok(()) }
+    }
+
+    /// Returns once the admission is durable: nothing of an answer goes out before.
+    pub async fn recorded(&mut self) -> Result<(), GatewayError> {
+        let Some(page) = &mut self.page else { return Ok(()) };
+        page.durable().await.map_err(not_recorded)
+    }
+
+    /// Returns the page, for what only the books want to know.
+    pub fn page(&mut self) -> Option<&mut Page> {
+        self.page.as_mut()
+    }
+
+    /// Notes bytes of the answer that go out.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        if let Some(page) = &mut self.page {
+            page.sent(bytes);
+        }
     }
 
     /// Notes what answers.
@@ -140,6 +174,29 @@ impl Settlement {
     pub fn broke(mut self, code: &'static str) {
         self.ending = Ending::Failed;
         self.error_code = Some(code);
+    }
+
+    fn close_page(&mut self, cost: Option<Priced>) {
+        let Some(mut page) = self.page.take() else { return };
+        let provenance = self.provenance.as_ref();
+        let snapshot = cost.map(|cost| cost.snapshot[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        page.close(&Closing {
+            outcome: self.ending.as_str(),
+            error: self.error_code,
+            alias: &self.alias,
+            provider: provenance.map(|served| served.provider.as_str()),
+            model: provenance.map(|served| served.model.as_str()),
+            endpoint: self.endpoint.as_ref().map(EndpointId::as_str),
+            region: provenance.and_then(|served| served.region.as_deref()),
+            key: provenance.map(|served| served.key.as_str()),
+            usage: provenance.map(|_| self.evidence.usage().0),
+            cost_nano: cost.map(|cost| cost.nano),
+            estimated: provenance.is_some_and(|_| self.evidence.usage().1),
+            price: snapshot.as_deref(),
+            overhead: provenance.map(Provenance::overhead),
+            queued: provenance.map(|served| served.queued).unwrap_or_default(),
+            first_token: self.first_token,
+        });
     }
 
     fn log(&self, took: Duration, cost: Option<Priced>) {
@@ -192,7 +249,12 @@ impl Drop for Settlement {
         if self.access_log {
             self.log(took, priced);
         }
+        self.close_page(priced);
     }
+}
+
+fn not_recorded(why: Refused) -> GatewayError {
+    GatewayError::NotRecorded { why: why.to_string() }
 }
 
 fn operation_name(operation: Operation) -> &'static str {

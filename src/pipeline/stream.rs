@@ -246,7 +246,9 @@ impl Stream for ReplyStream {
         loop {
             let Some(opened) = &mut this.opened else { return Poll::Ready(None) };
             if !opened.held.is_empty() {
-                return Poll::Ready(Some(Ok(std::mem::take(&mut opened.held))));
+                let held = std::mem::take(&mut opened.held);
+                this.books.iter_mut().for_each(|books| books.sent(&held));
+                return Poll::Ready(Some(Ok(held)));
             }
             match opened.over.take() {
                 None => {}
@@ -263,6 +265,7 @@ impl Stream for ReplyStream {
                         return Poll::Ready(Some(Ok(end)));
                     }
                     if let Some(bytes) = this.on_batch(batch) {
+                        this.books.iter_mut().for_each(|books| books.sent(&bytes));
                         this.sent = this.heard;
                         return Poll::Ready(Some(Ok(bytes)));
                     }

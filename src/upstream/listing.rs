@@ -30,7 +30,7 @@ impl Upstream {
         let response = tokio::time::timeout_at(head_by.into(), async {
             let sent = match dial::noting_connections(get(&client, destination, proof)?).await {
                 // The upstream closed an idle connection as the request was on its way.
-                (Err(error), false) if dial::may_be_stale(&error) => get(&client, destination, proof)?.await,
+                (Err(error), None) if dial::may_be_stale(&error) => get(&client, destination, proof)?.await,
                 (sent, _) => sent,
             };
             sent.map_err(|error| dial::of_send_error(&error, &destination.models))

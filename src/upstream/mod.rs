@@ -48,6 +48,8 @@ pub struct Destination {
     /// See [`home`].
     pub home: u64,
     pub provider: String,
+    /// Where it is, by the operator's word.
+    pub region: Option<String>,
     pub base_url: String,
     pub format: Format,
     /// Ready for the calls that come most often.
@@ -102,6 +104,7 @@ impl Destination {
             endpoint,
             home: home(base_url),
             provider: provider.into(),
+            region: None,
             chat_completions: format.uri(base_url, "/chat/completions", "")?,
             models: format.uri(base_url, format.models_path(), "")?,
             base_url: base_url.into(),
@@ -166,6 +169,8 @@ pub struct Reply {
     /// The body has ended or failed. awc panics when it is asked once more.
     over: bool,
     pub limits: LearnedLimits,
+    /// What it took to open the connection; zero on one that was open.
+    pub connect: Duration,
 }
 
 impl Upstream {
@@ -218,20 +223,21 @@ impl Upstream {
         head_by: Instant,
     ) -> Result<Reply, Failure> {
         let client = self.client(&destination.dial);
-        let response = tokio::time::timeout_at(head_by.into(), async {
+        let (response, connect) = tokio::time::timeout_at(head_by.into(), async {
             let sent = post(&client, destination, &outgoing, proof.as_ref())?;
-            let sent = match dial::noting_connections(sent).await {
+            let (sent, connect) = match dial::noting_connections(sent).await {
                 // The upstream closed an idle connection as the request was on its way.
-                (Err(error), false) if dial::may_be_stale(&error) => {
-                    post(&client, destination, &outgoing, proof.as_ref())?.await
+                (Err(error), None) if dial::may_be_stale(&error) => {
+                    dial::noting_connections(post(&client, destination, &outgoing, proof.as_ref())?).await
                 }
-                (sent, _) => sent,
+                noted => noted,
             };
-            sent.map_err(|error| dial::of_send_error(&error, &outgoing.uri))
+            let response = sent.map_err(|error| dial::of_send_error(&error, &outgoing.uri))?;
+            Ok::<_, Failure>((response, connect.unwrap_or_default()))
         })
         .await
         .map_err(|_| Failure::plain(ErrorClass::FirstByteTimeout, "no first byte from the upstream in time"))??;
-        judge_head(response).await
+        Ok(Reply { connect, ..judge_head(response).await? })
     }
 }
 
@@ -263,7 +269,7 @@ async fn judge_head(response: awc::ClientResponse) -> Result<Reply, Failure> {
         Failure::plain(ErrorClass::ServerError, why)
     });
     let limits = limits::learn(&header, SystemTime::now());
-    let mut reply = Reply { response, length, read: 0, over: false, limits };
+    let mut reply = Reply { response, length, read: 0, over: false, limits, connect: Duration::ZERO };
     if status.is_success() {
         // Nothing is unpacked here: a kilobyte could become a gigabyte.
         if let Some(failure) = coded {

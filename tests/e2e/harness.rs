@@ -138,7 +138,8 @@ impl Setup {
                 tcp.set_nonblocking(true).unwrap();
                 let address = tcp.local_addr().unwrap();
                 let admin_token = Some(blake3::hash(ADMIN.as_bytes()));
-                let opening = Opening { listen: address, admin_token, clock: Clock::system(), seed: 7 };
+                let books = books(&config);
+                let opening = Opening { listen: address, admin_token, books, clock: Clock::system(), seed: 7 };
                 let mut gateway = Gateway::open(&config, opening);
                 if let Some(chance_for) = chance_for {
                     exchange_actors(&mut gateway, chance_for);
@@ -344,4 +345,10 @@ pub fn wait_for(demo: &Demo, predicate: impl Fn(&[Exchange]) -> bool) {
 #[track_caller]
 pub fn wait_for_hang_up(demo: &Demo) {
     wait_for(demo, |all| all.last().is_some_and(|last| matches!(last.ending, Ending::PeerClosed { .. })));
+}
+
+/// Opens the books in the gateway's data directory, as the program does.
+fn books(config: &Config) -> Option<Opened> {
+    let open = || Opened::open(config, Keys::of(config)?, &mut |_, _| {});
+    config.audit.enabled.then(|| open().unwrap_or_else(|error| panic!("{error}")))
 }

@@ -17,6 +17,7 @@ pub const FLOORS: &[(&str, u8)] = &[
     ("demo", 3),
     ("telemetry", 3),
     ("quality", 3),
+    ("books", 4),
     ("upstream", 4),
     ("pipeline", 5),
     ("http", 6),

@@ -78,11 +78,14 @@ impl actix_service::Service<ConnectInfo<Uri>> for Connector {
 
     fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
         // A call that is not watched was made by a test.
-        let _ = OPENED.try_with(|opened| opened.set(true));
+        let note = |took| _ = OPENED.try_with(|opened| opened.set(Some(took)));
+        note(Duration::ZERO);
         let connector = self.clone();
         Box::pin(async move {
+            let began = Instant::now();
             let host = request.hostname().trim_start_matches('[').trim_end_matches(']');
             let opened = connector.open(host, request.port()).await;
+            note(began.elapsed());
             // The variant that awc hands on with the error inside untouched.
             let stream = opened.map_err(|error| ConnectError::Resolver(Box::new(error)))?;
             Ok(Connection::new(request.request().clone(), stream))

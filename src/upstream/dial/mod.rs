@@ -45,17 +45,17 @@ const LIFETIME: Duration = Duration::from_secs(600);
 
 tokio::task_local! {
     /// Whether the call being polled opened a connection of its own.
-    static OPENED: Cell<bool>;
+    static OPENED: Cell<Option<Duration>>;
 }
 
-/// Returns what `call` gives, and whether it opened a connection; if not, it went out on an old one, which the upstream
-/// may just have closed.
-pub async fn noting_connections<F: Future>(call: F) -> (F::Output, bool) {
+/// Returns what `call` gives, and what it took to open a connection (name, TCP, proxy); `None` if it went out on an old
+/// one, which the upstream may just have closed.
+pub async fn noting_connections<F: Future>(call: F) -> (F::Output, Option<Duration>) {
     let noted = async {
         let output = call.await;
         (output, OPENED.with(Cell::get))
     };
-    OPENED.scope(Cell::new(false), noted).await
+    OPENED.scope(Cell::new(None), noted).await
 }
 
 /// Returns a client whose connections are made by `settings`. It keeps them for itself and its clones.

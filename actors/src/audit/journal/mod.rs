@@ -173,7 +173,10 @@ impl Journal {
     pub fn open(options: JournalOptions) -> Result<(Self, Recovery), JournalError> {
         let failed = |source| JournalError::Io { doing: "creating", path: options.path.clone(), source };
         options.disk.create_folder(&options.path).map_err(failed)?;
-        let lock = DirectoryLock::take(&options.path)?;
+        // The data directory as a whole is its owner's to lock; this is the journal's own.
+        let folder = options.path.join("journal");
+        options.disk.create_folder(&folder).map_err(failed)?;
+        let lock = DirectoryLock::take(&folder)?;
         let Recovered { recovery, records } = recovery::recover(&options)?;
         let next = recovery.next_index;
         let mark = Mark { next, segment: records.first(), segment_length: records.length(), bodies: None };

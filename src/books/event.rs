@@ -1,0 +1,60 @@
+//! Lines for what is no request: things done by hand, changed settings, strangers at the door.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
+use bursar_actors::audit::record::{Phase, Record};
+
+use super::Books;
+
+/// Most kinds of failed authentication that are told apart between two records.
+const KINDS_MAX: usize = 64;
+
+/// Failed authentications by code and network, counted, so that strangers cannot drive the disk.
+#[derive(Default)]
+pub struct Strangers(Mutex<BTreeMap<(&'static str, String), u64>>);
+
+impl Strangers {
+    /// Counts one. Beyond a few dozen networks the rest count together.
+    pub fn count(&self, code: &'static str, network: Option<&str>) {
+        let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key = (code, network.unwrap_or_default().to_owned());
+        if tally.len() >= KINDS_MAX && !tally.contains_key(&key) {
+            key.1 = "others".to_owned();
+        }
+        *tally.entry(key).or_default() += 1;
+    }
+
+    fn take(&self) -> BTreeMap<(&'static str, String), u64> {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Books {
+    /// Writes down the failed authentications since the last time, one record for each kind.
+    pub fn flush_strangers(&self) {
+        for ((code, network), count) in self.strangers.take() {
+            self.tell(Record {
+                phase: Some(Phase::Auth),
+                action: "authenticate".into(),
+                outcome: Some("failed".into()),
+                error: Some(code.into()),
+                network: (!network.is_empty()).then(|| network.into()),
+                count: Some(count),
+                ..Record::default()
+            });
+        }
+    }
+
+    /// Returns the beginning of a record about something that `actor` did by hand.
+    pub fn by_hand<'a>(&self, phase: Phase, actor: &'a str, action: &'a str) -> Record<'a> {
+        Record {
+            phase: Some(phase),
+            actor: Some(actor.into()),
+            action: action.into(),
+            config: self.config_hash(),
+            ..Record::default()
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The books as the gateway keeps them: a page for every request, a line for every thing done by hand.
+//!
+//! What is written goes into the journal (`bursar_actors::audit`), which is the truth; the `AuditLog` actor follows it and
+//! answers questions. Nothing here waits for the disk except who asks to ([`Page::durable`], [`Books::note`]).
+
+mod event;
+mod opening;
+mod page;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::Addr;
+use arc_swap::ArcSwapOption;
+use bursar_actors::audit::journal::{Durability, Entry, Journal, Refused, Ticket};
+use bursar_actors::audit::log::{AuditLog, LogView, SignCheckpoint};
+use bursar_actors::audit::record::{Phase, Record};
+use bursar_actors::vault::{Month, Subject, Vault};
+use tracing::{error, warn};
+
+use crate::call::unix_us;
+use crate::config::audit::{Commit, Kept};
+pub use event::Strangers;
+pub use opening::{BooksError, Keys, Opened};
+pub use page::{Closing, Page};
+
+/// How long a closing gateway waits for its last checkpoint.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(10);
+
+/// The books of this process.
+pub struct Books {
+    journal: Journal,
+    /// Seals what is kept of prompts and answers, and knows users by their pseudonyms.
+    pub vault: Arc<Vault>,
+    /// Answers questions about the log.
+    pub log: Addr<AuditLog>,
+    /// What of the log can be read without asking.
+    pub view: Arc<LogView>,
+    /// Failed authentications that are not written down yet.
+    pub strangers: Strangers,
+    commit: Commit,
+    kept: Kept,
+    content_max: usize,
+    /// Hash of the configuration in force.
+    config: Arc<ArcSwapOption<String>>,
+    calls: AtomicU64,
+    started: Instant,
+}
+
+impl Books {
+    /// Returns the journal, for its state and for reading.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Says that the configuration with this hash is in force.
+    pub fn set_config(&self, hash: String) {
+        self.config.store(Some(Arc::new(hash)));
+    }
+
+    fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn config_hash(&self) -> Option<std::borrow::Cow<'static, str>> {
+        self.config.load().as_ref().map(|hash| hash.as_ref().clone().into())
+    }
+
+    /// Dates the record and puts it into the journal.
+    fn append(&self, mut record: Record<'_>, body: Option<Vec<u8>>, durability: Durability) -> Ticket {
+        record.at_us = unix_us();
+        record.mono_us = self.started.elapsed().as_micros() as u64;
+        self.journal.append(Entry { tail: record.to_tail(), body }, durability)
+    }
+
+    /// Writes down what was done by hand, and returns once it is durable. It is for a caller to decide what a failure
+    /// means: reads and exports of the log are refused then, other things happen anyway and the log says so.
+    pub async fn note(&self, record: Record<'_>) -> Result<u64, Refused> {
+        let noted = self.append(record, None, Durability::Strict).await;
+        if let Err(why) = &noted {
+            error!("the books could not be told: {why}");
+        }
+        noted
+    }
+
+    /// Writes down what has happened and cannot be refused any more.
+    pub fn tell(&self, record: Record<'_>) {
+        // Nobody waits: the journal keeps what is lazy until it can be written.
+        drop(self.append(record, None, Durability::Lazy));
+    }
+
+    /// Seals `content` of the request as what the record says of it: the bytes to keep, and their hash.
+    fn seal(&self, subject: &Subject<'_>, request: &str, call: u64, part: &str, content: &[u8]) -> Option<(Vec<u8>, String)> {
+        let bound = binding(&self.journal.log_id().to_string(), request, call, part);
+        match self.vault.seal(subject, bound.as_bytes(), &[content]) {
+            Ok(sealed) => Some((sealed.bytes, hex(&sealed.hash))),
+            Err(why) => {
+                warn!("what was asked or answered could not be sealed and is not kept: {why}");
+                None
+            }
+        }
+    }
+
+    /// Ends the books: the last line, a checkpoint over everything, and the journal's files closed.
+    pub async fn close(&self) {
+        self.flush_strangers();
+        let stop = Record { phase: Some(Phase::Stop), action: "stop".into(), ..Record::default() };
+        if self.append(stop, None, Durability::Strict).await.is_ok() {
+            let signed = tokio::time::timeout(LAST_CHECKPOINT, self.log.send(SignCheckpoint)).await;
+            if !matches!(signed, Ok(Ok(Ok(_)))) {
+                warn!("the last checkpoint of the books could not be signed; the next start signs one");
+            }
+        }
+        let journal = self.journal.clone();
+        let _ = tokio::task::spawn_blocking(move || journal.close()).await;
+    }
+}
+
+/// Returns what sealed content is bound to: which part of which request of which log it is.
+pub fn binding(log: &str, request: &str, call: u64, part: &str) -> String {
+    format!("{log}/{request}/{call}/{part}")
+}
+
+fn month() -> Month {
+    Month::of_micros(unix_us())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,213 @@
+//! Opens the books: keys, vault, journal, index, in that order, and closes what the last run of the process left open.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use actix::{Actor, Arbiter};
+use arc_swap::ArcSwapOption;
+use bursar_actors::Clock;
+use bursar_actors::audit::checkpoint::{CheckpointError, CheckpointFile, KeyError, KeyOrigin, SigningKey};
+use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalError, JournalOptions, RealDisk, Refused};
+use bursar_actors::audit::log::{AuditLog, LogError, LogOptions, Progress};
+use bursar_actors::audit::record::{Phase, Record};
+use bursar_actors::vault::{self, MasterKey, Vault, VaultError};
+use tracing::{info, warn};
+
+use super::{Books, Strangers};
+use crate::call::unix_us;
+use crate::config::Config;
+use crate::config::settings;
+
+/// Why the books cannot be opened, in words for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum BooksError {
+    /// The key that signs.
+    #[error(transparent)]
+    Signing(#[from] KeyError),
+    /// The keys that seal.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The journal and what hangs on it.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The folder of the keys.
+    #[error("cannot make the folder of keys {path}: {source}; set audit.keys_path")]
+    Keys {
+        path: String,
+        source: io::Error,
+    },
+    /// A key of the settings.
+    #[error("audit.{name} is no key of 64 hexadecimal digits")]
+    NoKey {
+        name: &'static str,
+    },
+    /// The first lines could not be written.
+    #[error("the books cannot be written: {0}")]
+    Unwritable(#[from] Refused),
+}
+
+impl From<JournalError> for BooksError {
+    fn from(error: JournalError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+impl From<CheckpointError> for BooksError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+impl BooksError {
+    /// Returns whether the log is not the one that was signed.
+    pub fn is_tampering(&self) -> bool {
+        matches!(self, Self::Log(error) if error.is_tampering())
+    }
+}
+
+/// The two keys of the books.
+pub struct Keys {
+    pub signing: SigningKey,
+    pub master: MasterKey,
+}
+
+impl Keys {
+    /// Reads the keys that `config` names, or those in its folder, which are made if there are none.
+    pub fn of(config: &Config) -> Result<Self, BooksError> {
+        let audit = &config.audit;
+        let folder = &audit.keys_path;
+        if audit.signing_key.is_none() || audit.master_key.is_none() {
+            make_folder(folder).map_err(|source| BooksError::Keys { path: folder.display().to_string(), source })?;
+        }
+        let signing = match &audit.signing_key {
+            Some(key) => SigningKey::parse(key.expose()).ok_or(BooksError::NoKey { name: "signing_key" })?,
+            None => {
+                let path = folder.join("audit.ed25519");
+                let (key, origin) = SigningKey::open(&path)?;
+                if origin == KeyOrigin::Made {
+                    info!(path = %path.display(), "made the key that signs the books; keep a copy where the data is not");
+                }
+                key
+            }
+        };
+        let master = match &audit.master_key {
+            Some(key) => MasterKey::parse(key.expose())?,
+            None => {
+                let path = folder.join("master.key");
+                let (key, origin) = MasterKey::read_or_make(&path, &vault::keyring_path(&config.storage.path))?;
+                if origin == vault::Origin::Made {
+                    info!(path = %path.display(), "made the key that seals what is kept; keep a copy where the data is not");
+                }
+                key
+            }
+        };
+        Ok(Self { signing, master })
+    }
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Books that are open and whose actor has not started.
+pub struct Opened {
+    log: AuditLog,
+    journal: Journal,
+    vault: Arc<Vault>,
+    config: Arc<ArcSwapOption<String>>,
+    started: Instant,
+    settings: crate::config::audit::Audit,
+}
+
+impl Opened {
+    /// Opens the books in the data directory, which the caller holds. Requests of which the last run of the process did
+    /// not write the end are closed as `abandoned`.
+    pub fn open(config: &Config, keys: Keys, progress: &mut Progress<'_>) -> Result<Self, BooksError> {
+        let (path, disk) = (&config.storage.path, Arc::new(RealDisk));
+        let (vault, recovered) = Vault::open(path, &keys.master, disk)?;
+        let vault = Arc::new(vault);
+        let _ = recovered;
+        let checkpoints = CheckpointFile::open(&path.join("checkpoints"), &keys.signing.verifying())?;
+        let floor = checkpoints.last().map_or(0, |note| note.checkpoint().size);
+        let options = JournalOptions { durable_floor: floor, ..JournalOptions::new(path) };
+        let (journal, recovery) = Journal::open(options)?;
+        if recovery.torn_bytes > 0 {
+            let (bytes, next) = (recovery.torn_bytes, recovery.next_index);
+            warn!(bytes, next, "an unfinished write was cut off the end of the books; none of it had been acknowledged");
+        }
+        let synced = vault.clone();
+        journal.sync_first(move || synced.sync().map_err(io::Error::other));
+        let shared = Arc::new(ArcSwapOption::from_pointee(settings::hash(config)));
+        let options = LogOptions {
+            path: path.clone(),
+            signing: keys.signing,
+            checkpoint_every: config.audit.checkpoint_every,
+            wall: Arc::new(unix_us),
+            clock: Clock::system(),
+            config: shared.clone(),
+        };
+        let mut log = AuditLog::open(journal.clone(), checkpoints, options, progress)?;
+        let abandoned = abandon(&mut log, &journal)?;
+        if abandoned > 0 {
+            warn!(abandoned, "requests that the last run left open are closed as abandoned");
+        }
+        let started = Instant::now();
+        let start = Record {
+            at_us: unix_us(),
+            phase: Some(Phase::Start),
+            action: "start".into(),
+            config: shared.load().as_ref().map(|hash| hash.as_ref().clone().into()),
+            build: Some(env!("CARGO_PKG_VERSION").into()),
+            count: Some(abandoned),
+            ..Record::default()
+        };
+        journal.append(Entry { tail: start.to_tail(), body: None }, Durability::Strict).wait()?;
+        Ok(Self { log, journal, vault, config: shared, started, settings: config.audit.clone() })
+    }
+
+    /// Starts the actor on a thread of its own; needs a running actix system.
+    pub fn start(self) -> Arc<Books> {
+        let Self { log, journal, vault, config, started, settings } = self;
+        let view = log.view();
+        Arc::new(Books {
+            log: AuditLog::start_in_arbiter(&Arbiter::new().handle(), move |_| log),
+            journal,
+            vault,
+            view,
+            strangers: Strangers::default(),
+            commit: settings.commit,
+            kept: settings.content,
+            content_max: settings.content_max,
+            config,
+            calls: AtomicU64::new(0),
+            started,
+        })
+    }
+}
+
+/// Closes what is open: nothing more will ever be known of it.
+fn abandon(log: &mut AuditLog, journal: &Journal) -> Result<u64, BooksError> {
+    let open: Vec<u64> = log.follower().index().open_requests().values().copied().collect();
+    let mut last = None;
+    for index in &open {
+        let Some(leaf) = log.follower().record(*index)? else { continue };
+        let admitted: Record<'_> = serde_json::from_slice(&leaf).unwrap_or_default();
+        let abandoned = Record {
+            at_us: unix_us(),
+            phase: Some(Phase::Abandoned),
+            outcome: Some("unknown".into()),
+            content: None,
+            body_hash: None,
+            ..admitted
+        };
+        last = Some(journal.append(Entry { tail: abandoned.to_tail(), body: None }, Durability::Strict));
+    }
+    if let Some(ticket) = last {
+        ticket.wait()?;
+    }
+    Ok(open.len() as u64)
+}

@@ -1,0 +1,313 @@
+//! The page of one request: what is known of it when it is let in, what comes to light on the way, how it ends.
+//!
+//! Two records come of it, `admitted` before anything is sent to a provider and `completed` at the end; a request that was
+//! turned away has one, `refused`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bursar_actors::Usage;
+use bursar_actors::audit::journal::{Durability, Refused, Ticket};
+use bursar_actors::audit::record::{Attempt, Content, Latency, Phase, Record, Rejected};
+use bursar_actors::vault::{ContentHasher, Subject};
+use bytes::Bytes;
+
+use super::{Books, month};
+use crate::call::{Call, RequestId};
+use crate::config::audit::{Commit, Kept};
+
+/// Most attempts and rejected candidates that a page notes; a record lists fewer.
+const NOTED_MAX: usize = 16;
+
+/// What is told when a page is closed.
+pub struct Closing<'a> {
+    /// `served`, `failed` or `cancelled`.
+    pub outcome: &'static str,
+    pub error: Option<&'static str>,
+    pub alias: &'a str,
+    pub provider: Option<&'a str>,
+    pub model: Option<&'a str>,
+    pub endpoint: Option<&'a str>,
+    pub region: Option<&'a str>,
+    pub key: Option<&'a str>,
+    pub usage: Option<Usage>,
+    pub cost_nano: Option<u64>,
+    pub estimated: bool,
+    pub price: Option<&'a str>,
+    pub overhead: Option<Duration>,
+    pub queued: Duration,
+    pub first_token: Option<Duration>,
+}
+
+/// One request's page.
+pub struct Page {
+    books: Arc<Books>,
+    call: u64,
+    request: RequestId,
+    actor: Option<Arc<str>>,
+    team: Option<String>,
+    user: Option<String>,
+    network: Option<String>,
+    action: &'static str,
+    asked: Option<String>,
+    streamed: bool,
+    received: Instant,
+    /// When the body was complete.
+    read: Instant,
+    admission: Admission,
+    reply: Reply,
+    attempts: Vec<Attempt<'static>>,
+    attempts_made: u32,
+    rejected: Vec<Rejected<'static>>,
+    rules: Vec<Cow<'static, str>>,
+    latency: Latency,
+}
+
+enum Admission {
+    /// Nothing is written yet.
+    Open,
+    /// The record is on its way.
+    Pending(Ticket),
+    /// It is durable, or nobody waits for it.
+    Settled,
+    /// It was not taken after all.
+    Lost(Refused),
+}
+
+/// What is noted of the answer as it goes out.
+enum Reply {
+    Nothing,
+    Hashed(Box<ContentHasher>),
+    Kept { hasher: Box<ContentHasher>, bytes: Vec<u8>, cut: bool },
+}
+
+impl Page {
+    /// Opens the page of a request that was understood.
+    pub fn open(books: &Arc<Books>, call: &Call, action: &'static str) -> Self {
+        let hasher = || Box::new(books.vault.content_hasher());
+        let reply = match books.kept {
+            Kept::None => Reply::Nothing,
+            Kept::Hash | Kept::Redacted => Reply::Hashed(hasher()),
+            Kept::Full => Reply::Kept { hasher: hasher(), bytes: Vec::new(), cut: false },
+        };
+        Self {
+            call: books.next_call(),
+            request: call.id.clone(),
+            actor: call.caller.key_id.clone(),
+            team: call.caller.team.as_ref().map(ToString::to_string),
+            user: call.head.user.clone(),
+            network: call.network.clone(),
+            action,
+            asked: call.head.model.clone(),
+            streamed: call.head.stream,
+            received: call.received,
+            read: call.read,
+            admission: Admission::Open,
+            reply,
+            attempts: Vec::new(),
+            attempts_made: 0,
+            rejected: Vec::new(),
+            rules: Vec::new(),
+            latency: Latency::default(),
+            books: books.clone(),
+        }
+    }
+
+    fn pseudonym(&self) -> Option<String> {
+        let user = self.user.as_deref()?;
+        Some(self.books.vault.pseudonym(self.team.as_deref().unwrap_or_default(), user))
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { team: self.team.as_deref().unwrap_or_default(), user: self.user.as_deref(), month: month() }
+    }
+
+    /// Returns what every record of this request says.
+    fn record(&self, phase: Phase) -> Record<'_> {
+        Record {
+            phase: Some(phase),
+            request: Some(self.request.as_str().into()),
+            call: Some(self.call),
+            actor: self.actor.as_deref().map(Cow::from),
+            team: self.team.as_deref().map(Cow::from),
+            user: self.pseudonym().map(Cow::from),
+            network: self.network.as_deref().map(Cow::from),
+            action: self.action.into(),
+            asked: self.asked.as_deref().map(Cow::from),
+            stream: self.streamed,
+            ..Record::default()
+        }
+    }
+
+    /// Writes down that the request is let in, before anything is sent; refused where the journal cannot take it.
+    pub fn admit(&mut self, alias: &str, body: &Bytes) -> Result<(), Refused> {
+        let durability = if self.books.commit == Commit::Async { Durability::Lazy } else { Durability::Strict };
+        self.books.journal.admits(durability)?;
+        self.latency.receive = micros(self.read.saturating_duration_since(self.received));
+        let mut record = self.record(Phase::Admitted);
+        record.alias = Some(alias.into());
+        record.config = self.books.config_hash();
+        let (content, sealed) = self.request_content(body);
+        record.content = content;
+        record.body_hash = sealed.as_ref().map(|(_, hash)| hash.clone().into());
+        let ticket = self.books.append(record, sealed.map(|(bytes, _)| bytes), durability);
+        self.latency.policies = micros(self.read.elapsed());
+        self.admission = if durability == Durability::Lazy { Admission::Settled } else { Admission::Pending(ticket) };
+        Ok(())
+    }
+
+    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Option<(Vec<u8>, String)>) {
+        if self.books.kept == Kept::None {
+            return (None, None);
+        }
+        let request = Some(self.books.vault.content_hash(body).into());
+        let kept = &body[..body.len().min(self.books.content_max)];
+        let sealed = (self.books.kept == Kept::Full)
+            .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "request", kept))
+            .flatten();
+        (Some(Content { request, reply: None, cut: sealed.is_some() && kept.len() < body.len() }), sealed)
+    }
+
+    /// Returns whether nothing may be sent to a provider before the admission is durable.
+    pub fn waits_before_dispatch(&self) -> bool {
+        self.books.commit == Commit::BeforeDispatch
+    }
+
+    /// Returns once the admission is durable, or at once where nobody waits for it.
+    pub async fn durable(&mut self) -> Result<(), Refused> {
+        let ticket = match &mut self.admission {
+            Admission::Pending(ticket) => ticket,
+            Admission::Lost(why) => return Err(why.clone()),
+            Admission::Open | Admission::Settled => return Ok(()),
+        };
+        let waited = Instant::now();
+        let durable = match ticket.ready() {
+            Some(told) => told,
+            None => ticket.await,
+        };
+        self.latency.queue += micros(waited.elapsed());
+        self.admission = match &durable {
+            Ok(_) => Admission::Settled,
+            Err(why) => Admission::Lost(why.clone()),
+        };
+        durable.map(|_| ())
+    }
+
+    /// Notes a candidate that is not called, and why.
+    pub fn rejected(&mut self, target: String, why: String) {
+        if self.rejected.len() < NOTED_MAX {
+            self.rejected.push(Rejected { target: target.into(), why: why.into() });
+        }
+    }
+
+    /// Notes a rule by which the candidates were chosen or narrowed.
+    pub fn rule(&mut self, rule: impl Into<Cow<'static, str>>) {
+        if self.rules.len() < NOTED_MAX {
+            self.rules.push(rule.into());
+        }
+    }
+
+    /// Notes a call that goes out now, and what it took to come by the permission.
+    pub fn dispatched(&mut self, target: String, endpoint: String, key: String, acquire: Duration) {
+        self.attempts_made += 1;
+        self.latency.acquire += micros(acquire);
+        if self.attempts.len() == NOTED_MAX {
+            self.attempts.remove(NOTED_MAX / 2);
+        }
+        self.attempts.push(Attempt {
+            target: target.into(),
+            endpoint: endpoint.into(),
+            key: key.into(),
+            outcome: "".into(),
+            start_us: micros(self.received.elapsed()),
+            acquire_us: micros(acquire),
+            first_byte_us: None,
+            took_us: 0,
+        });
+    }
+
+    /// Notes that the call's answer has begun, and how long its connection took to open.
+    pub fn headed(&mut self, connect: Duration, first_byte: Duration) {
+        (self.latency.connect, self.latency.first_byte) = (micros(connect), micros(first_byte));
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.first_byte_us = Some(micros(first_byte));
+        }
+    }
+
+    /// Notes how the last call ended.
+    pub fn attempted(&mut self, outcome: &str) {
+        let since = micros(self.received.elapsed());
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.outcome = Cow::Owned(outcome.to_owned());
+            attempt.took_us = since.saturating_sub(attempt.start_us);
+        }
+    }
+
+    /// Notes bytes of the answer that go out.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        match &mut self.reply {
+            Reply::Nothing => {}
+            Reply::Hashed(hasher) => hasher.update(bytes),
+            Reply::Kept { hasher, bytes: kept, cut } => {
+                hasher.update(bytes);
+                let room = self.books.content_max.saturating_sub(kept.len()).min(bytes.len());
+                kept.extend_from_slice(&bytes[..room]);
+                *cut |= room < bytes.len();
+            }
+        }
+    }
+
+    /// Closes the page: `completed` where the request was let in, else `refused`.
+    pub fn close(&mut self, closing: &Closing<'_>) {
+        let admitted = !matches!(self.admission, Admission::Open | Admission::Lost(_));
+        let (reply, sealed, cut) = self.reply_content();
+        let mut latency = self.latency;
+        let total = self.received.elapsed();
+        latency.queue += micros(closing.queued);
+        latency.total = micros(total);
+        latency.overhead = closing.overhead.map_or(0, micros);
+        latency.first_token = closing.first_token.map_or(0, micros);
+        latency.stream = closing.first_token.map_or(0, |first| micros(total.saturating_sub(first)));
+        let mut record = self.record(if admitted { Phase::Completed } else { Phase::Refused });
+        record.outcome = Some(closing.outcome.into());
+        record.error = closing.error.map(Cow::from);
+        record.alias = Some(closing.alias.into());
+        record.provider = closing.provider.map(Cow::from);
+        record.model = closing.model.map(Cow::from);
+        record.endpoint = closing.endpoint.map(Cow::from);
+        record.region = closing.region.map(Cow::from);
+        record.key = closing.key.map(Cow::from);
+        record.tokens = closing.usage;
+        record.cost_nano = closing.cost_nano;
+        record.estimated = closing.estimated;
+        record.price = closing.price.map(Cow::from);
+        record.attempts_made = self.attempts_made;
+        record.attempts = self.attempts.clone();
+        record.rejected = self.rejected.clone();
+        record.rules = self.rules.clone();
+        record.latency_us = Some(latency);
+        record.config = self.books.config_hash();
+        record.content = reply.map(|reply| Content { request: None, reply: Some(reply.into()), cut });
+        record.body_hash = sealed.as_ref().map(|(_, hash)| hash.clone().into());
+        drop(self.books.append(record, sealed.map(|(bytes, _)| bytes), Durability::Lazy));
+    }
+
+    /// Returns the hash of the answer, what is kept of it, and whether that was cut.
+    fn reply_content(&mut self) -> (Option<String>, Option<(Vec<u8>, String)>, bool) {
+        match std::mem::replace(&mut self.reply, Reply::Nothing) {
+            Reply::Nothing => (None, None, false),
+            Reply::Hashed(hasher) => (Some(hasher.finish()), None, false),
+            Reply::Kept { hasher, bytes, cut } => {
+                let sealed = (!bytes.is_empty())
+                    .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))
+                    .flatten();
+                (Some(hasher.finish()), sealed, cut)
+            }
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
+}
