@@ -91,7 +91,14 @@ impl Books {
     }
 
     /// Seals `content` of the request as what the record says of it: the bytes to keep, and their hash.
-    fn seal(&self, subject: &Subject<'_>, request: &str, call: u64, part: &str, content: &[u8]) -> Option<(Vec<u8>, String)> {
+    fn seal(
+        &self,
+        subject: &Subject<'_>,
+        request: &str,
+        call: u64,
+        part: &str,
+        content: &[u8],
+    ) -> Option<(Vec<u8>, String)> {
         let bound = binding(&self.journal.log_id().to_string(), request, call, part);
         match self.vault.seal(subject, bound.as_bytes(), &[content]) {
             Ok(sealed) => Some((sealed.bytes, hex(&sealed.hash))),

@@ -35,15 +35,10 @@ pub enum BooksError {
     Log(#[from] LogError),
     /// The folder of the keys.
     #[error("cannot make the folder of keys {path}: {source}; set audit.keys_path")]
-    Keys {
-        path: String,
-        source: io::Error,
-    },
+    Keys { path: String, source: io::Error },
     /// A key of the settings.
     #[error("audit.{name} is no key of 64 hexadecimal digits")]
-    NoKey {
-        name: &'static str,
-    },
+    NoKey { name: &'static str },
     /// The first lines could not be written.
     #[error("the books cannot be written: {0}")]
     Unwritable(#[from] Refused),
@@ -87,7 +82,7 @@ impl Keys {
             None => {
                 let path = folder.join("audit.ed25519");
                 let (key, origin) = SigningKey::open(&path)?;
-                if origin == KeyOrigin::Made {
+                if origin == KeyOrigin::Created {
                     info!(path = %path.display(), "made the key that signs the books; keep a copy where the data is not");
                 }
                 key
@@ -137,7 +132,10 @@ impl Opened {
         let (journal, recovery) = Journal::open(options)?;
         if recovery.torn_bytes > 0 {
             let (bytes, next) = (recovery.torn_bytes, recovery.next_index);
-            warn!(bytes, next, "an unfinished write was cut off the end of the books; none of it had been acknowledged");
+            warn!(
+                bytes,
+                next, "an unfinished write was cut off the end of the books; none of it had been acknowledged"
+            );
         }
         let synced = vault.clone();
         journal.sync_first(move || synced.sync().map_err(io::Error::other));

@@ -151,7 +151,19 @@ pub(super) async fn read(
     let deadline = received + wishes.timeout.unwrap_or(longest).min(longest);
     let network = request.peer_addr().map(|peer| network(peer.ip()));
     let received_unix_s = unix_s();
-    Ok(Call { id: id.clone(), caller, head, body, wishes, forwarded, network, received, read, received_unix_s, deadline })
+    Ok(Call {
+        id: id.clone(),
+        caller,
+        head,
+        body,
+        wishes,
+        forwarded,
+        network,
+        received,
+        read,
+        received_unix_s,
+        deadline,
+    })
 }
 
 /// Returns the network that an address is in: its first 24 bits, 48 of an IPv6 address.

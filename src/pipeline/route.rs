@@ -371,7 +371,9 @@ fn destination(provider: &Provider, endpoint: &ProviderEndpoint) -> Destination 
     };
     let dial = DialSettings::of(provider.connect_timeout, &provider.dial);
     let (format, headers) = (Format::of(provider), &provider.headers);
-    let destination = Destination::of(endpoint.id.clone(), &provider.id, &endpoint.base_url, format, headers, timeouts, dial)
-        .expect("config::check accepts only URLs and headers that parse");
-    Destination { region: endpoint.region.clone().or_else(|| provider.region.clone()), ..destination }
+    let mut destination =
+        Destination::of(endpoint.id.clone(), &provider.id, &endpoint.base_url, format, headers, timeouts, dial)
+            .expect("config::check accepts only URLs and headers that parse");
+    destination.region = endpoint.region.clone();
+    destination
 }

@@ -179,7 +179,8 @@ impl Settlement {
     fn close_page(&mut self, cost: Option<Priced>) {
         let Some(mut page) = self.page.take() else { return };
         let provenance = self.provenance.as_ref();
-        let snapshot = cost.map(|cost| cost.snapshot[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let snapshot =
+            cost.map(|cost| cost.snapshot[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         page.close(&Closing {
             outcome: self.ending.as_str(),
             error: self.error_code,

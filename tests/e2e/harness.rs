@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, Once, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bursar::books::{Keys, Opened};
+use bursar::config::Config;
 use bursar::config::load::{Sources, load};
 use bursar::demo::{Behaviour, Demo, DemoOptions, Ending, Exchange, Rule, When};
 use bursar::http::{Gateway, Opening, ServerHandle, serve};
