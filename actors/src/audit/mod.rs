@@ -1,3 +1,4 @@
 //! The books: what every request was, in an append-only log that proves itself.
 
+pub mod journal;
 pub mod record;
