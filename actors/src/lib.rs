@@ -40,6 +40,7 @@ mod routing;
 mod supervisor;
 mod system;
 mod usage;
+pub mod vault;
 
 pub use acquire::{Acquire, Candidate, Repeat, Tried, Unavailable};
 pub use board::{EndpointBoard, EndpointView};
