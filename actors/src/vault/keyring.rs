@@ -254,6 +254,19 @@ impl Keyring {
         self.file.clone()
     }
 
+    /// Returns whose key is in slot `number`; none if it was destroyed or cannot be read.
+    pub fn subject_of(&self, number: u32) -> Option<Tag> {
+        match self.entries.get(number as usize)? {
+            Entry::Key { subject, .. } if number > 0 => Some(*subject),
+            _ => None,
+        }
+    }
+
+    /// Whether the key in slot `number` was destroyed.
+    pub fn is_erased(&self, number: u32) -> bool {
+        self.entries.get(number as usize) == Some(&Entry::Erased)
+    }
+
     /// Writes the keyring anew with every key wrapped under `wrapping`, and puts it in the place of the old one, whose
     /// bytes are then overwritten. Returns how many keys there are.
     ///

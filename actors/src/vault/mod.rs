@@ -13,6 +13,7 @@
 //!
 //! The vault takes no lock on the data directory; whoever opens it holds that.
 
+pub mod bodies;
 mod cipher;
 mod error;
 mod holds;
