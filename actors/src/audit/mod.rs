@@ -2,4 +2,5 @@
 
 pub mod journal;
 pub mod record;
+pub mod restore;
 pub mod retire;
