@@ -114,6 +114,10 @@ impl Vault {
         let names = Names::new(&root);
         let holds = Holds::open(disk.as_ref(), &folder.join("holds"), &names.single)?;
         let file = ring.file();
+        // A process that was killed may have left keys and names that are only in the system's memory, and nobody would
+        // sync them any more: they are not new.
+        file.sync().map_err(VaultError::io("sync", &path))?;
+        disk.sync_folder(folder).map_err(VaultError::io("sync the folder", folder))?;
         let vault = Self {
             disk,
             names,
@@ -171,7 +175,10 @@ impl Vault {
         let bound = bind(opener, aad, &mut Vec::new());
         let rest = &sealed[HEAD_LEN..];
         let packed = match opener {
-            Opener::Slot { slot, name } => self.ring().key_named(slot, &name)?.open(&bound, rest),
+            Opener::Slot { slot, name } => {
+                let key = self.ring().key_named(slot, &name)?;
+                key.open(&bound, rest)
+            }
             Opener::Own => {
                 let (wrapped, rest) = rest.split_at_checked(WRAPPED_LEN).ok_or(VaultError::Damaged)?;
                 self.names.single.unwrap(&bound, wrapped).and_then(|key| key.open(&bound, rest))

@@ -315,6 +315,21 @@ fn a_process_that_dies_anywhere_leaves_a_keyring_that_opens() {
 }
 
 #[test]
+fn keys_that_a_killed_process_left_unsynced_are_made_durable_before_they_are_used() {
+    let folder = folder();
+    seal(&open(&folder), &of("ann", MAY));
+    let disk = StoppingDisk::running();
+
+    for changes in 0..2 {
+        disk.allow(changes);
+        let opened = Vault::open(folder.path(), &master('1'), Arc::new(disk.clone()));
+        assert!(matches!(opened, Err(VaultError::Io { .. })), "opened after {changes} of two syncs");
+    }
+    disk.allow(2);
+    Vault::open(folder.path(), &master('1'), Arc::new(disk)).expect("the keyring and its folder are synced");
+}
+
+#[test]
 fn a_sync_that_failed_fails_for_good() {
     let folder = folder();
     let disk = StoppingDisk::running();
