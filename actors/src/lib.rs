@@ -41,6 +41,7 @@ pub mod store;
 mod supervisor;
 mod system;
 mod usage;
+pub mod vault;
 
 pub use acquire::{Acquire, Candidate, Repeat, Tried, Unavailable};
 pub use board::{EndpointBoard, EndpointView};

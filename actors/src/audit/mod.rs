@@ -7,3 +7,5 @@ pub mod journal;
 pub mod log;
 pub mod merkle;
 pub mod record;
+pub mod restore;
+pub mod retire;

@@ -65,6 +65,7 @@ impl Handle {
                 bytes += self.copy(&path, &to.join("leaves").join(name), None)?;
             }
         }
+        bytes += self.copy_if_there(Path::new("holds"), to)?;
         bytes += self.copy_if_there(Path::new("keyring"), to)?;
         for folder in ["journal", "bodies", "leaves", ""] {
             let folder = to.join(folder);

@@ -13,7 +13,7 @@
 
 mod backup;
 mod disk;
-mod frame;
+pub(crate) mod frame;
 mod lock;
 mod queue;
 mod reader;

@@ -1,0 +1,200 @@
+//! From a backup back to a data directory.
+//!
+//! The copy is made beside the place where it belongs and gets its name once it is whole and durable: a restore that was
+//! stopped leaves no half a log that might be taken for one.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::journal::{Access, DirectoryLock, Disk, JournalError};
+
+/// Folders of a data directory that hold what cannot be made anew; the index is not among them.
+const FOLDERS: [&str; 4] = ["", "journal", "bodies", "leaves"];
+/// Files that belong to a running process, or to one that was stopped.
+const LEFT_OUT: [&str; 1] = ["lock"];
+/// How much is copied at once.
+const PIECE: usize = 1 << 20;
+
+/// Why nothing was restored, in words for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// What is to be restored is no backup.
+    #[error("there is no backup of an audit log in `{}`: it has no folder `journal` with segments in it", .0.display())]
+    NoBackup(PathBuf),
+    /// There is something in the place that would be overwritten.
+    #[error(
+        "`{}` is not empty, and nothing is restored over a log that may still be wanted: move it away, or restore to \
+         another folder", .0.display()
+    )]
+    NotEmpty(PathBuf),
+    /// The source is no backup but a data directory in use; or it cannot be locked.
+    #[error(transparent)]
+    Locked(JournalError),
+    /// The disk.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Copies the backup in `from` to the data directory `to`, which must be empty or not exist; returns how many bytes.
+///
+/// Whether the log in it is sound, and the master key the right one, shows when it is opened. What was erased after the
+/// backup was made is there again: the `erase` records that the newer log has are to be repeated by hand.
+pub fn restore(from: &Path, to: &Path, disk: &dyn Disk) -> Result<u64, RestoreError> {
+    let list = |folder: &Path| disk.list(folder).map_err(failed("list", folder));
+    if list(&from.join("journal"))?.is_empty() {
+        return Err(RestoreError::NoBackup(from.to_owned()));
+    }
+    for folder in FOLDERS {
+        if !list(&to.join(folder))?.is_empty() {
+            return Err(RestoreError::NotEmpty(to.to_owned()));
+        }
+    }
+    // A backup has no lock; a data directory does, and while a process holds it a copy would not be of one moment.
+    let _unused = match disk.open(&from.join("lock"), Access::Read) {
+        Ok(_) => Some(DirectoryLock::take(from).map_err(RestoreError::Locked)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed("open", &from.join("lock"))(error)),
+    };
+
+    let unfinished = beside(to);
+    let mut bytes = 0;
+    for folder in FOLDERS {
+        let (source, target) = (from.join(folder), unfinished.join(folder));
+        disk.create_folder(&target).map_err(failed("make the folder", &target))?;
+        for old in list(&target)? {
+            disk.remove(&old).map_err(failed("remove", &old))?;
+        }
+        for path in list(&source)? {
+            let Some(name) = path.file_name().filter(|name| !LEFT_OUT.iter().any(|left| name == left)) else {
+                continue;
+            };
+            bytes += copy(disk, &path, &target.join(name))?;
+        }
+        disk.sync_folder(&target).map_err(failed("sync the folder", &target))?;
+    }
+    disk.sync_folder(&unfinished).map_err(failed("sync the folder", &unfinished))?;
+    // An empty folder gives way to another of its name, one that is not empty does not.
+    disk.rename(&unfinished, to).map_err(failed("rename the restored copy to", to))?;
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    disk.sync_folder(parent).map_err(failed("sync the folder", parent))?;
+    Ok(bytes)
+}
+
+/// Returns where the unfinished copy lies: on the same disk, under a name of its own.
+fn beside(to: &Path) -> PathBuf {
+    let mut name = to.file_name().map_or_else(|| OsString::from("data"), OsString::from);
+    name.push(".restoring");
+    to.with_file_name(name)
+}
+
+fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> Result<u64, RestoreError> {
+    let source = disk.open(from, Access::Read).map_err(failed("open", from))?;
+    let target = disk.open(to, Access::Create).map_err(failed("create", to))?;
+    let mut buffer = vec![0; PIECE];
+    let mut at = 0;
+    loop {
+        let read = source.read_full_at(&mut buffer, at).map_err(failed("read", from))?;
+        if read == 0 {
+            break;
+        }
+        target.write_all_at(&buffer[..read], at).map_err(failed("write", to))?;
+        at += read as u64;
+    }
+    target.sync().map_err(failed("sync", to))?;
+    Ok(at)
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
+    move |source| RestoreError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::audit::journal::{Durability, Entry, Journal, JournalOptions, RealDisk};
+    use crate::vault::stopping::stop_everywhere;
+    use crate::vault::{MasterKey, Vault};
+
+    /// A backup of a log of three records, with a keyring and a legal hold.
+    fn backup(folder: &Path) -> (PathBuf, Journal) {
+        let (data, to) = (folder.join("data"), folder.join("backup"));
+        let (journal, _) = Journal::open(JournalOptions::new(&data)).expect("the journal opens");
+        vault(&data).hold("care", "ann", "case 12", 0).expect("held");
+        for _ in 0..3 {
+            let entry = Entry { tail: b"\"at_us\":1}".to_vec(), body: Some(b"sealed".to_vec()) };
+            journal.append(entry, Durability::Strict).wait().expect("taken");
+        }
+        journal.backup(&to).expect("a backup");
+        (to, journal)
+    }
+
+    fn vault(folder: &Path) -> Vault {
+        let master = MasterKey::parse(&"0123456789abcdef".repeat(4)).expect("a key");
+        Vault::open(folder, &master, std::sync::Arc::new(RealDisk)).expect("the vault opens").0
+    }
+
+    fn assert_whole(folder: &Path) {
+        let (journal, recovery) = Journal::open(JournalOptions::new(folder)).expect("the journal opens");
+        assert_eq!((recovery.next_index, recovery.is_new, recovery.bodies_lost), (3, false, 0));
+        journal.close();
+        assert_eq!(vault(folder).holds().len(), 1);
+    }
+
+    #[test]
+    fn a_backup_becomes_a_data_directory_that_opens() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, _running) = backup(folder.path());
+        let to = folder.path().join("restored");
+        fs::create_dir(&to).expect("an empty folder");
+
+        restore(&from, &to, &RealDisk).expect("restored");
+
+        assert_whole(&to);
+        let again = restore(&from, &to, &RealDisk).expect_err("refused").to_string();
+        assert!(again.contains("is not empty"), "{again}");
+    }
+
+    #[test]
+    fn a_stopped_restore_leaves_nothing_that_looks_like_a_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, _running) = backup(folder.path());
+        let to = folder.path().join("restored");
+
+        stop_everywhere(|disk, changes| {
+            disk.allow(changes);
+            let is_done = restore(&from, &to, disk).is_ok();
+            // Stopped after the rename, it is whole all the same.
+            assert!(is_done <= to.exists());
+            to.exists()
+        });
+
+        assert_whole(&to);
+        assert!(!beside(&to).exists());
+    }
+
+    #[test]
+    fn what_is_no_backup_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_, running) = backup(folder.path());
+        let to = folder.path().join("restored");
+
+        let nothing = restore(&folder.path().join("nothing"), &to, &RealDisk).expect_err("refused");
+        let in_use = restore(&folder.path().join("data"), &to, &RealDisk).expect_err("refused");
+
+        assert!(matches!(nothing, RestoreError::NoBackup(_)), "{nothing}");
+        assert!(matches!(in_use, RestoreError::Locked(_)), "{in_use}");
+        running.close();
+        restore(&folder.path().join("data"), &to, &RealDisk).expect("a directory at rest is as good as a backup");
+        assert_whole(&to);
+    }
+}
