@@ -134,13 +134,14 @@ impl Setup {
         let chance_for = self.chance_for;
         let (started, starting) = mpsc::channel();
         let thread = std::thread::spawn(move || {
+            // Outside the system, as in the program: it waits for the disk.
+            let books = books(&config);
             let system = actix::System::new();
             let served = system.block_on(async {
                 let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
                 tcp.set_nonblocking(true).unwrap();
                 let address = tcp.local_addr().unwrap();
                 let admin_token = Some(blake3::hash(ADMIN.as_bytes()));
-                let books = books(&config);
                 let opening = Opening { listen: address, admin_token, books, clock: Clock::system(), seed: 7 };
                 let mut gateway = Gateway::open(&config, opening);
                 if let Some(chance_for) = chance_for {
