@@ -14,6 +14,7 @@
 mod backup;
 mod disk;
 mod frame;
+mod housekeeping;
 mod lock;
 mod queue;
 mod reader;
@@ -163,7 +164,7 @@ struct Handle {
     leaf_bound: usize,
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    /// Held while files must not be removed: by a backup, and by whoever prunes.
+    /// Held by a backup and by whoever removes files, since one must not happen during the other.
     housekeeping: Mutex<()>,
     writer: Mutex<Option<(JoinHandle<()>, DirectoryLock)>>,
 }
@@ -204,6 +205,10 @@ impl Journal {
     /// Puts a record at the end of the queue; never blocks. Lazy records are taken however much waits, strict ones if
     /// [`Journal::admits`] says so; the ticket of one that is not taken resolves to the reason at once.
     pub fn append(&self, mut entry: Entry, durability: Durability) -> Ticket {
+        debug_assert!(
+            entry.tail.starts_with(b"\"") && entry.tail.ends_with(b"}"),
+            "the tail completes the prefix's JSON"
+        );
         entry.body = entry.body.filter(|body| !body.is_empty());
         let leaf = self.0.leaf_bound + entry.tail.len();
         let body = entry.body.as_ref().map_or(0, Vec::len);
