@@ -19,8 +19,8 @@ use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalOptions};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::LocalSet;
 
-const ROUNDS: usize = 5;
-const STRETCH: Duration = Duration::from_millis(1500);
+const ROUNDS: usize = 15;
+const STRETCH: Duration = Duration::from_millis(400);
 /// Bytes of a record with its frame, about.
 const RECORD: usize = 1024;
 

@@ -41,7 +41,7 @@ impl DirectoryLock {
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { file: file })
+        Ok(Self { file })
     }
 }
 

@@ -246,7 +246,8 @@ impl Journal {
         JournalReader::open(self.0.disk.clone(), &self.0.path)
     }
 
-    /// Calls `follower` with [`Journal::durable`] after every sync, on the writer's thread: it should only wake someone.
+    /// Calls `follower` with [`Journal::durable`] after every sync, on the writer's thread: it should only wake someone,
+    /// and must not hold the journal, which would then never be dropped.
     pub fn on_durable(&self, follower: impl Fn(u64) + Send + 'static) {
         self.0.shared.add_follower(Box::new(follower));
     }
