@@ -3,6 +3,9 @@
 #[path = "../support/faulty_disk.rs"]
 mod faulty_disk;
 
+mod damage;
+mod disks;
+mod kills;
 mod writing;
 
 use std::path::Path;

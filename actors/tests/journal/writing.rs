@@ -176,7 +176,12 @@ fn a_record_too_long_for_a_frame_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(folder.path());
 
-    let refused = journal.append(Entry { tail: vec![b'x'; LEAF_MAX], body: None }, Durability::Lazy).wait();
+    let refused = journal
+        .append(
+            Entry { tail: format!("\"x\":\"{}\"}}", "x".repeat(LEAF_MAX)).into_bytes(), body: None },
+            Durability::Lazy,
+        )
+        .wait();
 
     assert!(matches!(refused, Err(Refused::TooLong { bound: LEAF_MAX, .. })), "{refused:?}");
     assert_eq!(journal.append(entry("r0"), Durability::Strict).wait(), Ok(0));
@@ -266,4 +271,65 @@ fn a_log_of_another_id_is_refused() {
     let words = fault_of(JournalOptions { log: Some(other), ..JournalOptions::new(folder.path()) }).to_string();
 
     assert!(words.contains("not 07070707070707070707070707070707"), "{words}");
+}
+
+#[test]
+fn pruning_removes_old_files_and_the_rest_opens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = JournalOptions { segment_max: 900, ..JournalOptions::new(folder.path()) };
+    let (journal, _) = Journal::open(options.clone()).expect("it opens");
+    for n in 0..60 {
+        assert!(journal.append(with_body(&format!("r{n}"), &[n; 50]), Durability::Strict).wait().is_ok());
+    }
+    let mut before = Vec::new();
+    let mut reader = journal.reader().expect("it reads");
+    while let Some(leaf) = reader.next(60).expect("it reads") {
+        before.push(leaf.bytes.to_vec());
+    }
+
+    let kept = journal.prune(33).expect("it prunes");
+
+    assert!((20..=33).contains(&kept), "{kept}");
+    assert_eq!(journal.prune(0).expect("there is nothing to prune"), kept);
+    drop(journal);
+    let files = |kind: &str| fs::read_dir(folder.path().join(kind)).expect("a folder").count();
+    assert!(files("journal") < 10 && files("bodies") < 10, "{} {}", files("journal"), files("bodies"));
+    assert!(matches!(fault_of(options.clone()), JournalError::Corrupt { index, .. } if index == kept));
+    let (journal, recovery) = Journal::open(JournalOptions { pruned_to: kept, ..options }).expect("it opens");
+    assert_eq!((recovery.first_index, recovery.next_index, recovery.bodies_lost), (kept, 60, 0));
+    let mut reader = journal.reader().expect("it reads");
+    for index in kept..60 {
+        let leaf = reader.next(60).expect("it reads").map(|leaf| leaf.bytes.to_vec()).expect("it is there");
+        assert_eq!(leaf, before[index as usize]);
+        assert_eq!(body_of(&reader, &leaf, index), Some(vec![index as u8; 50]));
+    }
+    assert!(reader.seek(0, None).is_err());
+}
+
+#[test]
+fn an_erased_body_is_nowhere_and_its_neighbours_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(folder.path());
+    let secret = |n: u8| format!("sealed bytes of {n}").repeat(20).into_bytes();
+    for n in 0..3 {
+        assert!(journal.append(with_body(&format!("r{n}"), &secret(n)), Durability::Strict).wait().is_ok());
+    }
+    let mut reader = journal.reader().expect("it reads");
+    let mut places = Vec::new();
+    while let Some(leaf) = reader.next(3).expect("it reads") {
+        places.push(BodyPosition::of_leaf(leaf.bytes, journal.log_id()).expect("it has a body"));
+    }
+
+    assert!(!journal.drop_body(0, places[1]).expect("it reads"), "the body of another record");
+    assert!(journal.drop_body(1, places[1]).expect("it erases"));
+    assert!(!journal.drop_body(1, places[1]).expect("it reads"), "it was erased before");
+
+    drop(journal);
+    let file = fs::read(folder.path().join("bodies/00000000000000000000.bodies")).expect("it reads");
+    assert!(!file.windows(17).any(|window| window == b"sealed bytes of 1"));
+    let (journal, recovery) = open(folder.path());
+    assert_eq!((recovery.next_index, recovery.bodies_lost), (3, 1));
+    let reader = journal.reader().expect("it reads");
+    let bodies: Vec<_> = (0..3).map(|n| reader.read_body(n, places[n as usize]).expect("it reads")).collect();
+    assert_eq!(bodies, [Some(secret(0)), None, Some(secret(2))]);
 }

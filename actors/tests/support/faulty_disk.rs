@@ -23,6 +23,8 @@ struct Faults {
     breaks_syncs: AtomicBool,
     breaks_writes: AtomicBool,
     syncs: AtomicU64,
+    /// What was done to which kind of file (its folder), in order; writes of zeros (room made ahead) left out.
+    events: Mutex<Vec<String>>,
     /// Syncs wait while it is set.
     is_held: Mutex<bool>,
     released: Condvar,
@@ -68,6 +70,11 @@ impl FaultyDisk {
         self.0.released.notify_all();
     }
 
+    /// Returns what was written and synced since the last call: `write journal`, `sync bodies`.
+    pub fn events(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.events.lock().expect("no test panics with it"))
+    }
+
     /// Returns how many syncs were asked for.
     pub fn syncs(&self) -> u64 {
         self.0.syncs.load(Ordering::SeqCst)
@@ -77,11 +84,21 @@ impl FaultyDisk {
 struct FaultyFile {
     file: Box<dyn DiskFile>,
     faults: Arc<Faults>,
+    kind: String,
+}
+
+impl FaultyFile {
+    fn note(&self, what: &str) {
+        let mut events = self.faults.events.lock().expect("no test panics with it");
+        events.push(format!("{what} {}", self.kind));
+    }
 }
 
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(FaultyFile { file: RealDisk.open(path, access)?, faults: self.0.clone() }))
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let kind = folder.to_string_lossy().into_owned();
+        Ok(Box::new(FaultyFile { file: RealDisk.open(path, access)?, faults: self.0.clone(), kind }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -124,11 +141,15 @@ impl DiskFile for FaultyFile {
             length = length.min(room);
             self.faults.room.fetch_sub(length as i64, Ordering::SeqCst);
         }
+        if bytes.iter().any(|&byte| byte != 0) {
+            self.note("write");
+        }
         self.file.write_at(&bytes[..length], offset)
     }
 
     fn sync(&self) -> io::Result<()> {
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        self.note("sync");
         let mut held = self.faults.is_held.lock().expect("no test panics with it");
         while *held {
             held = self.faults.released.wait(held).expect("no test panics with it");

@@ -267,3 +267,89 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOG: LogId = LogId([0xab; 16]);
+
+    proptest! {
+        #[test]
+        fn records_read_back_as_written_whatever_they_hold(
+            tails in vec(vec(any::<u8>(), 1..300), 1..8), first in any::<u32>(), place in any::<Option<(u64, u64)>>(),
+        ) {
+            let prefix = Prefix::new(LOG);
+            let place = place.map(|(file, offset)| BodyPosition { file, offset });
+            let mut buffer = Vec::new();
+            for (index, tail) in (u64::from(first)..).zip(&tails) {
+                prefix.push_record(&mut buffer, index, place, tail);
+                prop_assert!(buffer.len() <= tails.len() * (RECORD_HEAD + prefix.leaf_bound(300)));
+            }
+
+            let mut rest = buffer.as_slice();
+            for (index, tail) in (u64::from(first)..).zip(&tails) {
+                let Found::Frame(content) = read_record(rest, index) else { panic!("no frame {index}") };
+                let leaf = &rest[content.clone()];
+                prop_assert_eq!(prefix.strip(leaf).map(|(index, _)| index), Some(index));
+                prop_assert!(leaf.ends_with(tail));
+                if place.is_some() {
+                    prop_assert_eq!(BodyPosition::of_leaf(leaf, LOG), place);
+                }
+                prop_assert_eq!(read_record(rest, index + 1), Found::Broken);
+                rest = &rest[content.end..];
+            }
+            prop_assert_eq!(read_record(rest, 0), Found::End);
+        }
+
+        #[test]
+        fn a_frame_with_a_changed_bit_or_a_missing_end_is_none(
+            content in vec(any::<u8>(), 1..200), index in any::<u64>(), at in any::<prop::sample::Index>(), bit in 0..8,
+        ) {
+            let mut record = Vec::new();
+            Prefix::new(LOG).push_record(&mut record, index, None, &content);
+            let mut body = Vec::new();
+            push_body(&mut body, index, &content);
+            prop_assert_eq!(read_body(&body), (Found::Frame(BODY_HEAD..body.len()), index));
+
+            let (cut_record, cut_body) = (at.index(record.len()), at.index(body.len()));
+            prop_assert!(!matches!(read_record(&record[..cut_record], index), Found::Frame(_)));
+            prop_assert!(!matches!(read_body(&body[..cut_body]).0, Found::Frame(_)));
+            record[cut_record] ^= 1_u8 << bit;
+            body[cut_body] ^= 1_u8 << bit;
+            prop_assert!(!matches!(read_record(&record, index), Found::Frame(_)));
+            prop_assert!(!matches!(read_body(&body).0, Found::Frame(_)));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_read_without_harm(bytes in vec(any::<u8>(), 0..100), index in any::<u64>()) {
+            read_record(&bytes, index);
+            read_body(&bytes);
+            BodyPosition::of_leaf(&bytes, LOG);
+            prop_assert!(read_header(Kind::Journal, &bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn the_layout_is_as_documented() {
+        let mut record = Vec::new();
+        Prefix::new(LogId([0; 16])).push_record(
+            &mut record,
+            7,
+            Some(BodyPosition { file: 5, offset: 36 }),
+            b"\"a\":1}",
+        );
+
+        let leaf = br#"{"v":1,"log":"00000000000000000000000000000000","index":7,"body":"5+36","a":1}"#;
+        assert_eq!(record[..4], (leaf.len() as u32).to_le_bytes());
+        assert_eq!(record[4..8], crc32fast::hash(&[&7_u64.to_le_bytes()[..], leaf].concat()).to_le_bytes());
+        assert_eq!(record[8..], leaf[..]);
+        // The check value that every CRC-32 (IEEE) gives, Python's zlib.crc32 among them.
+        assert_eq!(crc32fast::hash(b"123456789"), 0xcbf4_3926);
+        assert_eq!(header(Kind::Bodies, LogId([1; 16]), 9)[..8], *b"BURSARB1");
+        assert_eq!(read_header(Kind::Journal, &header(Kind::Journal, LOG, 9)), Ok((LOG, 9)));
+    }
+}

@@ -10,7 +10,7 @@ use super::JournalError;
 /// Holds the data directory until it is dropped; the kernel lets go of it when the process dies in any way.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -41,6 +41,13 @@ impl DirectoryLock {
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing alone would leave it with a child that was forked meanwhile and has not executed its program yet.
+        let _ = self.file.unlock();
     }
 }

@@ -14,6 +14,7 @@
 mod backup;
 mod disk;
 pub(crate) mod frame;
+mod housekeeping;
 mod lock;
 mod queue;
 mod reader;
@@ -163,7 +164,7 @@ struct Handle {
     leaf_bound: usize,
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    /// Held while files must not be removed: by a backup, and by whoever prunes.
+    /// Held by a backup and by whoever removes files, since one must not happen during the other.
     housekeeping: Mutex<()>,
     writer: Mutex<Option<(JoinHandle<()>, DirectoryLock)>>,
 }
@@ -207,6 +208,10 @@ impl Journal {
     /// Puts a record at the end of the queue; never blocks. Lazy records are taken however much waits, strict ones if
     /// [`Journal::admits`] says so; the ticket of one that is not taken resolves to the reason at once.
     pub fn append(&self, mut entry: Entry, durability: Durability) -> Ticket {
+        debug_assert!(
+            entry.tail.starts_with(b"\"") && entry.tail.ends_with(b"}"),
+            "the tail completes the prefix's JSON"
+        );
         entry.body = entry.body.filter(|body| !body.is_empty());
         let leaf = self.0.leaf_bound + entry.tail.len();
         let body = entry.body.as_ref().map_or(0, Vec::len);
@@ -244,7 +249,8 @@ impl Journal {
         JournalReader::open(self.0.disk.clone(), &self.0.path)
     }
 
-    /// Calls `follower` with [`Journal::durable`] after every sync, on the writer's thread: it should only wake someone.
+    /// Calls `follower` with [`Journal::durable`] after every sync, on the writer's thread: it should only wake someone,
+    /// and must not hold the journal, which would then never be dropped.
     pub fn on_durable(&self, follower: impl Fn(u64) + Send + 'static) {
         self.0.shared.add_follower(Box::new(follower));
     }

@@ -103,7 +103,7 @@ impl Ticket {
         }
     }
 
-    /// Blocks this thread until it is decided. Not for a thread that serves requests.
+    /// Blocks this thread until it is decided. Not for a thread that serves requests: panics inside a tokio runtime.
     pub fn wait(self) -> Outcome {
         self.0.blocking_recv().unwrap_or_else(|_| Err(abandoned()))
     }

@@ -2,15 +2,14 @@
 //!
 //! Reading needs no lock and no journal: it follows a log that another process writes as well as a folder at rest.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::JournalError;
 use super::disk::{Access, Disk};
-use super::frame::{self, BODY_HEAD, BodyPosition, Found, Kind, LogId, Position, RECORD_HEAD};
+use super::frame::{BodyPosition, HEADER, Kind, LogId, Position};
 use super::recovery::{check_header, scan_last};
-use super::scan::{Scan, Step};
+use super::scan::{Scan, Step, body_at, record_at};
 use super::segment::{firsts, path_of};
 
 /// Reads a journal from the disk.
@@ -154,59 +153,22 @@ impl JournalReader {
             path,
             source,
         })?;
-        self.open = Some((segment, Scan::at(file, offset.unwrap_or(frame::HEADER as u64))));
+        self.open = Some((segment, Scan::at(file, offset.unwrap_or(HEADER as u64))));
         Ok(())
     }
 
     /// Reads the leaf of record `index` at the place where it was once found.
     pub fn read_at(&self, index: u64, position: Position) -> Result<Vec<u8>, JournalError> {
-        let path = path_of(&self.root, Kind::Journal, position.segment);
-        let frame =
-            self.read_frame(&path, position.offset, RECORD_HEAD, 4096, |bytes| frame::read_record(bytes, index))?;
-        frame.ok_or_else(|| JournalError::Corrupt {
-            file: path,
+        record_at(self.disk.as_ref(), &self.root, index, position)?.ok_or_else(|| JournalError::Corrupt {
+            file: path_of(&self.root, Kind::Journal, position.segment),
             offset: position.offset,
             index,
             what: format!("record {index} does not stand there or is damaged"),
         })
     }
 
-    /// Reads the sealed body of record `index`; none if it is gone, by erasure, retention, or a loss of power.
+    /// Reads the sealed body of record `index`; none if it is gone, by erasure, retention, or a loss of power, or damaged.
     pub fn read_body(&self, index: u64, position: BodyPosition) -> Result<Option<Vec<u8>>, JournalError> {
-        let path = path_of(&self.root, Kind::Bodies, position.file);
-        self.read_frame(&path, position.offset, BODY_HEAD, 64 * 1024, |bytes| match frame::read_body(bytes) {
-            (Found::Frame(_), other) if other != index => Found::Broken,
-            (found, _) => found,
-        })
-    }
-
-    /// Returns the content of the frame at `offset`, as `read` finds it; none if there is no such frame or no such file.
-    fn read_frame(
-        &self,
-        path: &Path,
-        offset: u64,
-        head: usize,
-        guess: usize,
-        read: impl Fn(&[u8]) -> Found,
-    ) -> Result<Option<Vec<u8>>, JournalError> {
-        let failed = |source| JournalError::Io { doing: "reading", path: path.to_owned(), source };
-        let file = match self.disk.open(path, Access::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(failed)?,
-        };
-        let left = file.length().map_err(failed)?.saturating_sub(offset);
-        let mut bytes = vec![0; guess.min(left as usize)];
-        let mut filled = file.read_full_at(&mut bytes, offset).map_err(failed)?;
-        if let Found::Partial(whole) = read(&bytes[..filled])
-            && whole > head
-            && whole as u64 <= left
-        {
-            bytes.resize(whole, 0);
-            filled = file.read_full_at(&mut bytes, offset).map_err(failed)?;
-        }
-        let Found::Frame(content) = read(&bytes[..filled]) else { return Ok(None) };
-        bytes.truncate(content.end);
-        bytes.drain(..content.start);
-        Ok(Some(bytes))
+        body_at(self.disk.as_ref(), &self.root, index, position)
     }
 }

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::{Access, Disk, DiskFile};
-use super::frame::{self, BodyPosition, Found, HEADER, Kind, LEAF_MAX, LogId, Prefix, RECORD_HEAD};
-use super::scan::{Scan, Step};
+use super::frame::{self, BODY_HEAD, BodyPosition, Found, HEADER, Kind, LEAF_MAX, LogId, Prefix, RECORD_HEAD};
+use super::scan::{Scan, Step, body_at};
 use super::segment::{AppendFile, firsts, path_of};
 use super::{JournalError, JournalOptions, Recovery};
 
@@ -54,15 +54,7 @@ pub fn recover(options: &JournalOptions) -> Result<Recovered, JournalError> {
     if !end.torn.is_empty() && end.beyond > 0 {
         set_aside(disk.as_ref(), root, end.next, &end.torn)?;
     }
-    let (bodies_end, bodies_lost) = recover_bodies(disk, root, log, &end)?;
-    if let Some((file, length)) = bodies_end {
-        let path = path_of(root, Kind::Bodies, file);
-        AppendFile::resume(disk, root, Kind::Bodies, file, length).map_err(|source| JournalError::Io {
-            doing: "cutting",
-            path,
-            source,
-        })?;
-    }
+    let bodies_lost = recover_bodies(disk, root, log, &end)?;
     let path = path_of(root, Kind::Journal, last);
     let records = AppendFile::resume(disk, root, Kind::Journal, last, end.offset)
         .map_err(|source| JournalError::Io { doing: "opening", path, source })?;
@@ -178,8 +170,8 @@ pub struct End {
     pub torn: Vec<u8>,
     /// Whole frames within that.
     beyond: u64,
-    /// The places of the bodies of the segment's records.
-    bodies: Vec<BodyPosition>,
+    /// The segment's records with a body, and its place.
+    bodies: Vec<(u64, BodyPosition)>,
 }
 
 /// Reads all frames of the last segment; fails if it is damaged in another way than an unfinished write leaves it.
@@ -191,7 +183,7 @@ pub fn scan_last(disk: &Arc<dyn Disk>, root: &Path, log: LogId, first: u64) -> R
     let mut next = first;
     let mut bodies = Vec::new();
     while scan.next(next).map_err(failed)? == Step::Leaf {
-        bodies.extend(BodyPosition::of_leaf(scan.leaf().1, log));
+        bodies.extend(BodyPosition::of_leaf(scan.leaf().1, log).map(|place| (next, place)));
         next += 1;
     }
     let offset = scan.offset();
@@ -248,53 +240,45 @@ fn set_aside(disk: &dyn Disk, root: &Path, next: u64, torn: &[u8]) -> Result<(),
     written.map_err(|source| JournalError::Io { doing: "saving the torn end to", path, source })
 }
 
-/// Removes bodies that no record can name, and finds where the last file of the others ends. Returns that file and its
-/// length if something has to be cut, and how many records of the last segment lack their body.
-fn recover_bodies(
-    disk: &Arc<dyn Disk>,
-    root: &Path,
-    log: LogId,
-    end: &End,
-) -> Result<(Option<(u64, u64)>, u64), JournalError> {
+/// Removes bodies that no record can name, gives back the room made ahead in the last file of the others, and counts the
+/// records of the last segment whose body is gone.
+///
+/// Nothing else is cut: what looks broken may be followed by bodies that older segments name, and new ones go to a new file.
+fn recover_bodies(disk: &Arc<dyn Disk>, root: &Path, log: LogId, end: &End) -> Result<u64, JournalError> {
     let mut files = firsts(disk.as_ref(), root, Kind::Bodies)?;
     while let Some(&orphan) = files.last().filter(|&&first| first >= end.next) {
         let path = path_of(root, Kind::Bodies, orphan);
         disk.remove(&path).map_err(|source| JournalError::Io { doing: "removing", path, source })?;
         files.pop();
     }
-    let Some(&last) = files.last() else { return Ok((None, end.bodies.len() as u64)) };
-    check_header(disk.as_ref(), root, Kind::Bodies, last, Some(log))?;
-    let path = path_of(root, Kind::Bodies, last);
-    let failed = |source| JournalError::Io { doing: "reading", path: path.clone(), source };
-    let file = disk.open(&path, Access::Read).map_err(failed)?;
-    let length = end_of_bodies(file.as_ref()).map_err(failed)?;
-    let is_lost = |place: &&BodyPosition| match place.file.cmp(&last) {
-        std::cmp::Ordering::Less => files.binary_search(&place.file).is_err(),
-        std::cmp::Ordering::Equal => place.offset >= length,
-        std::cmp::Ordering::Greater => true,
-    };
-    let lost = end.bodies.iter().filter(is_lost).count() as u64;
-    // What a record names is not cut off, however it looks: what is left of it may still be worth having.
-    let is_named = end.bodies.iter().any(|place| place.file == last && place.offset >= length);
-    Ok(((!is_named).then_some((last, length)), lost))
+    if let Some(&last) = files.last() {
+        check_header(disk.as_ref(), root, Kind::Bodies, last, Some(log))?;
+        let path = path_of(root, Kind::Bodies, last);
+        let failed = |source| JournalError::Io { doing: "reading", path: path.clone(), source };
+        let file = disk.open(&path, Access::Read).map_err(failed)?;
+        let length = end_of_bodies(file.as_ref()).map_err(failed)?;
+        if rest_of(file.as_ref(), length).map_err(failed)?.is_empty() {
+            AppendFile::resume(disk, root, Kind::Bodies, last, length).map_err(failed)?;
+        }
+    }
+    let mut lost = 0;
+    for &(index, place) in &end.bodies {
+        lost += u64::from(body_at(disk.as_ref(), root, index, place)?.is_none());
+    }
+    Ok(lost)
 }
 
+/// Returns where the last of the sound frames from the beginning on ends.
 fn end_of_bodies(file: &dyn DiskFile) -> std::io::Result<u64> {
+    let length = file.length()?;
     let mut at = HEADER as u64;
-    let mut buffer = vec![0; frame::BODY_HEAD];
+    let mut head = [0; BODY_HEAD];
     loop {
-        let mut read = file.read_full_at(&mut buffer, at)?;
-        if let (Found::Partial(whole), _) = frame::read_body(&buffer[..read])
-            && whole > buffer.len()
-            && at + whole as u64 <= file.length()?
-        {
-            buffer.resize(whole, 0);
-            read = file.read_full_at(&mut buffer, at)?;
-        }
-        match frame::read_body(&buffer[..read]).0 {
-            Found::Frame(content) => at += content.end as u64,
+        let read = file.read_full_at(&mut head, at)?;
+        match frame::read_body(&head[..read]).0 {
+            // Only where it ends is asked here, so the bytes themselves need not be read.
+            Found::Partial(whole) if read == BODY_HEAD && at + whole as u64 <= length => at += whole as u64,
             _ => return Ok(at),
         }
-        buffer.truncate(frame::BODY_HEAD);
     }
 }

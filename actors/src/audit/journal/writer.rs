@@ -80,9 +80,7 @@ impl Writer {
                 if is_full { Some(Instant::now()) } else { self.written_since.map(|at| at + self.options.lazy_sync) };
             let is_closing = self.shared.queue.take(&mut taken, until) || is_closing;
             self.backlog.extend(taken.drain(..));
-            let done = if is_full { self.probe() } else { Ok(()) };
-            let done = done.and_then(|()| self.work()).and_then(|()| if is_closing { self.finish() } else { Ok(()) });
-            match done {
+            match self.turn(is_full, is_closing) {
                 Ok(()) if is_closing => return self.end(JournalState::Closed, &Refused::Closed),
                 Ok(()) if is_full => {
                     is_full = false;
@@ -92,6 +90,8 @@ impl Writer {
                 Ok(()) => {}
                 Err(Trouble::Full(why)) if is_closing => {
                     tracing::error!(lost = self.backlog.len(), "the audit journal was closed on a full disk: {why}");
+                    // What is written already needs no more room; what fails here is answered below like the rest.
+                    let _ = self.finish();
                     return self.end(JournalState::Closed, &Refused::Full(why));
                 }
                 Err(Trouble::Full(why)) => {
@@ -100,7 +100,6 @@ impl Writer {
                     }
                     is_full = true;
                     self.refuse_strict(&why);
-                    // What is written already needs no more room.
                     if let Err(Trouble::Fatal(why)) = self.sync() {
                         return self.fail(why);
                     }
@@ -108,6 +107,15 @@ impl Writer {
                 Err(Trouble::Fatal(why)) => return self.fail(why),
             }
         }
+    }
+
+    /// One round: writes what waits, tries a disk that was full, and ends the files at last.
+    fn turn(&mut self, is_full: bool, is_closing: bool) -> Result<(), Trouble> {
+        self.work()?;
+        if is_closing {
+            return self.finish();
+        }
+        if is_full { self.probe() } else { Ok(()) }
     }
 
     /// Writes all that waits, and syncs what is due.
@@ -265,7 +273,7 @@ impl Writer {
         }
     }
 
-    /// Tries whether the disk takes something again, where perhaps nothing waits that would tell.
+    /// Tries whether the disk has some room again, and not only for what waited.
     fn probe(&mut self) -> Result<(), Trouble> {
         self.rotate()?;
         self.records.make_room()
