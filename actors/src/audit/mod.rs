@@ -5,3 +5,4 @@ pub mod export;
 pub mod journal;
 pub mod merkle;
 pub mod record;
+pub mod verify;
