@@ -3,6 +3,9 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 use crate::audit::checkpoint::{CheckpointFile, Notes};
 use crate::audit::journal::{Durability, Entry, Journal, JournalOptions, LogId, RealDisk};
@@ -223,4 +226,29 @@ fn what_a_kill_leaves_behind_the_last_checkpoint_is_no_fault() {
 
     assert_eq!((torn.outcome, torn.report.torn_bytes), (Outcome::Sound, 30));
     assert_eq!(code(&cut), (1, Some(RECORDS - 1)), "the last checkpoint covers it");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn arbitrary_bytes_in_place_of_the_books_are_judged_without_harm(
+        head in any::<bool>(), bytes in vec(any::<u8>(), 0..2_000), notes in ".{0,300}", leaf in vec(any::<u8>(), 0..90),
+    ) {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("journal")).unwrap();
+        let mut segment = b"BURSARJ1".to_vec();
+        segment.extend([0; 24]);
+        segment.extend(crc32fast::hash(&segment).to_le_bytes());
+        let segment = if head { [segment, bytes].concat() } else { bytes };
+        fs::write(home.path().join(format!("journal/{:020}.journal", 0)), segment).unwrap();
+        fs::write(home.path().join("checkpoints"), &notes).unwrap();
+
+        let verification = verified(home.path());
+
+        prop_assert_eq!(verification.report.records, 0);
+        prop_assert!(Note::parse(&notes).is_err());
+        prop_assert!(VerifyingKey::parse(&notes).is_none());
+        prop_assert!(leaf_head(&leaf).is_none());
+    }
 }
