@@ -17,22 +17,13 @@ use crate::schema::Operation;
 
 const X_BURSAR_ESTIMATE: HeaderName = HeaderName::from_static("x-bursar-estimate");
 
-/// `POST /v1/messages/count_tokens`.
-pub async fn messages(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    count(Operation::Messages, request, payload, worker).await
-}
-
-/// `POST /v1/responses/input_tokens`.
-pub async fn responses(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    count(Operation::Responses, request, payload, worker).await
-}
-
-/// `POST /v1beta/models/{model}:countTokens`.
-pub async fn generate_content(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    count(Operation::GenerateContent, request, payload, worker).await
-}
-
-async fn count(operation: Operation, request: HttpRequest, mut payload: Payload, worker: Data<Worker>) -> HttpResponse {
+/// Counts the tokens that a request for `operation` would send.
+pub async fn count(
+    operation: Operation,
+    request: HttpRequest,
+    mut payload: Payload,
+    worker: Data<Worker>,
+) -> HttpResponse {
     let id = request_id(&request);
     match estimate(operation, &id, &request, &mut payload, &worker).await {
         Err(error) => {

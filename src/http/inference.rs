@@ -1,4 +1,4 @@
-//! The routes that call a model: chat completions, legacy completions, embeddings.
+//! The routes that call a model: chats in every dialect, legacy completions, embeddings.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -36,37 +36,13 @@ const X_BURSAR_REQUEST_ID: HeaderName = HeaderName::from_static("x-bursar-reques
 const X_BURSAR_WARNING: HeaderName = HeaderName::from_static("x-bursar-warning");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// `POST /v1/chat/completions`.
-pub async fn chat_completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::ChatCompletions, request, payload, worker).await
-}
-
-/// `POST /v1/responses`.
-pub async fn responses(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::Responses, request, payload, worker).await
-}
-
-/// `POST /v1/messages`.
-pub async fn messages(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::Messages, request, payload, worker).await
-}
-
-/// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`.
-pub async fn generate_content(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::GenerateContent, request, payload, worker).await
-}
-
-/// `POST /v1/completions`.
-pub async fn completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::Completions, request, payload, worker).await
-}
-
-/// `POST /v1/embeddings`.
-pub async fn embeddings(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::Embeddings, request, payload, worker).await
-}
-
-async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload, worker: Data<Worker>) -> HttpResponse {
+/// Serves a request for `operation`.
+pub async fn serve(
+    operation: Operation,
+    request: HttpRequest,
+    mut payload: Payload,
+    worker: Data<Worker>,
+) -> HttpResponse {
     let id = request_id(&request);
     let call = match read(operation, &id, &request, &mut payload, &worker).await {
         Ok(call) => call,
