@@ -105,7 +105,7 @@ pub(super) async fn read(
     let bounds = body::Bounds { size: max_body, until: received + longest };
     let body = body::read(request, payload, bounds, worker).await?;
     let mut head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
-    if operation == Operation::GenerateContent {
+    if operation.has_model_in_path() {
         // Google's clients say in the path what others say in the body.
         let model = request.match_info().get("model").unwrap_or_default();
         head.model = Some(schema::model_name(model.into()).map_err(GatewayError::Invalid)?);

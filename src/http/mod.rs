@@ -153,6 +153,8 @@ pub fn routes(config: &mut ServiceConfig) {
         let generate = at("generateContent|streamGenerateContent");
         config.service(post(&generate, serving(Operation::GenerateContent)));
         config.service(post(&at("countTokens"), counting(Operation::GenerateContent)));
+        config.service(post(&at("embedContent"), serving(Operation::EmbedContent)));
+        config.service(post(&at("batchEmbedContents"), serving(Operation::BatchEmbedContents)));
         // A method that is not there is no model to read.
         config.service(web::resource(at("[A-Za-z]+")).guard(guard::Post()).to(no_route));
     }

@@ -344,7 +344,7 @@ fn demo_model(model: &str, operation: Operation) -> Option<&str> {
         return Some(model);
     }
     let known = maker(model).is_some() || model.starts_with("llama");
-    known.then_some(if operation == Operation::Embeddings { "demo-embed" } else { "demo-small" })
+    known.then_some(if operation.embeds() { "demo-embed" } else { "demo-small" })
 }
 
 fn destination(provider: &Provider, endpoint: &ProviderEndpoint) -> Destination {

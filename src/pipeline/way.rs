@@ -12,11 +12,10 @@ use super::translation::{Goal, Translation, unusable};
 use crate::call::Call;
 use crate::error::Failure;
 use crate::providers::anthropic::own_history;
-use crate::providers::chat::{read_embeddings, write_embeddings};
 use crate::providers::dialect::{EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
 use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
-use crate::providers::passing;
 use crate::providers::signatures::Signatures;
+use crate::providers::{clients, gemini, passing};
 use crate::schema::chat::ChatRequest;
 use crate::schema::embeddings::EmbeddingRequest;
 use crate::schema::{self, IntakeError, Operation, RequestHead};
@@ -62,14 +61,17 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
         return pass(call, to, model);
     }
     let target = Target { model, model_facts: aim.facts, strict: false };
-    if head.operation == Operation::Embeddings
+    if head.operation.embeds()
         && let Some(upstream) = to.format.upstream.embeddings()
     {
-        let request = Rc::new(read_embeddings(&call.body).map_err(refused)?);
+        let request = clients::read_embeddings(head.operation, &call.body);
+        // What no other upstream can embed, Google's own may, to whom such a request passes unread.
+        let request = request.map_err(if head.operation == Operation::Embeddings { refused } else { inexpressible });
+        let request = Rc::new(request?);
         let wire = upstream.encode(&request, &target).map_err(inexpressible)?;
         return written(to, wire, model, Way::Embed(request, upstream));
     }
-    if matches!(head.operation, Operation::Completions | Operation::Embeddings) {
+    if head.operation.embeds() || head.operation == Operation::Completions {
         let message = format!("`{}` has no such route; ask for a model of another provider", to.provider);
         let (param, code) = (Some("model".into()), Some("unsupported_operation"));
         return Err(inexpressible(IntakeError { message, param, code }));
@@ -85,23 +87,28 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
 fn pass(call: &Call, to: &Destination, model: &str) -> Result<Prepared, Failure> {
     let head = &call.head;
     let openai = matches!(head.operation, Operation::ChatCompletions | Operation::Completions | Operation::Embeddings);
-    // Thoughts of other vendors that stand in an Anthropic client's history.
-    let cleaned = (head.operation == Operation::Messages).then(|| own_history(&call.body)).flatten();
-    let body = match cleaned {
-        Some(cleaned) => {
-            let head = schema::read(head.operation, &cleaned).map_err(refused)?;
-            encode(&cleaned.into(), &head, model, Quirks::default())
-        }
-        None => {
-            // Google's clients name the model in the path, so nothing stands for it in the body.
-            let in_path = head.model.as_deref().filter(|_| head.operation == Operation::GenerateContent);
-            encode(&call.body, head, in_path.unwrap_or(model), Quirks::default())
-        }
-    };
+    let body = own_body(call, model)?;
     let outgoing = to.passing(head.operation, model, head.stream, body);
     let mut outgoing = outgoing.ok_or_else(|| no_address(model))?;
     outgoing.headers.extend(call.forwarded.iter().cloned());
     Ok(Prepared { outgoing, way: if openai { Way::Chat } else { Way::Pass }, warnings: vec![] })
+}
+
+/// Returns the client's own body for an upstream of the same dialect.
+fn own_body(call: &Call, model: &str) -> Result<Bytes, Failure> {
+    let head = &call.head;
+    if head.operation.embeds() && head.operation.has_model_in_path() {
+        return Ok(gemini::own_embeddings(&call.body, model));
+    }
+    // Thoughts of other vendors that stand in an Anthropic client's history.
+    let cleaned = (head.operation == Operation::Messages).then(|| own_history(&call.body)).flatten();
+    if let Some(cleaned) = cleaned {
+        let head = schema::read(head.operation, &cleaned).map_err(refused)?;
+        return Ok(encode(&cleaned.into(), &head, model, Quirks::default()));
+    }
+    // Google's clients name the model in the path, so nothing stands for it in the body.
+    let in_path = head.model.as_deref().filter(|_| head.operation.has_model_in_path());
+    Ok(encode(&call.body, head, in_path.unwrap_or(model), Quirks::default()))
 }
 
 fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Result<Prepared, Failure> {
@@ -142,7 +149,7 @@ impl Way {
             Self::Translate(translation) => translation.whole(&body),
             Self::Embed(request, upstream) => {
                 let reply = upstream.decode(&body, request).map_err(|nonsense| unusable(&nonsense))?;
-                Ok((write_embeddings(&reply, request), reply.usage))
+                Ok((clients::write_embeddings(head.operation, &reply, request), reply.usage))
             }
         }
     }

@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use super::framing::{Frame, Framing};
 use super::sse::SseEvent;
-use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Effort};
 use crate::schema::embeddings::{EmbeddingReply, EmbeddingRequest};
+use crate::schema::{IntakeError, Operation};
 
 /// What an upstream sent makes no sense; in our words, without its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -179,6 +179,11 @@ pub trait PassReader {
 
 /// How an upstream is asked for embeddings.
 pub trait EmbeddingsDialect: Send + Sync {
+    /// Returns whether a client's request for `operation` is understood there as it stands, but for the model's name.
+    fn passes(&self, _operation: Operation) -> bool {
+        false
+    }
+
     /// Writes `request` for `target`.
     fn encode(&self, request: &EmbeddingRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError>;
 

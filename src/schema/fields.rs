@@ -75,6 +75,8 @@ pub(super) fn known(operation: Operation, key: &str) -> Option<(&'static str, Ki
         Operation::Responses => responses(key),
         Operation::Messages => messages(key),
         Operation::GenerateContent => generate_content(key),
+        Operation::EmbedContent => embed_content(key),
+        Operation::BatchEmbedContents => batch_embed_contents(key),
     }
 }
 
@@ -167,4 +169,12 @@ fn generate_content(key: &str) -> Option<(&'static str, Kinds)> {
         Kinds::OBJECT => "generateContentRequest";
         ARRAY => "tools";
     })
+}
+
+fn embed_content(key: &str) -> Option<(&'static str, Kinds)> {
+    table!(key, { Kinds::OBJECT => "content"; })
+}
+
+fn batch_embed_contents(key: &str) -> Option<(&'static str, Kinds)> {
+    table!(key, { Kinds::ARRAY => "requests"; })
 }

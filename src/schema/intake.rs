@@ -29,6 +29,10 @@ pub enum Operation {
     Messages,
     /// Gemini's generateContent; model and stream stand in its path.
     GenerateContent,
+    /// Gemini's embedContent, for one text; the model stands in its path.
+    EmbedContent,
+    /// Gemini's batchEmbedContents, for several.
+    BatchEmbedContents,
 }
 
 impl Operation {
@@ -38,8 +42,18 @@ impl Operation {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::OpenAi,
             Self::Responses => Dialect::Responses,
             Self::Messages => Dialect::Anthropic,
-            Self::GenerateContent => Dialect::Gemini,
+            Self::GenerateContent | Self::EmbedContent | Self::BatchEmbedContents => Dialect::Gemini,
         }
+    }
+
+    /// Returns whether it asks for vectors.
+    pub fn embeds(self) -> bool {
+        matches!(self, Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents)
+    }
+
+    /// Returns whether a client names the model in the path, and not in the body.
+    pub fn has_model_in_path(self) -> bool {
+        self.dialect() == Dialect::Gemini
     }
 
     /// Returns whether a stream of it has to be asked for its usage.
@@ -252,7 +266,7 @@ impl<'b> Reader<'b> {
             "response_format" => self.response_format(raw)?,
             "user" => self.head.user = Some(string(raw.get(), "user")?),
             // The last holds all of them, where tokens are counted.
-            "prompt" | "input" | "contents" | "generateContentRequest" => {
+            "prompt" | "input" | "content" | "contents" | "requests" | "generateContentRequest" => {
                 if found == Kinds::of("[") && is_empty(raw.get()) {
                     return Err(fault(
                         "empty_array",
@@ -292,6 +306,8 @@ impl<'b> Reader<'b> {
                 Operation::Completions => "prompt",
                 Operation::Embeddings | Operation::Responses => "input",
                 Operation::GenerateContent => "contents",
+                Operation::EmbedContent => "content",
+                Operation::BatchEmbedContents => "requests",
             };
             let message = format!("`{name}` is missing; the request needs it");
             return Err(fault("missing_required_parameter", Some(name.into()), message));

@@ -93,6 +93,9 @@ impl Format {
             Operation::Responses => self.responses,
             // What it lacks cannot be written anew either: there is no chat in it.
             Operation::Completions | Operation::Embeddings => self.dialect == Dialect::OpenAi,
+            Operation::EmbedContent | Operation::BatchEmbedContents => {
+                self.upstream.embeddings().is_some_and(|upstream| upstream.passes(operation))
+            }
             _ => self.dialect == operation.dialect() && !self.particular,
         }
     }
@@ -109,6 +112,8 @@ impl Format {
                 return format!("/models/{}:streamGenerateContent?alt=sse", in_path(model));
             }
             Operation::GenerateContent => return format!("/models/{}:generateContent", in_path(model)),
+            Operation::EmbedContent => return format!("/models/{}:embedContent", in_path(model)),
+            Operation::BatchEmbedContents => return format!("/models/{}:batchEmbedContents", in_path(model)),
         };
         path.to_owned()
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::providers::dialect::{EmbeddingsDialect, Nonsense, Target, WireRequest, object};
-use crate::providers::embedding::{texts, vectors};
+use crate::providers::embedding::{drop_purpose, input_type, texts, vectors};
 use crate::providers::losses::{Losses, refusal};
 use crate::providers::usage::RawUsage;
 use crate::schema::IntakeError;
@@ -25,10 +25,11 @@ impl EmbeddingsDialect for Invoke {
                 return Err(refusal("input", message));
             };
             body.insert("inputText".into(), (*text).into());
+            drop_purpose(request, &mut losses)?;
             ("dimensions", target.model.contains("v2"))
         } else if target.model.contains("cohere.embed") {
             body.insert("texts".into(), json!(texts));
-            body.insert("input_type".into(), "search_document".into());
+            body.insert("input_type".into(), input_type(request, &mut losses)?.into());
             body.insert("embedding_types".into(), json!(["float"]));
             ("output_dimension", target.model.contains("v4"))
         } else {

@@ -49,6 +49,7 @@ pub fn read_embeddings(body: &[u8]) -> Result<EmbeddingRequest, IntakeError> {
         dimensions: fields.count("dimensions")?,
         base64,
         user: fields.text("user")?,
+        ..EmbeddingRequest::default()
     })
 }
 
@@ -123,6 +124,11 @@ impl EmbeddingsDialect for Compatible {
     fn encode(&self, request: &EmbeddingRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError> {
         let row = self.row;
         let mut losses = Losses::new(row.name, target.strict);
+        for (sent, param) in [(&request.task, "taskType"), (&request.title, "title")] {
+            if sent.is_some() {
+                losses.dropped(param)?;
+            }
+        }
         let mut inputs = Vec::with_capacity(request.inputs.len());
         for input in &request.inputs {
             inputs.push(match input {

@@ -2,6 +2,7 @@
 
 mod contents;
 mod decode;
+mod embed_content;
 mod embeddings;
 mod encode;
 mod errors;
@@ -28,6 +29,9 @@ use super::dialect::{
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest};
 
+pub use embed_content::{
+    own_embeddings, read_embedding, read_embeddings, whole_embeddings, write_embedding, write_embeddings,
+};
 pub use errors::{count_tokens, error_body, error_event, write_model, write_models};
 pub use facts::{Facts, PassReader, whole};
 
