@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod catalog;
+mod counting;
 pub mod drain;
 pub mod flow;
 pub mod memory;

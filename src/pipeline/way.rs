@@ -12,7 +12,7 @@ use super::translation::{Goal, Translation, unusable};
 use crate::call::Call;
 use crate::error::Failure;
 use crate::providers::anthropic::own_history;
-use crate::providers::dialect::{EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
+use crate::providers::dialect::{CountingDialect, EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
 use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
 use crate::providers::signatures::Signatures;
 use crate::providers::{clients, gemini, passing};
@@ -72,9 +72,7 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
         return written(to, wire, model, Way::Embed(request, upstream));
     }
     if head.operation.embeds() || head.operation == Operation::Completions {
-        let message = format!("`{}` has no such route; ask for a model of another provider", to.provider);
-        let (param, code) = (Some("model".into()), Some("unsupported_operation"));
-        return Err(inexpressible(IntakeError { message, param, code }));
+        return Err(no_route(to));
     }
     let request = asked.0.get_or_init(|| Translation::read(call)).clone().map_err(refused)?;
     let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
@@ -109,6 +107,28 @@ fn own_body(call: &Call, model: &str) -> Result<Bytes, Failure> {
     // Google's clients name the model in the path, so nothing stands for it in the body.
     let in_path = head.model.as_deref().filter(|_| head.operation.has_model_in_path());
     Ok(encode(&call.body, head, in_path.unwrap_or(model), Quirks::default()))
+}
+
+/// Returns the question how many tokens `request`, which `call` came with, has, and who reads the answer.
+pub fn question(
+    call: &Call,
+    request: Rc<ChatRequest>,
+    aim: &Aim<'_>,
+) -> Result<(Outgoing, &'static dyn CountingDialect), Failure> {
+    let (to, model) = (aim.to, aim.model);
+    let upstream = to.format.upstream.counting().ok_or_else(|| no_route(to))?;
+    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
+    let target = Target { model, model_facts: aim.facts, strict: false };
+    let translation = Translation::new(call, request, &goal, aim.signatures);
+    let mut wire = upstream.question(&translation.request, &target).map_err(inexpressible)?;
+    // Anthropic's clients ask the very question that Anthropic answers, possibly with betas that nobody here knows.
+    let own = call.head.operation == Operation::Messages && to.format.passes(Operation::Messages);
+    if own {
+        wire.body = own_body(call, model)?;
+    }
+    let mut outgoing = to.written(wire, model).ok_or_else(|| no_address(model))?;
+    outgoing.headers.extend(call.forwarded.iter().filter(|_| own).cloned());
+    Ok((outgoing, upstream))
 }
 
 fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Result<Prepared, Failure> {
@@ -170,6 +190,11 @@ fn refused(error: IntakeError) -> Failure {
 /// This upstream has no words for it; another may.
 fn inexpressible(error: IntakeError) -> Failure {
     Failure { class: ErrorClass::Inexpressible, ..refused(error) }
+}
+
+fn no_route(to: &Destination) -> Failure {
+    let message = format!("`{}` has no such route; ask for a model of another provider", to.provider);
+    inexpressible(IntakeError { message, param: Some("model".into()), code: Some("unsupported_operation") })
 }
 
 fn no_address(model: &str) -> Failure {

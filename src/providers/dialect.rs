@@ -136,6 +136,11 @@ pub trait UpstreamDialect: Send + Sync {
     /// Begins reading a streamed reply.
     fn reader(&self) -> Box<dyn StreamReader>;
 
+    /// How it is asked to count the tokens of a request, where it does.
+    fn counting(&self) -> Option<&dyn CountingDialect> {
+        None
+    }
+
     /// How it is asked for embeddings, where it has any.
     fn embeddings(&self) -> Option<&dyn EmbeddingsDialect> {
         None
@@ -175,6 +180,15 @@ pub trait PassReader {
     fn fail(&self, _failure: &StreamFailure<'_>) -> Option<Bytes> {
         None
     }
+}
+
+/// How an upstream is asked how many tokens a request has.
+pub trait CountingDialect: Send + Sync {
+    /// Writes the question how many tokens `request` would send to `target`.
+    fn question(&self, request: &ChatRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError>;
+
+    /// Reads the answer.
+    fn answer(&self, body: &[u8]) -> Result<u64, Nonsense>;
 }
 
 /// How an upstream is asked for embeddings.

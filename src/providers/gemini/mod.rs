@@ -1,6 +1,7 @@
 //! The Gemini dialect: Google's `generateContent`, of the Developer API and of Vertex AI, in both directions.
 
 mod contents;
+mod count;
 mod decode;
 mod embed_content;
 mod embeddings;
@@ -24,7 +25,8 @@ mod writer;
 use bytes::Bytes;
 
 use super::dialect::{
-    ClientDialect, EmbeddingsDialect, Nonsense, StreamReader, StreamWriter, Target, UpstreamDialect, WireRequest,
+    ClientDialect, CountingDialect, EmbeddingsDialect, Nonsense, StreamReader, StreamWriter, Target, UpstreamDialect,
+    WireRequest,
 };
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest};
@@ -59,6 +61,10 @@ impl UpstreamDialect for Gemini {
 
     fn reader(&self) -> Box<dyn StreamReader> {
         Box::new(reader::Reader::default())
+    }
+
+    fn counting(&self) -> Option<&dyn CountingDialect> {
+        Some(self)
     }
 
     fn embeddings(&self) -> Option<&dyn EmbeddingsDialect> {
