@@ -61,12 +61,17 @@ const CHAT: Client = Client(
     Operation::ChatCompletions,
     r#"{"model":"m","messages":[{"role":"user","content":"Hi"}],"stream":true,"stream_options":{"include_usage":true}}"#,
 );
-const CLIENTS: [Client; 3] = [
+const CLIENTS: [Client; 4] = [
     Client(
         "anthropic",
         Operation::Messages,
         r#"{"model":"m","max_tokens":2048,"messages":[{"role":"user","content":"Hi"}],
             "thinking":{"type":"enabled","budget_tokens":1024}}"#,
+    ),
+    Client(
+        "completions",
+        Operation::Completions,
+        r#"{"model":"m","prompt":"Hi","stream":true,"stream_options":{"include_usage":true}}"#,
     ),
     Client(
         "gemini",

@@ -71,13 +71,16 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
         let wire = upstream.encode(&request, &target).map_err(inexpressible)?;
         return written(to, wire, model, Way::Embed(request, upstream));
     }
-    if head.operation.embeds() || head.operation == Operation::Completions {
+    if head.operation.embeds() {
         return Err(no_route(to));
     }
-    let request = asked.0.get_or_init(|| Translation::read(call)).clone().map_err(refused)?;
+    let request = asked.0.get_or_init(|| Translation::read(call)).clone();
+    // A prompt that is no chat may still suit an upstream that completes text.
+    let request = request.map_err(if head.operation == Operation::Completions { inexpressible } else { refused })?;
     let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
     let translation = Translation::new(call, request, &goal, aim.signatures);
-    let wire = translation.upstream.encode(&translation.request, &target).map_err(inexpressible)?;
+    let mut wire = translation.upstream.encode(&translation.request, &target).map_err(inexpressible)?;
+    wire.warnings.splice(0..0, translation.request.lost.iter().cloned());
     written(to, wire, model, Way::Translate(translation))
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::chat::{self, OpenAiChat};
+use super::chat::{self, Completions, OpenAiChat};
 use super::dialect::{ClientDialect, StreamFailure};
 use super::openai::error_chunk;
 use super::responses::{Progress, Responses};
@@ -14,6 +14,7 @@ use crate::schema::{IntakeError, Operation};
 /// Returns the dialect that the clients of `operation` speak.
 pub fn of(operation: Operation) -> &'static dyn ClientDialect {
     match operation.dialect() {
+        _ if operation == Operation::Completions => &Completions,
         Dialect::Responses => &Responses,
         Dialect::Anthropic => &anthropic::Anthropic,
         Dialect::Gemini => &gemini::Gemini { vertex: false },

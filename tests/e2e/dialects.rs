@@ -34,7 +34,7 @@ enum Turn {
     },
 }
 
-fn gateway(kind: &str, demo: &Demo) -> Bursar {
+pub fn gateway(kind: &str, demo: &Demo) -> Bursar {
     let base_url = if kind == "anthropic" { demo.base_url().replace("/v1", "") } else { demo.base_url() };
     Setup::from_file(&format!(
         "[probes]\nevery = \"0s\"\n[providers.u]\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\n\

@@ -3,6 +3,7 @@
 //!
 //! Bytes between two of them pass by [`super::openai`] and never come here.
 
+mod completions;
 mod decode;
 mod delta;
 mod details;
@@ -27,6 +28,7 @@ mod writer;
 
 use bytes::Bytes;
 
+pub use completions::Completions;
 pub use embeddings::{read_embeddings, write_embeddings};
 pub use table::{Row, row};
 

@@ -33,6 +33,7 @@ pub const PLAIN: Row = Row {
     json_schema: true,
     messages: PLAIN_MESSAGES,
     embeddings: true,
+    completions: true,
 };
 
 const PLAIN_TOOLS: ToolRules = ToolRules {
@@ -129,6 +130,7 @@ pub const ROWS: &[Row] = &[
         ],
         thoughts: &[("gpt-oss", ThoughtStyle::Field("reasoning")), ("", ThoughtStyle::Never)],
         messages: MessageRules { names: false, ..HOSTED_MESSAGES },
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -145,6 +147,7 @@ pub const ROWS: &[Row] = &[
         json_schema: false,
         messages: HOSTED_MESSAGES,
         embeddings: false,
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -189,6 +192,7 @@ pub const ROWS: &[Row] = &[
         choices: false,
         effort: &[("", EffortStyle::Words(THREE))],
         embeddings: false,
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -216,6 +220,7 @@ pub const ROWS: &[Row] = &[
         tools: ToolRules { forced: Forced::NamedOnly, strict: false, ..PLAIN_TOOLS },
         messages: MessageRules { image_urls: false, prefill: Some("partial"), ..HOSTED_MESSAGES },
         embeddings: false,
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -227,6 +232,7 @@ pub const ROWS: &[Row] = &[
         tools: ToolRules { forced: Forced::No, strict: false, ..PLAIN_TOOLS },
         json_schema: false,
         messages: HOSTED_MESSAGES,
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -246,6 +252,7 @@ pub const ROWS: &[Row] = &[
             prefill: Some("prefix"),
             ..HOSTED_MESSAGES
         },
+        completions: false,
         ..PLAIN
     },
     VLLM,
@@ -255,10 +262,11 @@ pub const ROWS: &[Row] = &[
     Row { name: "lm_studio", choices: false, ..VLLM },
     Row { name: "tgi", choices: false, effort: &[("", EffortStyle::Unknown)], ..VLLM },
     Row { name: "nvidia", ..VLLM },
-    Row { name: "huggingface", ..PLAIN },
+    Row { name: "huggingface", completions: false, ..PLAIN },
     Row {
         name: "github_models",
         messages: MessageRules { files: Files::No, cache: CacheStyle::Automatic, ..OPENAI.messages },
+        completions: false,
         ..OPENAI
     },
     Row { name: "sambanova", ..VLLM },

@@ -79,6 +79,8 @@ pub struct ChatRequest {
     pub legacy_functions: bool,
     /// What only the client's dialect knows.
     pub extra: Option<Extra>,
+    /// What of the client's request could not even be read into this one: a warning each.
+    pub lost: Vec<String>,
 }
 
 /// Who speaks.
