@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod catalog;
 pub mod drain;
+pub mod fitness;
 pub mod flow;
 pub mod memory;
 pub mod preamble;

@@ -52,6 +52,8 @@ pub struct Aim<'a> {
     /// The upstream's name of the model.
     pub model: &'a str,
     pub facts: &'a ModelFacts,
+    /// Refuse what would be lost, instead of warning.
+    pub strict: bool,
     pub signatures: &'a Arc<Signatures>,
 }
 
@@ -61,7 +63,7 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
     if to.format.passes(head.operation) {
         return pass(call, to, model);
     }
-    let target = Target { model, model_facts: aim.facts, strict: false };
+    let target = Target { model, model_facts: aim.facts, strict: aim.strict };
     if head.operation == Operation::Embeddings
         && let Some(upstream) = to.format.upstream.embeddings()
     {

@@ -112,10 +112,7 @@ impl Encoding<'_> {
                 self.losses.note("reasoning_effort", "is not sent: the model does not think")
             }
             Style::Never => Ok(()),
-            Style::Adaptive(_) => {
-                self.adaptive(&wanted);
-                Ok(())
-            }
+            Style::Adaptive(_) => self.adaptive(&wanted),
             Style::Budget => self.budget(&wanted),
         }
     }
@@ -133,10 +130,10 @@ impl Encoding<'_> {
         Ok(())
     }
 
-    fn adaptive(&mut self, wanted: &Reasoning) {
+    fn adaptive(&mut self, wanted: &Reasoning) -> Result<(), IntakeError> {
         let effort = wanted.effort.or(wanted.budget.map(effort_of));
         if effort.is_none() && wanted.show.is_none() {
-            return;
+            return Ok(());
         }
         let display = if wanted.show == Some(false) { "omitted" } else { "summarized" };
         self.put("thinking", json!({ "type": "adaptive", "display": display }));
@@ -144,10 +141,11 @@ impl Encoding<'_> {
         if let Some(effort) = effort {
             let taken = self.model.effort(effort, self.target.model_facts);
             if taken != effort && effort != Effort::Minimal {
-                self.losses.tell("reasoning_effort", &format!("was sent as {}", taken.as_str()));
+                self.losses.note("reasoning_effort", &format!("was sent as {}", taken.as_str()))?;
             }
             self.put("output_config", json!({ "effort": taken.as_str() }));
         }
+        Ok(())
     }
 
     fn budget(&mut self, wanted: &Reasoning) -> Result<(), IntakeError> {
@@ -280,7 +278,7 @@ impl Encoding<'_> {
             self.losses.note(param, "is not sent: this provider has no such parameter")?;
         }
         if request.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty()) {
-            self.losses.tell("metadata", "is not sent: this provider keeps none");
+            self.losses.note("metadata", "is not sent: this provider keeps none")?;
         }
         Ok(())
     }
