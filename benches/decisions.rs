@@ -79,6 +79,7 @@ fn acquire(criterion: &mut Criterion) {
         |rank: u32| Candidate { endpoint: format!("e{rank}").into(), home: 0, model: "m".into(), weight: 1, rank };
     let ask = Acquire {
         candidates: (0..4).map(candidate).collect(),
+        left_out: vec![],
         strategy: Strategy::P2cEwma,
         team: None,
         tokens: 500,

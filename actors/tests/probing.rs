@@ -72,6 +72,7 @@ async fn serve(handles: &Handles, endpoint: &str, outcome: Outcome) {
     let candidate = Candidate { endpoint: endpoint.into(), home: 1, model: "m".into(), weight: 1, rank: 0 };
     let acquire = Acquire {
         candidates: [candidate].into(),
+        left_out: vec![],
         strategy: Strategy::Ordered,
         team: None,
         tokens: 10,

@@ -54,6 +54,7 @@ async fn acquire(handles: &Handles, endpoints: &[&str]) -> Result<Lease, Unavail
     };
     let acquire = Acquire {
         candidates: endpoints.iter().enumerate().map(candidate).collect(),
+        left_out: vec![],
         strategy: Strategy::Ordered,
         team: None,
         tokens: 10,

@@ -50,6 +50,7 @@ fn ask(endpoints: &[&str], tried: Vec<Tried>) -> Acquire {
     };
     Acquire {
         candidates: endpoints.iter().enumerate().map(candidate).collect(),
+        left_out: vec![],
         strategy: Strategy::Ordered,
         team: None,
         tokens: 10,
@@ -166,6 +167,19 @@ async fn a_failing_endpoint_is_left_for_the_next_one() {
 
     assert_eq!(lease.endpoint().as_str(), "b");
     assert!(!lease.again);
+}
+
+#[actix::test]
+async fn who_is_left_out_is_not_asked_whatever_becomes_of_the_others() {
+    let handles = begin(vec![endpoint("a", &["k"]), endpoint("b", &["k"])], &Clock::manual(), None);
+    let wanted = || Acquire { left_out: vec![0], ..ask(&["b", "a"], vec![]) };
+
+    let lease = acquire(&handles, wanted()).await.unwrap();
+    command(&handles, None, Steering::Drain).await.unwrap();
+    let refused = acquire(&handles, wanted()).await.err().unwrap();
+
+    assert_eq!((lease.candidate, lease.endpoint().as_str()), (1, "a"));
+    assert!(matches!(refused.refusals[..], [(1, Refusal::Paused { .. })]), "{refused:?}");
 }
 
 #[actix::test]

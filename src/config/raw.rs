@@ -209,6 +209,7 @@ pub struct RawProbes {
 pub struct RawModels {
     pub allow_direct: Option<bool>,
     pub default: Option<String>,
+    pub strict: Option<bool>,
     pub alias: BTreeMap<String, RawAlias>,
 }
 
@@ -219,6 +220,15 @@ pub struct RawAlias {
     pub strategy: Option<Strategy>,
     pub targets: Vec<RawTarget>,
     pub fallback: Vec<String>,
+    pub strict: Option<bool>,
+    pub needs: RawNeeds,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawNeeds {
+    pub context_window: Option<u64>,
+    pub capabilities: Vec<Ability>,
 }
 
 #[derive(Default, Deserialize)]

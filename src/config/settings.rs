@@ -295,6 +295,7 @@ impl List<'_> {
     fn models(&mut self, models: &Models) {
         self.put("models.allow_direct", models.allow_direct);
         self.optional("models.default", models.default.as_ref());
+        self.put("models.strict", models.strict);
         for alias in models.aliases.values() {
             let path = child("models.alias", &alias.name);
             self.optional(&child(&path, "description"), alias.description.as_ref());
@@ -307,6 +308,13 @@ impl List<'_> {
             }
             if !alias.fallback.is_empty() {
                 self.words(&child(&path, "fallback"), &alias.fallback);
+            }
+            self.put(&child(&path, "strict"), alias.strict);
+            let needs = child(&path, "needs");
+            self.optional(&child(&needs, "context_window"), alias.needs.context_window);
+            if !alias.needs.capabilities.is_empty() {
+                let words: Vec<_> = alias.needs.capabilities.iter().collect();
+                self.words(&child(&needs, "capabilities"), &words);
             }
         }
     }

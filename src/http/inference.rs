@@ -232,6 +232,8 @@ fn wishes(headers: &HeaderMap) -> Result<Wishes, GatewayError> {
             }
             "fallback" if text == "off" => wishes.no_fallback = true,
             "fallback" => return Err(refused("`off`")),
+            // `false` says no more than silence: what the operator wants strict stays so.
+            "strict" => wishes.strict = text.parse().map_err(|_| refused("`true` or `false`"))?,
             _ => {}
         }
     }

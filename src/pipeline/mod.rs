@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod catalog;
 mod counting;
 pub mod drain;
+pub mod fitness;
 pub mod flow;
 pub mod memory;
 pub mod preamble;

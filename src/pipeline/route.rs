@@ -8,10 +8,11 @@ use bursar_actors::{Candidate, LeasePool, ReplyForm, RetryBudget, Strategy};
 use dashmap::DashMap;
 use tokio::sync::watch;
 
+use super::fitness::{Fitness, fitting};
 use crate::call::Caller;
 use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
 use crate::error::GatewayError;
-use crate::providers::catalog::Catalog;
+use crate::providers::catalog::{Catalog, Entry};
 use crate::providers::dialect::ModelFacts;
 use crate::schema::Operation;
 use crate::upstream::dial::DialSettings;
@@ -40,7 +41,11 @@ pub struct Route {
     pub destinations: Vec<Arc<Destination>>,
     /// What is known of each candidate's model.
     pub facts: Vec<ModelFacts>,
+    /// For which requests they are enough.
+    pub fitness: Fitness,
     pub strategy: Strategy,
+    /// Whether a request is refused rather than sent without a part of it.
+    pub strict: bool,
     /// Leases granted ahead, for streams and for whole replies.
     pools: [Arc<LeasePool>; 2],
     /// Aliases to try when no candidate is left.
@@ -75,6 +80,7 @@ pub struct Routes {
     allow_direct: bool,
     default: Option<String>,
     strategy: Strategy,
+    strict: bool,
     pub retry: Retry,
     /// Longest time a request waits for the soonest key.
     pub max_wait: Duration,
@@ -132,6 +138,7 @@ impl Routes {
             allow_direct: config.models.allow_direct,
             default: config.models.default.clone(),
             strategy: config.balancing.strategy,
+            strict: config.models.strict,
             retry: retry.clone(),
             max_wait: config.balancing.max_wait,
             request_timeout: config.server.request_timeout,
@@ -141,8 +148,9 @@ impl Routes {
             in_use: watch::Sender::new(()),
         };
         for alias in config.models.aliases.values() {
-            let (candidates, destinations) = routes.spread(&alias.targets);
-            let facts = routes.facts(&candidates, &destinations);
+            let (targets, _) = fitting(alias, &config.providers, &routes.catalog);
+            let (candidates, destinations) = routes.spread(&targets);
+            let (facts, fitness) = routes.known(&candidates, &destinations);
             let route = Route {
                 asked: alias.name.clone(),
                 label: alias.name.clone(),
@@ -151,7 +159,9 @@ impl Routes {
                 candidates,
                 destinations,
                 facts,
+                fitness,
                 strategy: alias.strategy,
+                strict: alias.strict,
                 fallback: alias.fallback.clone(),
                 retry_budget: budget(),
             };
@@ -233,7 +243,7 @@ impl Routes {
     }
 
     /// Spreads targets over their providers' endpoints. Weights multiply; the rank is the target's place.
-    fn spread(&self, targets: &[Target]) -> (Arc<[Candidate]>, Vec<Arc<Destination>>) {
+    fn spread(&self, targets: &[&Target]) -> (Arc<[Candidate]>, Vec<Arc<Destination>>) {
         let mut candidates = Vec::new();
         let mut destinations = Vec::new();
         for (rank, target) in targets.iter().enumerate() {
@@ -253,12 +263,14 @@ impl Routes {
     }
 
     /// Looks up what the catalog knows of each candidate.
-    fn facts(&self, candidates: &[Candidate], destinations: &[Arc<Destination>]) -> Vec<ModelFacts> {
+    fn known(&self, candidates: &[Candidate], destinations: &[Arc<Destination>]) -> (Vec<ModelFacts>, Fitness) {
         let of = |(candidate, destination): (&Candidate, &Arc<Destination>)| {
             let provider = self.config_of(&destination.provider)?;
-            Some(self.catalog.of(provider, candidate.model.as_str())?.facts())
+            self.catalog.of(provider, candidate.model.as_str())
         };
-        candidates.iter().zip(destinations).map(|pair| of(pair).unwrap_or_default()).collect()
+        let entries: Vec<_> = candidates.iter().zip(destinations).map(of).collect();
+        let facts = entries.iter().map(|entry| entry.as_ref().map(Entry::facts).unwrap_or_default());
+        (facts.collect(), Fitness::new(entries.iter().map(Option::as_ref)))
     }
 
     fn config_of(&self, provider: &str) -> Option<&Provider> {
@@ -274,16 +286,19 @@ impl Routes {
         let routes = self.providers.get(provider)?;
         let model = if routes.kind == ProviderKind::Demo { demo_model(model, operation)? } else { model };
         let target = Target { provider: provider.into(), model: model.into(), weight: 1 };
-        let (candidates, destinations) = self.spread(&[target]);
+        let (candidates, destinations) = self.spread(&[&target]);
+        let (facts, fitness) = self.known(&candidates, &destinations);
         Some(Route {
             asked: asked.into(),
             label: DIRECT.into(),
             direct_name: Some(format!("{provider}/{model}")),
             pools: pools(&candidates, self.strategy),
-            facts: self.facts(&candidates, &destinations),
+            facts,
+            fitness,
             candidates,
             destinations,
             strategy: self.strategy,
+            strict: self.strict,
             fallback: vec![],
             retry_budget: routes.retry_budget.clone(),
         })

@@ -51,6 +51,8 @@ pub struct Aim<'a> {
     /// The upstream's name of the model.
     pub model: &'a str,
     pub facts: &'a ModelFacts,
+    /// Refuse what would be lost, instead of warning.
+    pub strict: bool,
     pub signatures: &'a Arc<Signatures>,
 }
 
@@ -60,7 +62,7 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
     if to.format.passes(head.operation) {
         return pass(call, to, model);
     }
-    let target = Target { model, model_facts: aim.facts, strict: false };
+    let target = Target { model, model_facts: aim.facts, strict: aim.strict };
     if head.operation.embeds()
         && let Some(upstream) = to.format.upstream.embeddings()
     {

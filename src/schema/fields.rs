@@ -95,6 +95,8 @@ const ARRAY: Kinds = Kinds::ARRAY.or(Kinds::NULL);
 const OBJECT: Kinds = Kinds::OBJECT.or(Kinds::NULL);
 const STRING_OR_ARRAY: Kinds = STRING.or(Kinds::ARRAY);
 const STRING_OR_OBJECT: Kinds = STRING.or(Kinds::OBJECT);
+/// Read if it can be, and otherwise left to the upstream.
+const ANY: Kinds = Kinds(u8::MAX);
 
 fn chat(key: &str) -> Option<(&'static str, Kinds)> {
     table!(key, {
@@ -109,6 +111,7 @@ fn chat(key: &str) -> Option<(&'static str, Kinds)> {
         STRING_OR_OBJECT => "tool_choice", "function_call";
         STRING_OR_ARRAY => "stop";
         STRING => "user", "safety_identifier", "prompt_cache_key", "service_tier", "verbosity";
+        ANY => "reasoning_effort", "reasoning";
     })
 }
 
@@ -160,6 +163,7 @@ fn messages(key: &str) -> Option<(&'static str, Kinds)> {
         OBJECT => "tool_choice", "thinking", "metadata", "output_config";
         STRING_OR_ARRAY => "system";
         STRING => "service_tier";
+        ANY => "output_format";
     })
 }
 
@@ -168,6 +172,7 @@ fn generate_content(key: &str) -> Option<(&'static str, Kinds)> {
         Kinds::ARRAY.or(Kinds::OBJECT).or(Kinds::STRING) => "contents";
         Kinds::OBJECT => "generateContentRequest";
         ARRAY => "tools";
+        ANY => "generationConfig";
     })
 }
 

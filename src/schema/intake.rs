@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::chat::Dialect;
 use super::fields::{Kinds, known};
 use super::messages::{MessageFacts, Messages, Text};
+use super::needs::{self, Needs};
 use super::scan::{self, DEPTH_MAX, ScanFault};
 
 /// What the client asks for.
@@ -62,17 +63,6 @@ impl Operation {
     }
 }
 
-/// What the model must be able to do to serve the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
-    pub tools: bool,
-    pub vision: bool,
-    pub audio: bool,
-    pub files: bool,
-    pub json_object: bool,
-    pub json_schema: bool,
-}
-
 /// One change to the body: these bytes give way to this text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
@@ -99,12 +89,12 @@ pub struct RequestHead {
     pub own_span: Option<Range<usize>>,
     /// The same with key and comma, to be cut before sending.
     pub own_cut: Option<Range<usize>>,
+    /// What the model must be able to do to serve the request.
     pub needs: Needs,
     /// The most tokens one choice may have, where the client set a bound.
     pub max_output_tokens: Option<u64>,
     /// Choices asked for; at least 1.
     pub choices: u64,
-    pub user: Option<String>,
     /// Input tokens, estimated on the high side: a quarter of the ASCII bytes of the whole body (JSON included), half
     /// of the others, and 1,600 for an image in place of its bytes.
     pub tokens_in_estimate: u64,
@@ -198,10 +188,9 @@ impl<'b> Reader<'b> {
             stream_options_cut: None,
             own_span: None,
             own_cut: None,
-            needs: Needs::default(),
+            needs: Needs::NONE,
             max_output_tokens: None,
             choices: 1,
-            user: None,
             tokens_in_estimate: 0,
             insert_at: text.find('{').map_or(0, |at| at + 1),
         };
@@ -262,9 +251,12 @@ impl<'b> Reader<'b> {
             // A negative bound means "no bound" to some servers; what is no bound here is theirs to judge.
             "max_completion_tokens" | "max_output_tokens" => self.head.max_output_tokens = raw.get().parse().ok(),
             "max_tokens" => self.max_tokens = raw.get().parse().ok(),
-            "tools" | "functions" => self.head.needs.tools |= !is_empty(raw.get()),
             "response_format" => self.response_format(raw)?,
-            "user" => self.head.user = Some(string(raw.get(), "user")?),
+            "generationConfig" => {
+                let (needs, most) = needs::of_generation(raw.get());
+                self.head.needs = self.head.needs.with(needs);
+                self.head.max_output_tokens = most;
+            }
             // The last holds all of them, where tokens are counted.
             "prompt" | "input" | "content" | "contents" | "requests" | "generateContentRequest" => {
                 if found == Kinds::of("[") && is_empty(raw.get()) {
@@ -275,10 +267,20 @@ impl<'b> Reader<'b> {
                     ));
                 }
                 self.has_input = true;
+                self.media(name, raw.get());
             }
-            _ => {}
+            _ => self.head.needs = self.head.needs.with(needs::of_field(name, raw.get())),
         }
         Ok(())
+    }
+
+    /// Looks for media where they do not stand in messages.
+    fn media(&mut self, name: &str, raw: &str) {
+        match (name, self.head.operation) {
+            ("input", Operation::Responses) => self.messages.media = needs::of_input(raw),
+            ("contents", _) => self.messages.media = needs::of_contents(raw),
+            _ => {}
+        }
     }
 
     fn model(&mut self, raw: &RawValue) -> Result<(), IntakeError> {
@@ -292,8 +294,9 @@ impl<'b> Reader<'b> {
             let message = "`response_format` must have a string `type`: text, json_object or json_schema";
             return Err(fault("invalid_value", Some("response_format.type".into()), message));
         };
-        self.head.needs.json_object = kind == "json_object";
-        self.head.needs.json_schema = kind == "json_schema";
+        if kind == "json_schema" {
+            self.head.needs = self.head.needs.with(Needs::JSON_SCHEMA);
+        }
         Ok(())
     }
 
@@ -314,9 +317,8 @@ impl<'b> Reader<'b> {
         }
         self.settle_stream_options()?;
         self.head.max_output_tokens = self.head.max_output_tokens.or(self.max_tokens);
-        let seen = &self.messages;
-        let needs = &mut self.head.needs;
-        (needs.vision, needs.audio, needs.files) = (seen.images > 0, seen.audio, seen.files);
+        let seen = &self.messages.media;
+        self.head.needs = self.head.needs.with(seen.needs);
         let bytes = self.text.len().saturating_sub(seen.image_bytes);
         let wide = self.text.bytes().filter(|byte| !byte.is_ascii()).count();
         let narrow = bytes.saturating_sub(wide);

@@ -8,6 +8,7 @@ mod harness;
 mod process;
 
 mod balance;
+mod choice;
 mod connections;
 mod credentials;
 mod dialects;

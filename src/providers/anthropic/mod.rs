@@ -12,7 +12,6 @@ mod estimate;
 mod fields;
 mod history;
 mod list;
-mod losses;
 mod models;
 mod pass;
 mod read;

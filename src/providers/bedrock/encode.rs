@@ -20,8 +20,8 @@ pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<WireR
     let mut losses = Losses::new("Bedrock", target);
     let mut conversation = Conversation::read(request, family, target.model_facts.vision, &mut losses)?;
     if conversation.is_prefilled() && target.model_facts.prefill == Some(false) {
-        let message = "this model does not continue an assistant's message; end `messages` with a user's";
-        return Err(refusal("messages", message));
+        let what = "ends with an assistant's message, which this model does not continue; end with a user's";
+        return Err(refusal("messages", what));
     }
     let thinking = Thinking::of(request, target, &mut losses)?;
     let mut body = Map::new();

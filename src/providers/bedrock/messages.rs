@@ -153,8 +153,7 @@ impl Blocks<'_> {
             Content::Image { source, .. } => Some(self.image(source)?),
             Content::File { source, name } => Some(self.document(source, name.as_deref(), documents)?),
             Content::Audio { .. } => {
-                let message = format!("`{}` holds audio, which Bedrock does not take; send text", self.path);
-                return Err(refusal(&self.path, message));
+                return Err(refusal(&self.path, "holds audio, which Bedrock does not take; send text"));
             }
             Content::Thinking(thinking) => self.thinking(thinking)?,
             Content::ToolCall(call) => Some(tool_use(call)),
@@ -180,7 +179,7 @@ impl Blocks<'_> {
         // A signature in Converse is Claude's, and the same at Anthropic.
         let own = matches!(thinking.vendor, Some(Dialect::Anthropic | Dialect::Bedrock)) && self.family.is_claude();
         if signed && !own {
-            self.losses.drop("messages.content of another provider's thinking")?;
+            self.losses.tell("messages.content", "held another provider's thinking, which was left out");
             return Ok(None);
         }
         let block = |reasoning| Some(json!({"reasoningContent": reasoning}));
@@ -196,8 +195,7 @@ impl Blocks<'_> {
 
     fn image(&self, source: &Source) -> Result<Value, IntakeError> {
         if self.vision == Some(false) {
-            let message = format!("`{}` holds an image, which this model cannot see; choose another model", self.path);
-            return Err(refusal(&self.path, message));
+            return Err(refusal(&self.path, "holds an image, which this model cannot see; choose another model"));
         }
         let (format, source) = match source {
             Source::Inline { media_type, data } => match media_type.as_str() {
@@ -229,8 +227,7 @@ impl Blocks<'_> {
     }
 
     fn unreadable(&self, what: &str, then: &str) -> IntakeError {
-        let message = format!("`{}` holds {what} in a form that Bedrock does not take; {then}", self.path);
-        refusal(&self.path, message)
+        refusal(&self.path, &format!("holds {what} in a form that Bedrock does not take; {then}"))
     }
 
     fn tool_result(&mut self, result: &ToolResult, documents: &mut Vec<String>) -> Result<Value, IntakeError> {

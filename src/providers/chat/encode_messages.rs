@@ -31,8 +31,7 @@ pub(super) fn put(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {
             Role::System | Role::Developer if encoding.row.messages.one_system => {
                 systems.push(joined(&message.parts, "\n"));
                 if !list.is_empty() {
-                    let sentence = "a later system message was moved to the beginning of `messages`";
-                    encoding.losses.note("messages", sentence.into())?;
+                    encoding.losses.note("messages", "had a later system message, which was moved to the beginning")?;
                 }
             }
             Role::Assistant => {
@@ -87,7 +86,7 @@ fn said(encoding: &mut Encoding<'_>, message: &Message) -> Result<Option<Value>,
 fn name(encoding: &mut Encoding<'_>, message: &Message, into: &mut Map<String, Value>) -> Result<(), IntakeError> {
     let Some(name) = &message.name else { return Ok(()) };
     if !encoding.row.messages.names {
-        return encoding.losses.dropped("messages[].name");
+        return encoding.losses.drop("messages[].name");
     }
     into.insert("name".into(), name.as_str().into());
     Ok(())
@@ -151,8 +150,8 @@ fn part_value(encoding: &mut Encoding<'_>, part: &Part) -> Result<Option<Value>,
         Content::File { source, name } => file(encoding, source, name.as_deref()).map(Some),
         Content::Native { dialect: Dialect::OpenAi, value } if value.get("type").is_some() => Ok(Some(value.clone())),
         Content::Native { dialect, .. } if *dialect != Dialect::OpenAi => {
-            let sentence = "a part of `messages` that only another API knows was dropped";
-            encoding.losses.note("messages", sentence.into()).map(|()| None)
+            let what = "held a part that only another API knows, which was left out";
+            encoding.losses.note("messages", what).map(|()| None)
         }
         Content::Native { .. } | Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) => Ok(None),
     }
@@ -260,8 +259,9 @@ fn thought(
         ThoughtStyle::ToolTurns(_) if !calls_tools => return Ok(()),
         _ if text.is_empty() || style == ThoughtStyle::Never => {
             let provider = encoding.row.name;
-            let sentence = format!("thinking of earlier turns was dropped: {provider} takes none back");
-            return encoding.losses.note("messages", sentence);
+            let what = format!("held thinking of earlier turns, which was left out: {provider} takes none back");
+            encoding.losses.tell("messages", &what);
+            return Ok(());
         }
         ThoughtStyle::Field(field) | ThoughtStyle::ToolTurns(field) => _ = into.insert(field.into(), text.into()),
         ThoughtStyle::Tags => {
@@ -309,8 +309,7 @@ fn tool_message(
 ) -> Result<Value, IntakeError> {
     if result.is_error {
         let provider = encoding.row.name;
-        let sentence = format!("`is_error` of a tool's result was dropped: {provider} sees its text only");
-        encoding.losses.note("is_error", sentence)?;
+        encoding.losses.note("is_error", &format!("of a tool's result was left out: {provider} sees its text only"))?;
     }
     let is_text = |part: &&Part| matches!(part.content, Content::Text(_) | Content::Refusal(_));
     let mut texts: Vec<Part> = result.parts.iter().filter(is_text).cloned().collect();

@@ -29,7 +29,7 @@ pub(super) fn put(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {
         if encoding.row.tools.parallel {
             encoding.set("parallel_tool_calls", parallel)?;
         } else if !parallel {
-            encoding.losses.dropped("parallel_tool_calls")?;
+            encoding.losses.drop("parallel_tool_calls")?;
         }
     }
     response_format(encoding)
@@ -57,8 +57,8 @@ fn tool_value(encoding: &mut Encoding<'_>, tool: &Tool) -> Result<Option<Value>,
         Tool::Native { dialect: Dialect::OpenAi, value } => Ok(Some(value.clone())),
         Tool::Custom { .. } | Tool::Native { .. } => {
             let provider = encoding.row.name;
-            let sentence = format!("a tool of `tools` was dropped: {provider} takes functions only");
-            encoding.losses.note("tools", sentence).map(|()| None)
+            let what = format!("held one that was left out: {provider} takes functions only");
+            encoding.losses.note("tools", &what).map(|()| None)
         }
     }
 }
@@ -74,7 +74,7 @@ fn function_value(encoding: &mut Encoding<'_>, function: &Function) -> Result<Va
     if encoding.row.tools.strict {
         put_some(&mut inner, "strict", function.strict);
     } else if function.strict == Some(true) {
-        encoding.losses.dropped("tools[].function.strict")?;
+        encoding.losses.drop("tools[].function.strict")?;
     }
     let mut value = json!({ "type": "function", "function": inner });
     if let Some(mark) = function.cache.filter(|_| encoding.row.messages.cache == CacheStyle::CacheControl) {
@@ -124,8 +124,8 @@ fn tool_choice(encoding: &mut Encoding<'_>, choice: &ToolChoice) -> Result<Value
         }
         ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { .. } => {
             let provider = encoding.row.name;
-            let sentence = format!("`tool_choice` was sent as auto: {provider} cannot be made to use a tool");
-            encoding.losses.note("tool_choice", sentence)?;
+            let what = format!("was sent as auto: {provider} cannot be made to use a tool");
+            encoding.losses.note("tool_choice", &what)?;
             "auto".into()
         }
     };
@@ -139,9 +139,8 @@ fn response_format(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {
         Some(Format::JsonObject) => json!({ "type": "json_object" }),
         Some(Format::JsonSchema { .. }) if !encoding.knows_schema() => {
             let provider = encoding.row.name;
-            let sentence =
-                format!("`response_format` was sent as json_object and the schema in words: {provider} enforces none");
-            encoding.losses.note("response_format", sentence)?;
+            let what = format!("was sent as json_object and the schema in words: {provider} enforces none");
+            encoding.losses.note("response_format", &what)?;
             json!({ "type": "json_object" })
         }
         Some(Format::JsonSchema { name, description, schema, strict }) => {

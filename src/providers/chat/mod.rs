@@ -12,7 +12,6 @@ mod encode;
 mod encode_messages;
 mod encode_tools;
 mod fields;
-mod loss;
 mod models;
 mod quirks;
 mod read;

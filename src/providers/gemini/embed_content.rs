@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::encode::model_path;
 use super::fields::{Fields, as_object, count, join, list, object, take, text};
-use super::losses::refused;
 use super::wire::{UsageMetadata, is_error};
 use crate::providers::dialect::{Nonsense, object as reply_object};
 use crate::schema::IntakeError;
@@ -149,6 +148,11 @@ struct Values<'a> {
 struct Figures {
     prompt_token_count: u64,
     total_token_count: u64,
+}
+
+/// Returns the refusal of `param`, in a sentence of its own.
+fn refused(param: &str, message: impl Into<String>) -> IntakeError {
+    IntakeError { message: message.into(), param: Some(param.to_owned()), code: Some("unsupported_value") }
 }
 
 #[cfg(test)]

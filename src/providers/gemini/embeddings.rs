@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::encode::model_path;
-use super::losses::{Losses, refused};
 use super::wire::UsageMetadata;
 use crate::providers::dialect::{EmbeddingsDialect, Nonsense, Target, WireRequest, object};
+use crate::providers::losses::{Losses, refusal};
 use crate::providers::usage::RawUsage;
 use crate::schema::chat::Dialect;
 use crate::schema::embeddings::{EmbeddingInput, EmbeddingReply, EmbeddingRequest};
@@ -94,7 +94,7 @@ fn texts(request: &EmbeddingRequest) -> Result<Vec<&str>, IntakeError> {
         match input {
             EmbeddingInput::Text(text) => Ok(text),
             EmbeddingInput::Tokens(_) => {
-                Err(refused("input", "`input` must be text for Gemini, which cannot read tokens of other vendors"))
+                Err(refusal("input", "must be text for Gemini, which cannot read tokens of other vendors"))
             }
         }
     }
@@ -107,9 +107,9 @@ fn wire(
     request: &EmbeddingRequest,
     target: &Target<'_>,
 ) -> Result<WireRequest, IntakeError> {
-    let mut losses = Losses::new(target.strict);
+    let mut losses = Losses::new("Gemini", target);
     if request.user.is_some() {
-        losses.lose("user", "Gemini has no counterpart")?;
+        losses.leave_out("user", "Gemini has no counterpart")?;
     }
     Ok(WireRequest { path, headers: Vec::new(), body: body.to_string().into(), warnings: losses.into_warnings() })
 }

@@ -10,7 +10,6 @@ mod errors;
 mod facts;
 mod fields;
 mod logprobs;
-mod losses;
 mod media;
 mod models;
 mod partial;

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::encode::{Losses, own_extra, refusal};
+use super::encode::own_extra;
 use super::item::hash;
 use crate::providers::dialect::Target;
+use crate::providers::losses::{Losses, refusal};
 use crate::schema::IntakeError;
 use crate::schema::chat::{
     CacheMark, ChatRequest, Content, Dialect, Message, Part, Role, Source, Thinking, ToolCall, ToolResult, plain_text,
@@ -118,7 +119,7 @@ impl Writer<'_> {
                 self.input.push(item);
             }
             (_, Some(vendor)) if vendor != Dialect::Responses => {
-                self.losses.mention("`messages` holds reasoning of another provider, which was left out".into());
+                self.losses.tell("messages", "holds reasoning of another provider, which was left out");
             }
             _ => {}
         }
