@@ -123,6 +123,33 @@ async fn a_wrong_key_is_retired_and_the_next_is_asked_at_once() {
 }
 
 #[actix::test]
+async fn keys_that_nobody_knows_are_asked_one_after_the_other_and_then_in_turn() {
+    let (handles, clock) = begin(vec![endpoint("a", &["k1", "k2", "k3"])]);
+
+    let mut asked = vec![];
+    loop {
+        let out = due(&handles, &["a"], 9).await;
+        assert!(out.len() < 2, "never two at once");
+        let Some(lease) = out.first() else { break };
+        asked.push(lease.secret.as_ref().unwrap().expose().to_owned());
+        end(&handles, out, Probed::Ok).await;
+    }
+
+    assert_eq!(asked, ["sk-k1", "sk-k2", "sk-k3"]);
+    clock.advance(LONG);
+    assert_eq!(due(&handles, &["a"], 9).await.len(), 1);
+}
+
+#[actix::test]
+async fn an_upstream_that_fails_is_not_asked_with_one_key_after_the_other() {
+    let (handles, _) = begin(vec![endpoint("a", &["k1", "k2"])]);
+
+    end(&handles, due(&handles, &["a"], 9).await, failed(ErrorClass::ConnectFailed)).await;
+
+    assert!(names(&handles, &["a"], 9).await.is_empty());
+}
+
+#[actix::test]
 async fn an_endpoint_without_a_ready_key_or_taken_out_is_left_alone() {
     let (handles, clock) = begin(vec![endpoint("a", &["k"]), endpoint("b", &["k"])]);
     let command = |endpoint: &str, key: Option<&str>| Command {
