@@ -190,9 +190,9 @@ fn keys(checker: &mut Checker<'_>, path: &str, raw: &RawProvider, teams: &BTreeM
     let mut keys: Vec<ProviderKey> = Vec::new();
     let mut taken = Taken::default();
     let list = child(path, "keys");
-    for (index, raw) in raw.keys.iter().enumerate() {
+    for (index, key) in raw.keys.iter().enumerate() {
         let here = item(&list, index);
-        if let Some(key) = one_key(checker, &here, raw, teams) {
+        if let Some(key) = one_key(checker, &here, key, raw, teams) {
             add_key(checker, &mut keys, &mut taken, key, &here);
         }
     }
@@ -215,7 +215,13 @@ fn keys(checker: &mut Checker<'_>, path: &str, raw: &RawProvider, teams: &BTreeM
     keys
 }
 
-fn one_key(checker: &mut Checker<'_>, path: &str, raw: &RawKey, teams: &BTreeMap<TeamId, Team>) -> Option<ProviderKey> {
+fn one_key(
+    checker: &mut Checker<'_>,
+    path: &str,
+    raw: &RawKey,
+    provider: &RawProvider,
+    teams: &BTreeMap<TeamId, Team>,
+) -> Option<ProviderKey> {
     let id = raw.id.as_deref();
     match id {
         Some(id) => _ = checker.is_id(&child(path, "id"), id),
@@ -246,7 +252,7 @@ fn one_key(checker: &mut Checker<'_>, path: &str, raw: &RawKey, teams: &BTreeMap
         ..key
     };
     if has_credential(raw) {
-        return minted_key(checker, path, id, raw).map(limited);
+        return minted_key(checker, path, id, raw, provider).map(limited);
     }
     let value = raw.value.as_deref().map(str::trim).unwrap_or_default();
     match (&raw.value, value.is_empty()) {
