@@ -12,7 +12,7 @@ use crate::config::fault::{Fault, nearest};
 use crate::config::layer::child;
 use crate::config::raw::{RawEntra, RawKey, RawProvider};
 use crate::config::word_or::WordOr;
-use crate::config::{ProviderKey, units};
+use crate::config::{ProviderKey, ProviderKind, units};
 
 /// Returns whether the key has something in place of a value.
 pub fn has_credential(raw: &RawKey) -> bool {
@@ -42,12 +42,34 @@ pub fn minted_key(
         let here = child(path, "optional");
         checker.fault(&here, format!("{here} is only for a key with a value; remove it"));
     }
+    if let (Some(kind), [name]) = (provider.kind, given.as_slice()) {
+        fits(checker, &child(path, name), name, kind);
+    }
     let google = raw.google.as_ref().map(|raw| google::google(checker, &child(path, "google"), raw));
     let entra = raw.entra.as_ref().map(|raw| entra(checker, &child(path, "entra"), raw));
     let aws = raw.aws.as_ref().map(|raw| aws::aws(checker, &child(path, "aws"), raw, provider.region.as_deref()));
     let credential = google.or(entra).or(aws)??;
     let placeholder = credential.placeholder();
     Some(ProviderKey { credential: Some(credential), ..plain_key(id, placeholder.expose()) })
+}
+
+/// Reports a credential that this kind of provider cannot be called with.
+fn fits(checker: &mut Checker<'_>, path: &str, name: &str, kind: ProviderKind) {
+    use ProviderKind as Kind;
+    let (takers, made_of): (&[Kind], _) = match name {
+        "aws" => (&[Kind::Bedrock], "signatures of AWS"),
+        // The Developer API and Vertex's copy of OpenAI's take Google's tokens, too.
+        "google" => (&[Kind::Vertex, Kind::Gemini, Kind::OpenAiCompatible], "tokens of Google"),
+        // Azure has Anthropic's API and a general copy of OpenAI's beside its own.
+        _ => (&[Kind::AzureOpenAi, Kind::Anthropic, Kind::OpenAiCompatible], "tokens of Entra"),
+    };
+    if takers.contains(&kind) {
+        return;
+    }
+    let takers: Vec<_> = takers.iter().map(|kind| format!("\"{}\"", kind.as_str())).collect();
+    let fault = Fault::error(format!("{path} makes {made_of}, which kind = \"{}\" does not take", kind.as_str()));
+    let help = format!("give the key a `value`, or the provider kind = {}", takers.join(" or "));
+    checker.report(path, fault.help(help));
 }
 
 fn entra(checker: &mut Checker<'_>, path: &str, raw: &WordOr<RawEntra>) -> Option<Credential> {
@@ -276,5 +298,20 @@ mod tests {
         }
         assert!(!told.contains("HUNTER"), "{told}");
         assert_eq!(faults.len(), 8, "{told}");
+    }
+
+    #[test]
+    fn a_credential_that_the_kind_cannot_be_called_with_is_refused() {
+        let of_aws = faults("kind = 'openai'", "{ id = 'a', aws = 'instance' },\n{ id = 'b', entra = 'managed' },\n");
+        let of_google = faults(BEDROCK, "{ id = 'a', google = 'metadata' },\n");
+
+        assert_eq!(
+            of_aws[0].split_once("bursar.toml").unwrap().1,
+            ":4:19: providers.p.keys[0].aws makes signatures of AWS, which kind = \"openai\" does not take; \
+             give the key a `value`, or the provider kind = \"bedrock\""
+        );
+        assert!(of_aws[1].contains("kind = \"azure_openai\" or \"anthropic\" or \"openai_compatible\""), "{of_aws:?}");
+        assert!(of_google[0].contains("kind = \"vertex\" or \"gemini\""), "{of_google:?}");
+        assert!(faults(GENERAL, "{ id = 'a', google = 'metadata' },\n").is_empty());
     }
 }
