@@ -88,7 +88,7 @@ fn provider(
         idle_timeout: checker.duration(path, "idle_timeout", raw.idle_timeout.as_ref(), secs(60)),
         max_concurrency: checker.at_least_one(path, "max_concurrency", raw.max_concurrency, 400),
         probe: raw.probe.unwrap_or(true),
-        headers: headers(checker, path, &raw.headers),
+        headers: headers(checker, path, kind, &raw.headers),
         dial: dial(checker, path, kind, &raw),
         demo: demo(checker, path, kind, &raw),
         id,
@@ -311,7 +311,12 @@ fn add_key(checker: &mut Checker<'_>, keys: &mut Vec<ProviderKey>, taken: &mut T
     keys.push(key);
 }
 
-fn headers(checker: &mut Checker<'_>, path: &str, raw: &BTreeMap<String, String>) -> Vec<(String, String)> {
+fn headers(
+    checker: &mut Checker<'_>,
+    path: &str,
+    kind: ProviderKind,
+    raw: &BTreeMap<String, String>,
+) -> Vec<(String, String)> {
     let table = child(path, "headers");
     let mut headers = Vec::with_capacity(raw.len());
     for (name, value) in raw {
@@ -325,6 +330,11 @@ fn headers(checker: &mut Checker<'_>, path: &str, raw: &BTreeMap<String, String>
             checker.fault(&here, format!("header `{lower}` has characters that no header can have"));
         } else {
             headers.push((lower, value.clone()));
+        }
+    }
+    for (name, value) in kind.headers() {
+        if !headers.iter().any(|(given, _)| given == name) {
+            headers.push(((*name).to_owned(), (*value).to_owned()));
         }
     }
     headers
