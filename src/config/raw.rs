@@ -114,6 +114,7 @@ pub struct RawKey {
 #[serde(deny_unknown_fields, default)]
 pub struct RawGoogle {
     pub service_account: Option<String>,
+    pub credentials: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -132,6 +133,12 @@ pub struct RawAws {
     pub access_key_id: Option<String>,
     pub secret_access_key: Option<String>,
     pub session_token: Option<String>,
+    pub role_arn: Option<String>,
+    pub source: Option<String>,
+    pub external_id: Option<String>,
+    pub session_name: Option<String>,
+    pub web_identity_token_file: Option<String>,
+    pub region: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -155,7 +155,13 @@ pub const ROWS: &[Row] = &[
         max_tokens: "max_completion_tokens",
         // Its models that think reject penalties and `stop`, and nearly all of them do think.
         drops: &["presence_penalty", "frequency_penalty", "stop", "top_k", "logit_bias", "verbosity"],
-        effort: &[("grok-4.3", ANY), ("", EffortStyle::Words(LOW_HIGH))],
+        effort: &[
+            // Models that are named by whether they think take no word about it.
+            ("reasoning", EffortStyle::Unknown),
+            ("grok-4.3", ANY),
+            ("grok-4.5", EffortStyle::Words(THREE)),
+            ("", EffortStyle::Words(LOW_HIGH)),
+        ],
         think_tags: false,
         messages: HOSTED_MESSAGES,
         ..PLAIN
@@ -269,7 +275,7 @@ pub const ROWS: &[Row] = &[
         completions: false,
         ..OPENAI
     },
-    Row { name: "sambanova", ..VLLM },
+    Row { name: "sambanova", drops: &["logit_bias", "presence_penalty", "frequency_penalty"], ..VLLM },
     Row { name: "deepinfra", ..VLLM },
     Row { name: "nebius", ..VLLM },
     Row { name: "novita", ..VLLM },

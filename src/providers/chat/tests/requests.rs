@@ -161,6 +161,16 @@ fn every_provider_gets_its_own_words() {
 }
 
 #[test]
+fn what_a_provider_documents_to_ignore_or_refuse_is_left_out_with_a_warning() {
+    let low = json!({ "reasoning_effort": "low" });
+    let penalties = json!({ "presence_penalty": 1.0, "frequency_penalty": 1.0, "seed": 7 });
+
+    assert_eq!(fields("xai", "grok-4.20-reasoning", low.clone()), (json!({}), 1));
+    assert_eq!(fields("xai", "grok-4.5", low.clone()), (low, 0));
+    assert_eq!(fields("sambanova", "gpt-oss-120b", penalties), (json!({ "seed": 7 }), 2));
+}
+
+#[test]
 fn allowed_tools_are_the_only_ones_that_a_plain_upstream_sees() {
     let tool = |name: &str| json!({ "type": "function", "function": { "name": name } });
     let allowed = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [tool("b")] } });
