@@ -8,10 +8,11 @@ use bursar_actors::{Candidate, LeasePool, ReplyForm, RetryBudget, Strategy};
 use dashmap::DashMap;
 use tokio::sync::watch;
 
+use super::pricing::ModelPrice;
 use crate::call::Caller;
 use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
 use crate::error::GatewayError;
-use crate::providers::catalog::Catalog;
+use crate::providers::catalog::{Catalog, Entry, is_regional};
 use crate::providers::dialect::ModelFacts;
 use crate::schema::Operation;
 use crate::upstream::dial::DialSettings;
@@ -40,6 +41,8 @@ pub struct Route {
     pub destinations: Vec<Arc<Destination>>,
     /// What is known of each candidate's model.
     pub facts: Vec<ModelFacts>,
+    /// What each candidate's model costs.
+    pub prices: Vec<Arc<ModelPrice>>,
     pub strategy: Strategy,
     /// Leases granted ahead, for streams and for whole replies.
     pools: [Arc<LeasePool>; 2],
@@ -72,6 +75,7 @@ pub struct Routes {
     /// Those without an alias, as they were asked for.
     direct: DashMap<(String, Operation), Arc<Route>>,
     catalog: Catalog,
+    catalog_hash: [u8; 32],
     allow_direct: bool,
     default: Option<String>,
     strategy: Strategy,
@@ -124,11 +128,13 @@ impl Routes {
             let routes = ProviderRoutes { kind, config, endpoints, probe, retry_budget: budget() };
             (provider.id.clone(), routes)
         });
+        let catalog = Catalog::builtin().with_overrides(config);
         let mut routes = Self {
             aliases: BTreeMap::new(),
             providers: providers.collect(),
             direct: DashMap::new(),
-            catalog: Catalog::builtin().with_overrides(config),
+            catalog_hash: catalog.hash(),
+            catalog,
             allow_direct: config.models.allow_direct,
             default: config.models.default.clone(),
             strategy: config.balancing.strategy,
@@ -142,7 +148,7 @@ impl Routes {
         };
         for alias in config.models.aliases.values() {
             let (candidates, destinations) = routes.spread(&alias.targets);
-            let facts = routes.facts(&candidates, &destinations);
+            let (facts, prices) = routes.known(&candidates, &destinations);
             let route = Route {
                 asked: alias.name.clone(),
                 label: alias.name.clone(),
@@ -151,6 +157,7 @@ impl Routes {
                 candidates,
                 destinations,
                 facts,
+                prices,
                 strategy: alias.strategy,
                 fallback: alias.fallback.clone(),
                 retry_budget: budget(),
@@ -252,13 +259,20 @@ impl Routes {
         (candidates.into(), destinations)
     }
 
-    /// Looks up what the catalog knows of each candidate.
-    fn facts(&self, candidates: &[Candidate], destinations: &[Arc<Destination>]) -> Vec<ModelFacts> {
+    /// Looks up what the catalog knows of each candidate, and what it costs.
+    fn known(
+        &self,
+        candidates: &[Candidate],
+        destinations: &[Arc<Destination>],
+    ) -> (Vec<ModelFacts>, Vec<Arc<ModelPrice>>) {
         let of = |(candidate, destination): (&Candidate, &Arc<Destination>)| {
-            let provider = self.config_of(&destination.provider)?;
-            Some(self.catalog.of(provider, candidate.model.as_str())?.facts())
+            let provider = self.config_of(&destination.provider);
+            let entry = provider.and_then(|provider| self.catalog.of(provider, candidate.model.as_str()));
+            let facts = entry.as_ref().map(Entry::facts).unwrap_or_default();
+            let (price, snapshot) = (entry.and_then(|entry| entry.price), self.catalog_hash);
+            (facts, Arc::new(ModelPrice { price, regional: is_regional(&destination.base_url), snapshot }))
         };
-        candidates.iter().zip(destinations).map(|pair| of(pair).unwrap_or_default()).collect()
+        candidates.iter().zip(destinations).map(of).unzip()
     }
 
     fn config_of(&self, provider: &str) -> Option<&Provider> {
@@ -275,12 +289,14 @@ impl Routes {
         let model = if routes.kind == ProviderKind::Demo { demo_model(model, operation)? } else { model };
         let target = Target { provider: provider.into(), model: model.into(), weight: 1 };
         let (candidates, destinations) = self.spread(&[target]);
+        let (facts, prices) = self.known(&candidates, &destinations);
         Some(Route {
             asked: asked.into(),
             label: DIRECT.into(),
             direct_name: Some(format!("{provider}/{model}")),
             pools: pools(&candidates, self.strategy),
-            facts: self.facts(&candidates, &destinations),
+            facts,
+            prices,
             candidates,
             destinations,
             strategy: self.strategy,
