@@ -16,6 +16,7 @@ mod failover;
 mod framing;
 mod hang_ups;
 mod many_keys;
+mod official;
 mod pricing;
 mod probing;
 mod program;
