@@ -8,7 +8,7 @@ use bursar::config::Config;
 use bursar::config::catalog::{Ability, Rates, Tier};
 use bursar::config::load::{Sources, load};
 use bursar::providers::catalog::build::build;
-use bursar::providers::catalog::{Catalog, Consumed, Entry, Mode};
+use bursar::providers::catalog::{Catalog, Entry, Mode};
 use bursar::schema::chat::Effort;
 use bursar_actors::Usage;
 use serde_json::Value;
@@ -107,12 +107,12 @@ fn a_call_costs_what_one_reckons_by_hand() {
     let longer = Usage { prompt: 100_001, total: 100_201, ..usage };
 
     // 10,000 x 0.1 + 90,000 x 0.01 + 200 x 0.5 micro-dollars, and above 100,000 tokens five times of it.
-    assert_eq!(price.cost(&usage.into(), Tier::Standard), Some(2_000_000));
-    assert_eq!(price.cost(&longer.into(), Tier::Standard), Some(10_000_500));
-    assert_eq!(price.cost(&usage.into(), Tier::Batch), Some(1_000_000));
-    assert_eq!(price.cost(&usage.into(), Tier::Priority), None);
-    let search = Consumed { searches: 1, ..usage.into() };
-    assert_eq!(price.cost(&search, Tier::Standard), Some(12_000_000));
+    assert_eq!(price.cost(&usage), Some(2_000_000));
+    assert_eq!(price.cost(&longer), Some(10_000_500));
+    assert_eq!(price.cost(&Usage { tier: Tier::Batch, ..usage }), Some(1_000_000));
+    assert_eq!(price.cost(&Usage { tier: Tier::Priority, ..usage }), None);
+    assert_eq!(price.cost(&Usage { searches: 1, ..usage }), Some(12_000_000));
+    assert_eq!(price.cost(&Usage { regional: true, ..usage }), Some(2_200_000));
 }
 
 #[test]

@@ -58,4 +58,4 @@ pub use supervisor::{
     ChanceFactory, Command, NoSuch, ProbesDue, Reconfigure, Reconfigured, Refill, Steering, Supervisor, Views,
 };
 pub use system::{Handles, SystemOptions, start};
-pub use usage::Usage;
+pub use usage::{SearchSize, Tier, Usage};

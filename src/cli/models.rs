@@ -172,6 +172,7 @@ fn row(model: &str, entry: Option<&Entry>) -> Value {
         "cached": usual.cached.map(dollars),
         "output": usual.output.map(dollars),
         "usd_per_million_tokens": entry.price.as_ref().map(tariff),
+        "regional_thousandths": entry.price.as_ref().and_then(|price| price.regional),
         "usd_per_request": entry.price.as_ref().and_then(|price| price.request).map(dollars),
         "usd_per_search": entry.price.as_ref().and_then(|price| price.search).map(|sizes| sizes.map(dollars)),
         "can": words(&entry.can),
@@ -233,6 +234,7 @@ fn prices(price: &Price, say: &mut dyn FnMut(&str, &str)) {
             .collect();
         say(&format!("$ per 1M tokens, {}{long}", tier.word()), &rates.join(", "));
     }
+    price.regional.iter().for_each(|times| say("kept in a region", &format!("x {}.{:03}", times / 1000, times % 1000)));
     price.request.iter().for_each(|each| say("$ per request", &dollars(*each)));
     if let Some([low, medium, high]) = price.search {
         let text = if low == high && low == medium {

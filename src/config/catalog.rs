@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+pub use bursar_actors::Tier;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::chat::Effort;
@@ -64,49 +65,6 @@ impl Rates {
             ("audio_output", self.audio_output),
             ("image_input", self.image_input),
         ]
-    }
-}
-
-/// How fast, or how patiently, a provider serves a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tier {
-    #[default]
-    Standard,
-    Batch,
-    Flex,
-    Priority,
-    Fast,
-    Ultrafast,
-}
-
-impl Tier {
-    /// All of them, the usual one first.
-    pub const ALL: [Self; 6] = [Self::Standard, Self::Batch, Self::Flex, Self::Priority, Self::Fast, Self::Ultrafast];
-
-    /// Returns the word for it in the catalog.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Batch => "batch",
-            Self::Flex => "flex",
-            Self::Priority => "priority",
-            Self::Fast => "fast",
-            Self::Ultrafast => "ultrafast",
-        }
-    }
-
-    /// Returns the tier that a reply names; an unknown word is `None`.
-    pub fn of_word(word: &str) -> Option<Self> {
-        match word {
-            "auto" | "default" | "on_demand" => Some(Self::Standard),
-            word => Self::ALL.into_iter().find(|tier| tier.word() == word),
-        }
-    }
-
-    /// Returns whether it is sold to save money, so that the standard price is never too low for it.
-    pub fn is_discount(self) -> bool {
-        matches!(self, Self::Standard | Self::Batch | Self::Flex)
     }
 }
 
@@ -205,10 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_of_a_tier_and_an_ability_leads_back_to_it() {
-        for tier in Tier::ALL {
-            assert_eq!(Tier::of_word(tier.word()), Some(tier));
-        }
+    fn every_word_of_an_ability_leads_back_to_it() {
         for (ability, word) in Ability::ALL {
             assert_eq!((Ability::of_word(word), ability.word()), (Some(ability), word));
             assert_eq!(serde_json::to_string(&ability).unwrap(), format!("\"{word}\""));

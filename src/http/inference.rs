@@ -15,8 +15,10 @@ use super::sse::{Beginning, LateStream, Serving, begin};
 use super::unread::closing;
 use super::{Worker, body, request_id};
 use crate::call::{Call, RequestId, Wishes, unix_s};
+use crate::config::settings::dollars;
 use crate::error::GatewayError;
 use crate::pipeline::preamble::Preamble;
+use crate::pipeline::pricing::Priced;
 use crate::pipeline::settlement::{Provenance, Settlement};
 use crate::pipeline::stream::KEEP_ALIVE;
 use crate::pipeline::{Answer, Body};
@@ -28,6 +30,8 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_BURSAR_ALIAS: HeaderName = HeaderName::from_static("x-bursar-alias");
 const X_BURSAR_ATTEMPTS: HeaderName = HeaderName::from_static("x-bursar-attempts");
+const X_BURSAR_COST_ESTIMATED: HeaderName = HeaderName::from_static("x-bursar-cost-estimated");
+const X_BURSAR_COST_USD: HeaderName = HeaderName::from_static("x-bursar-cost-usd");
 const X_BURSAR_FALLBACK: HeaderName = HeaderName::from_static("x-bursar-fallback");
 const X_BURSAR_MODEL: HeaderName = HeaderName::from_static("x-bursar-model");
 const X_BURSAR_OVERHEAD_MS: HeaderName = HeaderName::from_static("x-bursar-overhead-ms");
@@ -122,14 +126,15 @@ pub(super) async fn read(
 fn finished(operation: Operation, served: Result<Answer, GatewayError>, id: &RequestId) -> HttpResponse {
     match served {
         Err(error) => respond_in(operation.dialect(), &error, id),
-        Ok(Answer { provenance, body: Body::Whole(body) }) => {
+        Ok(Answer { provenance, cost, body: Body::Whole(body) }) => {
             let mut head = HttpResponse::Ok();
             head.insert_header((CONTENT_TYPE, "application/json"));
             id_headers(&mut head, id);
             provenance_headers(&mut head, &provenance);
+            cost_headers(&mut head, cost);
             head.body(body)
         }
-        Ok(Answer { provenance, body: Body::Stream(stream) }) => {
+        Ok(Answer { provenance, body: Body::Stream(stream), .. }) => {
             let mut head = stream_head(id);
             provenance_headers(&mut head, &provenance);
             head.streaming(stream)
@@ -168,6 +173,15 @@ fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
     }
     if let Some(fallback) = &provenance.fallback {
         head.insert_header((X_BURSAR_FALLBACK, &*in_header(fallback)));
+    }
+}
+
+/// Says what the answer cost, where that is known, and whether the figure is an estimate.
+fn cost_headers(head: &mut HttpResponseBuilder, cost: Option<Priced>) {
+    let Some(cost) = cost else { return };
+    head.insert_header((X_BURSAR_COST_USD, dollars(cost.nano)));
+    if cost.estimated {
+        head.insert_header((X_BURSAR_COST_ESTIMATED, "true"));
     }
 }
 

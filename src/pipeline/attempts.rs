@@ -370,6 +370,7 @@ impl Attempts<'_> {
             queued: self.queued,
             warnings: self.warnings.borrow().clone(),
             began: self.call.received.elapsed(),
+            price: leg.route.prices[lease.candidate].clone(),
         }
     }
 

@@ -8,6 +8,7 @@ pub mod fitness;
 pub mod flow;
 pub mod memory;
 pub mod preamble;
+pub mod pricing;
 pub mod probe;
 pub mod route;
 pub mod settlement;
@@ -25,11 +26,13 @@ use bytes::Bytes;
 use crate::call::Call;
 use crate::error::GatewayError;
 use crate::providers::signatures::Signatures;
+use crate::schema::Operation;
 use crate::upstream::Upstream;
 use attempts::Begun;
 use drain::Drain;
 use memory::Memory;
 use preamble::Preamble;
+use pricing::Priced;
 use route::Routes;
 use settlement::{Provenance, Settlement};
 use stream::ReplyStream;
@@ -48,6 +51,8 @@ pub struct Pipeline {
 /// What the client gets.
 pub struct Answer {
     pub provenance: Provenance,
+    /// What it cost; `None` for a stream, which has only begun, and where no price is known.
+    pub cost: Option<Priced>,
     pub body: Body,
 }
 
@@ -73,14 +78,16 @@ impl Pipeline {
         };
         match answered {
             Ok((Begun::Whole(body, usage), provenance)) => {
-                books.used(usage);
-                books.served();
-                Ok(Answer { provenance, body: Body::Whole(body) })
+                // An embedding is no text that the model wrote.
+                let written = if call.head.operation == Operation::Embeddings { 0 } else { body.len() as u64 };
+                books.used(usage, written);
+                let cost = books.served();
+                Ok(Answer { provenance, cost, body: Body::Whole(body) })
             }
             Ok((Begun::Stream(opened), provenance)) => {
                 let keepalive = self.routes.load().sse_keepalive;
                 let stream = ReplyStream::new(*opened, books, keepalive, &call, self.drain.clone());
-                Ok(Answer { provenance, body: Body::Stream(Box::new(stream)) })
+                Ok(Answer { provenance, cost: None, body: Body::Stream(Box::new(stream)) })
             }
             Err(error) => {
                 books.failed(&error);

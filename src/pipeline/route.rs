@@ -9,10 +9,11 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::fitness::{Fitness, fitting};
+use super::pricing::ModelPrice;
 use crate::call::Caller;
 use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
 use crate::error::GatewayError;
-use crate::providers::catalog::{Catalog, Entry};
+use crate::providers::catalog::{Catalog, Entry, is_regional};
 use crate::providers::dialect::ModelFacts;
 use crate::schema::Operation;
 use crate::upstream::dial::DialSettings;
@@ -43,6 +44,8 @@ pub struct Route {
     pub facts: Vec<ModelFacts>,
     /// For which requests they are enough.
     pub fitness: Fitness,
+    /// What each candidate's model costs.
+    pub prices: Vec<Arc<ModelPrice>>,
     pub strategy: Strategy,
     /// Whether a request is refused rather than sent without a part of it.
     pub strict: bool,
@@ -69,6 +72,13 @@ struct ProviderRoutes {
     retry_budget: Arc<RetryBudget>,
 }
 
+/// What the catalog says of a route's candidates.
+struct Known {
+    facts: Vec<ModelFacts>,
+    fitness: Fitness,
+    prices: Vec<Arc<ModelPrice>>,
+}
+
 /// Every name there is.
 #[derive(Debug)]
 pub struct Routes {
@@ -77,6 +87,7 @@ pub struct Routes {
     /// Those without an alias, as they were asked for.
     direct: DashMap<(String, Operation), Arc<Route>>,
     catalog: Catalog,
+    catalog_hash: [u8; 32],
     allow_direct: bool,
     default: Option<String>,
     strategy: Strategy,
@@ -130,11 +141,13 @@ impl Routes {
             let routes = ProviderRoutes { kind, config, endpoints, probe, retry_budget: budget() };
             (provider.id.clone(), routes)
         });
+        let catalog = Catalog::builtin().with_overrides(config);
         let mut routes = Self {
             aliases: BTreeMap::new(),
             providers: providers.collect(),
             direct: DashMap::new(),
-            catalog: Catalog::builtin().with_overrides(config),
+            catalog_hash: catalog.hash(),
+            catalog,
             allow_direct: config.models.allow_direct,
             default: config.models.default.clone(),
             strategy: config.balancing.strategy,
@@ -150,7 +163,7 @@ impl Routes {
         for alias in config.models.aliases.values() {
             let (targets, _) = fitting(alias, &config.providers, &routes.catalog);
             let (candidates, destinations) = routes.spread(&targets);
-            let (facts, fitness) = routes.known(&candidates, &destinations);
+            let Known { facts, fitness, prices } = routes.known(&candidates, &destinations);
             let route = Route {
                 asked: alias.name.clone(),
                 label: alias.name.clone(),
@@ -160,6 +173,7 @@ impl Routes {
                 destinations,
                 facts,
                 fitness,
+                prices,
                 strategy: alias.strategy,
                 strict: alias.strict,
                 fallback: alias.fallback.clone(),
@@ -262,15 +276,20 @@ impl Routes {
         (candidates.into(), destinations)
     }
 
-    /// Looks up what the catalog knows of each candidate.
-    fn known(&self, candidates: &[Candidate], destinations: &[Arc<Destination>]) -> (Vec<ModelFacts>, Fitness) {
+    /// Looks up what the catalog knows of each candidate, and what it costs.
+    fn known(&self, candidates: &[Candidate], destinations: &[Arc<Destination>]) -> Known {
         let of = |(candidate, destination): (&Candidate, &Arc<Destination>)| {
             let provider = self.config_of(&destination.provider)?;
             self.catalog.of(provider, candidate.model.as_str())
         };
         let entries: Vec<_> = candidates.iter().zip(destinations).map(of).collect();
-        let facts = entries.iter().map(|entry| entry.as_ref().map(Entry::facts).unwrap_or_default());
-        (facts.collect(), Fitness::new(entries.iter().map(Option::as_ref)))
+        let facts = entries.iter().map(|entry| entry.as_ref().map(Entry::facts).unwrap_or_default()).collect();
+        let fitness = Fitness::new(entries.iter().map(Option::as_ref));
+        let price = |(entry, destination): (Option<Entry>, &Arc<Destination>)| {
+            let (price, snapshot) = (entry.and_then(|entry| entry.price), self.catalog_hash);
+            Arc::new(ModelPrice { price, regional: is_regional(&destination.base_url), snapshot })
+        };
+        Known { facts, fitness, prices: entries.into_iter().zip(destinations).map(price).collect() }
     }
 
     fn config_of(&self, provider: &str) -> Option<&Provider> {
@@ -287,7 +306,7 @@ impl Routes {
         let model = if routes.kind == ProviderKind::Demo { demo_model(model, operation)? } else { model };
         let target = Target { provider: provider.into(), model: model.into(), weight: 1 };
         let (candidates, destinations) = self.spread(&[&target]);
-        let (facts, fitness) = self.known(&candidates, &destinations);
+        let Known { facts, fitness, prices } = self.known(&candidates, &destinations);
         Some(Route {
             asked: asked.into(),
             label: DIRECT.into(),
@@ -295,6 +314,7 @@ impl Routes {
             pools: pools(&candidates, self.strategy),
             facts,
             fitness,
+            prices,
             candidates,
             destinations,
             strategy: self.strategy,

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use bursar_actors::{EndpointId, KeyId, ModelName, Usage};
 use tracing::info;
 
+use super::pricing::{Evidence, ModelPrice, Priced, Unpriced};
 use crate::call::{Call, RequestId};
+use crate::config::settings::dollars;
 use crate::error::GatewayError;
-
 use crate::schema::Operation;
 use crate::telemetry::metrics::{Ending, Finished, Metrics};
 
@@ -35,6 +36,8 @@ pub struct Provenance {
     pub warnings: Vec<String>,
     /// Time from the request to the beginning of the answer.
     pub began: Duration,
+    /// What the model costs.
+    pub price: Arc<ModelPrice>,
 }
 
 impl Provenance {
@@ -60,7 +63,7 @@ pub struct Settlement {
     attempts: u32,
     endpoint: Option<EndpointId>,
     first_token: Option<Duration>,
-    usage: Option<Usage>,
+    evidence: Evidence,
     ending: Ending,
     error_code: Option<&'static str>,
 }
@@ -83,7 +86,7 @@ impl Settlement {
             attempts: 0,
             endpoint: None,
             first_token: None,
-            usage: None,
+            evidence: Evidence { prompt_estimate: call.head.tokens_in_estimate, ..Evidence::default() },
             ending: Ending::Cancelled,
             error_code: None,
         }
@@ -109,14 +112,22 @@ impl Settlement {
         self.provenance = Some(provenance);
     }
 
-    /// Notes the tokens, as the upstream reports them.
-    pub fn used(&mut self, usage: Option<Usage>) {
-        self.usage = usage.or(self.usage);
+    /// Notes the tokens, as the upstream reports them, and how many bytes the model wrote.
+    pub fn used(&mut self, usage: Option<Usage>, output_bytes: u64) {
+        self.evidence.told = usage.or(self.evidence.told);
+        self.evidence.output_bytes = output_bytes;
     }
 
-    /// Closes the books: the client got everything.
-    pub fn served(mut self) {
+    /// Closes the books: the client got everything. Returns what it cost, if that is known.
+    pub fn served(mut self) -> Option<Priced> {
         self.ending = Ending::Served;
+        self.evidence.complete = true;
+        self.cost()?.ok()
+    }
+
+    /// Returns what the request cost, or why nobody knows; `None` where nothing answered.
+    fn cost(&self) -> Option<Result<Priced, Unpriced>> {
+        Some(self.provenance.as_ref()?.price.of(&self.evidence))
     }
 
     /// Closes the books: the client got an error.
@@ -131,10 +142,10 @@ impl Settlement {
         self.error_code = Some(code);
     }
 
-    fn log(&self, took: Duration) {
+    fn log(&self, took: Duration, cost: Option<Priced>) {
         let provenance = self.provenance.as_ref();
         let model = provenance.map(|served| format!("{}/{}", served.provider, served.model));
-        let usage = self.usage.unwrap_or_default();
+        let usage = self.evidence.told.unwrap_or_default();
         info!(
             request_id = %self.id,
             key = self.key_id.as_deref(),
@@ -151,6 +162,8 @@ impl Settlement {
             overhead_us = provenance.map(|served| served.overhead().as_micros() as u64),
             prompt_tokens = usage.prompt,
             completion_tokens = usage.completion,
+            cost_usd = cost.map(|cost| dollars(cost.nano)),
+            cost_estimated = cost.map(|cost| cost.estimated).filter(|estimated| *estimated),
             "{} {}",
             self.operation,
             self.ending.as_str(),
@@ -161,6 +174,8 @@ impl Settlement {
 impl Drop for Settlement {
     fn drop(&mut self) {
         let took = self.received.elapsed();
+        let cost = self.cost();
+        let priced = cost.and_then(Result::ok);
         self.metrics.finish(&Finished {
             alias: &self.alias,
             team: &self.team,
@@ -170,10 +185,12 @@ impl Drop for Settlement {
             took,
             first_token: self.first_token,
             overhead: self.provenance.as_ref().map(Provenance::overhead),
-            usage: self.usage,
+            usage: self.evidence.told,
+            cost_nano: priced.map(|priced| priced.nano),
+            unpriced: cost.and_then(Result::err).map(Unpriced::as_str),
         });
         if self.access_log {
-            self.log(took);
+            self.log(took, priced);
         }
     }
 }

@@ -165,7 +165,7 @@ impl ReplyStream {
             books.attempted(lease.endpoint(), "served");
             lease.report(Outcome::Served);
         }
-        books.used(opened.events.flow.usage());
+        books.used(opened.events.flow.usage(), opened.events.flow.output_bytes());
         books.served();
         opened.events.reply.drain();
     }
@@ -193,7 +193,7 @@ impl ReplyStream {
                 books.attempted(lease.endpoint(), attempt);
                 lease.report(outcome);
             }
-            books.used(opened.events.flow.usage());
+            books.used(opened.events.flow.usage(), opened.events.flow.output_bytes());
             books.broke(code);
             event = opened.events.flow.fail(&told);
         }
@@ -284,7 +284,7 @@ impl Drop for ReplyStream {
     /// The client went away: the lease's own drop gives it back, the settlement's counts it as cancelled.
     fn drop(&mut self) {
         let (Some(opened), Some(books)) = (&self.opened, &mut self.books) else { return };
-        books.used(opened.events.flow.usage());
+        books.used(opened.events.flow.usage(), opened.events.flow.output_bytes());
         if let Some(lease) = &opened.lease {
             books.attempted(lease.endpoint(), "cancelled");
         }

@@ -158,6 +158,8 @@ pub struct Facts {
     pub done: bool,
     /// Says again what was said: not to be passed on.
     pub repeated: bool,
+    /// Bytes of output in it, as JSON: what an estimate of its tokens goes by.
+    pub output_bytes: usize,
 }
 
 /// Reads along a stream that passes to a client of the same dialect.

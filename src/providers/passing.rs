@@ -54,7 +54,13 @@ impl PassReader for Along<anthropic::PassReader> {
         }
         let facts = self.reader.event(event)?;
         self.stopped |= facts.is_done;
-        Ok(Facts { output: facts.is_output, error: facts.is_error, done: facts.is_done, repeated: facts.is_repeated })
+        Ok(Facts {
+            output: facts.is_output,
+            error: facts.is_error,
+            done: facts.is_done,
+            repeated: facts.is_repeated,
+            output_bytes: facts.output_bytes,
+        })
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -75,7 +81,8 @@ impl PassReader for Along<responses::PassReader> {
     fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
         let facts = self.reader.frame(&Frame { event: event.name(), data: event.data() })?;
         self.usage = facts.usage.or(self.usage);
-        Ok(Facts { output: facts.is_output, error: facts.error, done: facts.done, repeated: false })
+        let output_bytes = facts.output_bytes;
+        Ok(Facts { output: facts.is_output, error: facts.error, done: facts.done, repeated: false, output_bytes })
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -99,7 +106,8 @@ impl PassReader for Along<gemini::PassReader> {
         }
         self.usage = facts.usage.or(self.usage);
         // Gemini says nothing behind its last event, so only the end of the body tells that it was the last.
-        Ok(Facts { output: facts.is_output || facts.finish.is_some(), error: facts.is_error, ..Facts::default() })
+        let output = facts.is_output || facts.finish.is_some();
+        Ok(Facts { output, error: facts.is_error, output_bytes: facts.output_bytes, ..Facts::default() })
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -112,6 +112,16 @@ pub fn in_order(reply: &mut ChatReply) {
     }
 }
 
+/// Returns how many bytes of a chunk the model wrote.
+pub fn output_bytes(chunk: &Chunk) -> usize {
+    match chunk {
+        Chunk::Text { text, .. } | Chunk::Refusal { text, .. } | Chunk::Thinking { text, .. } => text.len(),
+        Chunk::ToolCall { name, .. } => name.len(),
+        Chunk::ToolArguments { fragment, .. } => fragment.len(),
+        _ => 0,
+    }
+}
+
 /// Returns the choice that a chunk is of.
 pub(super) fn choice_of(chunk: &Chunk) -> Option<u32> {
     match chunk {

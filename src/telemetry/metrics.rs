@@ -45,6 +45,9 @@ pub struct Finished<'a> {
     pub first_token: Option<Duration>,
     pub overhead: Option<Duration>,
     pub usage: Option<Usage>,
+    /// What it cost, in nano-dollars, or why nobody knows; neither where nothing answered.
+    pub cost_nano: Option<u64>,
+    pub unpriced: Option<&'static str>,
 }
 
 /// Every metric of the process.
@@ -62,6 +65,8 @@ pub struct Metrics {
     probes: IntCounterVec,
     reloads: IntCounterVec,
     tokens: IntCounterVec,
+    cost: IntCounterVec,
+    unpriced: IntCounterVec,
     duration: HistogramVec,
     first_token: HistogramVec,
     overhead: HistogramVec,
@@ -122,6 +127,8 @@ impl Metrics {
                 "Tokens by kind, as upstreams report them",
                 &["alias", "team", "kind"],
             ),
+            cost: counters("bursar_cost_nano_dollars_total", "Cost of answers in nano-dollars", &["alias", "team"]),
+            unpriced: counters("bursar_unpriced_requests_total", "Answers whose cost nobody knows", &["reason"]),
             duration: histogram("bursar_request_duration_seconds", "From request to last byte", &["alias"], &SECONDS),
             first_token: histogram(
                 "bursar_first_token_seconds",
@@ -187,13 +194,28 @@ impl Metrics {
         if let Some(overhead) = finished.overhead {
             self.overhead.with_label_values(&[operation]).observe(overhead.as_secs_f64());
         }
-        let Some(usage) = finished.usage else { return };
+        if let Some(cost_nano) = finished.cost_nano {
+            self.cost.with_label_values(&[alias, team]).inc_by(cost_nano);
+        }
+        if let Some(reason) = finished.unpriced {
+            self.unpriced.with_label_values(&[reason]).inc();
+        }
+        if let Some(usage) = &finished.usage {
+            self.count_tokens(alias, team, usage);
+        }
+    }
+
+    fn count_tokens(&self, alias: &str, team: &str, usage: &Usage) {
         let kinds = [
             ("prompt", usage.prompt),
             ("completion", usage.completion),
             ("cached", usage.cached),
             ("cache_write", usage.cache_write),
             ("reasoning", usage.reasoning),
+            ("audio_prompt", usage.audio_prompt),
+            ("audio_completion", usage.audio_completion),
+            ("image_prompt", usage.image_prompt),
+            ("image_completion", usage.image_completion),
         ];
         for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
             self.tokens.with_label_values(&[alias, team, kind]).inc_by(count);

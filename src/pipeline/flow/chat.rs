@@ -91,4 +91,8 @@ impl Flow for ChatFlow {
     fn usage(&self) -> Option<Usage> {
         self.repair.usage()
     }
+
+    fn output_bytes(&self) -> u64 {
+        self.repair.output_bytes()
+    }
 }

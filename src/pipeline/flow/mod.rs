@@ -44,6 +44,9 @@ pub trait Flow {
     /// Returns the usage told so far.
     fn usage(&self) -> Option<Usage>;
 
+    /// Returns how many bytes of text and calls the model has written so far.
+    fn output_bytes(&self) -> u64;
+
     /// Returns the events that end the answer in an error, where they depend on what went before.
     fn fail(&mut self, _failure: &StreamFailure<'_>) -> Option<Bytes> {
         None

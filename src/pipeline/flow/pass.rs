@@ -13,12 +13,13 @@ pub struct PassFlow {
     along: Box<dyn PassReader>,
     /// The client has a preamble of an earlier upstream: what comes before the first output is left out.
     skips_preamble: bool,
+    output_bytes: u64,
 }
 
 impl PassFlow {
     /// Begins a stream that `along` reads along.
     pub fn new(along: Box<dyn PassReader>, skips_preamble: bool) -> Self {
-        Self { reader: SseReader::with_names(), along, skips_preamble }
+        Self { reader: SseReader::with_names(), along, skips_preamble, output_bytes: 0 }
     }
 
     fn on_event(&mut self, event: &SseEvent, batch: &mut Batch) {
@@ -32,6 +33,7 @@ impl PassFlow {
                 }
                 batch.began |= facts.output || facts.done;
                 batch.done |= facts.done;
+                self.output_bytes += facts.output_bytes as u64;
             }
         }
     }
@@ -74,6 +76,10 @@ impl Flow for PassFlow {
 
     fn usage(&self) -> Option<Usage> {
         self.along.usage()
+    }
+
+    fn output_bytes(&self) -> u64 {
+        self.output_bytes
     }
 
     fn fail(&mut self, failure: &StreamFailure<'_>) -> Option<Bytes> {

@@ -7,7 +7,7 @@ use super::{Batch, Flow, judged, truncated, unreadable, unusable};
 use crate::pipeline::translation::Translation;
 use crate::providers::dialect::{Step, StreamFailure, StreamReader, StreamWriter};
 use crate::providers::framing::{Framed, Framer, Framing};
-use crate::providers::sequence::Sequence;
+use crate::providers::sequence::{Sequence, output_bytes};
 use crate::schema::chat::Chunk;
 
 /// The state of one such stream.
@@ -19,6 +19,7 @@ pub struct TranslateFlow {
     writer: Box<dyn StreamWriter>,
     translation: Translation,
     skips_preamble: bool,
+    output_bytes: u64,
     /// Emptied after each frame; kept for their memory.
     read: Vec<Chunk>,
     ordered: Vec<Chunk>,
@@ -39,6 +40,7 @@ impl TranslateFlow {
             writer,
             translation,
             skips_preamble,
+            output_bytes: 0,
             read: Vec::new(),
             ordered: Vec::new(),
         }
@@ -64,6 +66,7 @@ impl TranslateFlow {
         for mut chunk in self.ordered.drain(..) {
             self.translation.note(&mut chunk);
             let output = chunk.is_output();
+            self.output_bytes += output_bytes(&chunk) as u64;
             self.skips_preamble &= !output;
             batch.began |= output;
             self.writer.chunk(&chunk, &mut out);
@@ -130,6 +133,10 @@ impl Flow for TranslateFlow {
 
     fn usage(&self) -> Option<Usage> {
         self.sequence.usage()
+    }
+
+    fn output_bytes(&self) -> u64 {
+        self.output_bytes
     }
 
     fn fail(&mut self, failure: &StreamFailure<'_>) -> Option<Bytes> {

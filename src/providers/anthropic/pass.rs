@@ -1,7 +1,9 @@
 //! What the gateway must know of replies that pass from an Anthropic upstream to an Anthropic client as they are.
 
 use bursar_actors::Usage;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::decode::{finish, usage_of};
 use super::reader::{event, value};
@@ -13,6 +15,8 @@ use crate::schema::chat::Finish;
 /// What an event means.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
+    /// Bytes of text, thought and arguments in it, as JSON.
+    pub output_bytes: usize,
     /// Belongs to the answer: from then on no other upstream can take over.
     pub is_output: bool,
     /// Why the answer ends, where the event says so.
@@ -39,7 +43,11 @@ impl PassReader {
         let mut facts = Facts::default();
         let event = self::event(event.data(), event.name())?;
         match &*event.kind {
-            "content_block_start" | "content_block_delta" | "content_block_stop" => facts.is_output = true,
+            "content_block_delta" => {
+                facts.is_output = true;
+                facts.output_bytes = event.delta.map_or(0, said);
+            }
+            "content_block_start" | "content_block_stop" => facts.is_output = true,
             "message_start" => {
                 let mut message = value(event.message);
                 let id = message["id"].as_str().unwrap_or_default().to_owned();
@@ -80,6 +88,24 @@ impl PassReader {
     pub fn is_complete(&self) -> bool {
         self.finished
     }
+}
+
+/// What a delta says, as it is written; a signature says nothing.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said<'a> {
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    partial_json: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+}
+
+fn said(delta: &RawValue) -> usize {
+    let said: Said<'_> = serde_json::from_str(delta.get()).unwrap_or_default();
+    let texts = [said.text, said.partial_json, said.thinking].into_iter().flatten();
+    texts.map(|text| text.get().len().saturating_sub(2)).sum()
 }
 
 /// Reads a whole reply: what it used, and whether it is an error.

@@ -1,6 +1,6 @@
 //! Usage in Anthropic's arithmetic, where `input_tokens` leaves out whatever the cache had to do with.
 
-use bursar_actors::Usage;
+use bursar_actors::{Tier, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,6 +22,12 @@ pub(super) struct MessageUsage {
     #[serde(default)]
     output_tokens_details: Value,
     #[serde(default)]
+    server_tool_use: Value,
+    #[serde(default)]
+    speed: Value,
+    #[serde(default)]
+    inference_geo: Value,
+    #[serde(default)]
     pub(super) service_tier: Value,
 }
 
@@ -35,6 +41,9 @@ impl MessageUsage {
             (&mut self.cache_creation, later.cache_creation),
             (&mut self.output_tokens, later.output_tokens),
             (&mut self.output_tokens_details, later.output_tokens_details),
+            (&mut self.server_tool_use, later.server_tool_use),
+            (&mut self.speed, later.speed),
+            (&mut self.inference_geo, later.inference_geo),
             (&mut self.service_tier, later.service_tier),
         ];
         for (before, later) in pairs {
@@ -61,8 +70,18 @@ impl MessageUsage {
             cache_write,
             cache_write_long: long,
             reasoning: figure(&self.output_tokens_details["thinking_tokens"]),
+            searches: figure(&self.server_tool_use["web_search_requests"]),
+            tier: self.served(),
+            regional: !matches!(self.inference_geo.as_str(), None | Some("" | "global" | "not_available")),
+            ..RawUsage::default()
         };
         raw.normalise()
+    }
+
+    /// Returns the tier that the price goes by. The fast form of a model is another thing than its place in the queue.
+    fn served(&self) -> Tier {
+        let fast = self.speed == "fast";
+        if fast { Tier::Fast } else { Tier::served(self.service_tier.as_str().unwrap_or_default()) }
     }
 
     /// Returns the tier in OpenAI's words.
@@ -86,7 +105,7 @@ pub(super) fn write(usage: &Usage, tier: Option<&str>) -> Value {
         Some("batch") => "batch",
         _ => "standard",
     };
-    json!({
+    let mut written = json!({
         "input_tokens": usage.prompt.saturating_sub(usage.cached + usage.cache_write),
         "cache_creation_input_tokens": usage.cache_write,
         "cache_read_input_tokens": usage.cached,
@@ -97,7 +116,11 @@ pub(super) fn write(usage: &Usage, tier: Option<&str>) -> Value {
         "output_tokens": usage.completion,
         "output_tokens_details": { "thinking_tokens": usage.reasoning },
         "service_tier": tier,
-    })
+    });
+    if usage.searches > 0 {
+        written["server_tool_use"] = json!({ "web_search_requests": usage.searches });
+    }
+    written
 }
 
 #[cfg(test)]
@@ -126,11 +149,23 @@ mod tests {
             cache_write: 300,
             cache_write_long: 200,
             reasoning: 20,
-            suspect: false,
+            ..Usage::default()
         };
         assert_eq!(usage, expected);
         assert_eq!(read(write(&usage, None)).normalise(), Some(expected));
         assert_eq!(write(&usage, None)["input_tokens"], 10);
+    }
+
+    #[test]
+    fn searches_speed_and_place_are_told() {
+        let mut usage = read(json!({ "input_tokens": 1, "service_tier": "priority", "inference_geo": "us" }));
+        usage.merge(read(json!({ "output_tokens": 1, "server_tool_use": { "web_search_requests": 3 } })));
+
+        let told = usage.normalise().unwrap();
+        usage.speed = "fast".into();
+
+        assert_eq!((told.searches, told.tier, told.regional), (3, Tier::Priority, true));
+        assert_eq!(usage.normalise().unwrap().tier, Tier::Fast);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A whole reply of `Converse`, and what its parts have in common with those of a stream.
 
-use bursar_actors::Usage;
+use bursar_actors::{Tier, Usage};
 use serde_json::{Map, Value};
 
 use crate::providers::dialect::Nonsense;
@@ -21,7 +21,7 @@ pub(super) fn decode(mut reply: Map<String, Value>) -> Result<ChatReply, Nonsens
     choice.finish = Some(finish(reply.get("stopReason"), reply.get("additionalModelResponseFields"), &choice));
     Ok(ChatReply {
         choices: vec![choice],
-        usage: reply.get("usage").and_then(usage),
+        usage: reply.get("usage").and_then(|figures| usage(figures, reply.get("serviceTier"))),
         service_tier: service_tier(reply.get("serviceTier")),
         ..ChatReply::default()
     })
@@ -117,7 +117,7 @@ pub(super) fn finish_of(reason: Option<&Value>, additional: Option<&Value>, call
 }
 
 /// Bedrock counts what was read from and written to the cache beside the input, not in it.
-pub(super) fn usage(usage: &Value) -> Option<Usage> {
+pub(super) fn usage(usage: &Value, tier: Option<&Value>) -> Option<Usage> {
     let figure = |key: &str| usage.get(key).and_then(Value::as_i64).map(i128::from);
     let cached = figure("cacheReadInputTokens");
     let cache_write = figure("cacheWriteInputTokens");
@@ -130,6 +130,7 @@ pub(super) fn usage(usage: &Value) -> Option<Usage> {
         cached,
         cache_write,
         cache_write_long: Some(long),
+        tier: Tier::served(&service_tier(tier).unwrap_or_default()),
         ..RawUsage::default()
     };
     raw.normalise()

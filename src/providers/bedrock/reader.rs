@@ -62,7 +62,8 @@ impl StreamReader for Reader {
             }
             // It comes last, after `messageStop`.
             b"metadata" => {
-                out.extend(event.get("usage").and_then(usage).map(Chunk::Usage));
+                let told = event.get("usage").and_then(|figures| usage(figures, event.get("serviceTier")));
+                out.extend(told.map(Chunk::Usage));
                 return Ok(if self.stopped { Step::Done } else { Step::More });
             }
             _ => {}

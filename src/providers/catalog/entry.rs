@@ -115,6 +115,7 @@ impl Entry {
                 tariff,
                 request: better.request_price,
                 search: better.search_price.map(|each| [each; 3]),
+                regional: None,
             });
             self.source = Source::Configuration;
         } else if let Some(price) = &mut self.price {
@@ -157,6 +158,9 @@ pub(super) struct Line {
     request: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     search: Option<[u64; 3]>,
+    /// See [`Price::regional`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    regional: Option<u64>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     can: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -186,6 +190,7 @@ impl From<&Entry> for Line {
             prices: price.tariff.into_iter().map(|(at, rates)| (key(at), rates)).collect(),
             request: price.request,
             search: price.search,
+            regional: price.regional,
             can: words(&entry.can),
             cannot: words(&entry.cannot),
             efforts: entry.efforts.iter().map(|effort| effort.as_str()).collect::<Vec<_>>().join(" "),
@@ -211,7 +216,7 @@ impl TryFrom<Line> for Entry {
                 .collect()
         };
         let effort = |word: &str| Effort::from_word(word).ok_or_else(|| format!("no effort `{word}`"));
-        let price = Price { tariff, request: line.request, search: line.search };
+        let price = Price { tariff, request: line.request, search: line.search, regional: line.regional };
         Ok(Self {
             name: line.model,
             mode: line.mode,

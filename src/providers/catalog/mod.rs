@@ -12,8 +12,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 pub use entry::{Entry, Mode, Source};
-pub use names::{vendor, vendor_of_url};
-pub use price::{Consumed, Price, SearchSize};
+pub use names::{is_regional, vendor, vendor_of_url};
+pub use price::Price;
 
 use self::entry::Line;
 use crate::config::catalog::Override;

@@ -73,6 +73,13 @@ pub fn vendor_of_url(base_url: &str) -> Option<&'static str> {
     HOSTS.iter().find(|(pattern, _)| is(pattern)).map(|(_, vendor)| *vendor)
 }
 
+/// Returns whether an address of OpenAI or Vertex keeps its calls in a region of the world, for which both charge more.
+pub fn is_regional(base_url: &str) -> bool {
+    let host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    let host = host.split(['/', ':', '?']).next().unwrap_or_default().to_ascii_lowercase();
+    host.ends_with(".api.openai.com") || host.ends_with("-aiplatform.googleapis.com")
+}
+
 /// Returns the names that `model` may have in the catalog, as `vendor/name`, the surest first.
 pub fn candidates(vendor: &str, model: &str) -> Vec<String> {
     let mut names = vec![model.to_owned()];
@@ -259,6 +266,14 @@ mod tests {
         ] {
             assert_eq!(vendor_of_url(url), vendor, "{url}");
         }
+    }
+
+    #[test]
+    fn an_address_says_whether_calls_stay_in_a_region() {
+        assert!(is_regional("https://eu.api.openai.com/v1"));
+        assert!(is_regional("https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1"));
+        assert!(!is_regional("https://api.openai.com/v1"));
+        assert!(!is_regional("https://aiplatform.googleapis.com/v1/projects/p/locations/global"));
     }
 
     proptest! {

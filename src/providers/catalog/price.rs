@@ -9,6 +9,9 @@ use crate::config::catalog::{Rates, Tariff, Tier};
 /// One nano-dollar, in the unit of tokens times [`Rates`].
 const NANO_DOLLAR: u128 = 1_000_000;
 
+/// The usual price, in thousandths of itself.
+const USUAL: u64 = 1000;
+
 /// The prices of one model. Pure data; see [`Price::cost`] for what they mean.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Price {
@@ -17,34 +20,9 @@ pub struct Price {
     pub request: Option<u64>,
     /// Nano-dollars for each search that the provider makes, with little, medium and much context.
     pub search: Option<[u64; 3]>,
-}
-
-/// What a call used up.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Consumed {
-    pub usage: Usage,
-    /// The parts of the prompt and of the completion that were audio, and the part of the prompt that was images.
-    pub audio_prompt: u64,
-    pub audio_completion: u64,
-    pub image_prompt: u64,
-    /// Searches that the provider made.
-    pub searches: u64,
-    pub search_size: SearchSize,
-}
-
-/// How much of what it found a search gives to the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SearchSize {
-    Low,
-    #[default]
-    Medium,
-    High,
-}
-
-impl From<Usage> for Consumed {
-    fn from(usage: Usage) -> Self {
-        Self { usage, ..Self::default() }
-    }
+    /// What a token costs where the provider keeps the call in a region, in thousandths of its usual price; `None` where that
+    /// makes no difference.
+    pub regional: Option<u64>,
 }
 
 /// A kind of token, as a field of [`Rates`].
@@ -62,40 +40,51 @@ impl Price {
     /// The size of the whole prompt, cached parts included, chooses the bracket, and that holds for every token. A kind of
     /// token without a price of its own is charged as what it is part of. Batch and flex without a price are charged as
     /// standard, which is never too little; the dearer tiers are unpriced then. What a tier leaves open of long prompts is
-    /// charged at the dearer of its own usual price and the standard price for long ones.
-    pub fn cost(&self, consumed: &Consumed, tier: Tier) -> Option<u64> {
-        let sum = self.parts(consumed, tier)?.into_iter().sum::<u128>();
-        Some(u64::try_from(sum.div_ceil(NANO_DOLLAR)).unwrap_or(u64::MAX))
+    /// charged at the dearer of its own usual price and the standard price for long ones. Written images have a price nowhere
+    /// and are unpriced. Requests and searches cost the same in every region.
+    pub fn cost(&self, usage: &Usage) -> Option<u64> {
+        if !self.is_known() {
+            return None;
+        }
+        let thousandths = u128::from(self.regional.filter(|_| usage.regional).unwrap_or(USUAL));
+        let tokens = self.parts(usage)?.into_iter().fold(0, u128::saturating_add).saturating_mul(thousandths);
+        let others = self.others(usage)?.saturating_mul(NANO_DOLLAR * u128::from(USUAL));
+        let sum = tokens.saturating_add(others);
+        Some(u64::try_from(sum.div_ceil(NANO_DOLLAR * u128::from(USUAL))).unwrap_or(u64::MAX))
     }
 
-    /// Returns the exact parts of the cost, in millionths of a nano-dollar.
-    fn parts(&self, consumed: &Consumed, tier: Tier) -> Option<[u128; 10]> {
-        let usage = &consumed.usage;
-        let kinds: [(u64, &[Kind]); 7] = [
+    /// Returns what is paid besides the tokens, in nano-dollars.
+    fn others(&self, usage: &Usage) -> Option<u128> {
+        let each = match usage.searches {
+            0 => 0,
+            _ => self.search?[usage.search_size as usize],
+        };
+        Some(u128::from(self.request.unwrap_or(0)) + u128::from(usage.searches) * u128::from(each))
+    }
+
+    /// Returns the exact parts of what the tokens cost, in millionths of a nano-dollar.
+    fn parts(&self, usage: &Usage) -> Option<[u128; 10]> {
+        let kinds: [(u64, &[Kind]); 8] = [
             (usage.cached, &[|r| r.cached, |r| r.input]),
             (usage.cache_write_long, &[|r| r.cache_write_long, |r| r.cache_write, |r| r.input]),
             (usage.cache_write.saturating_sub(usage.cache_write_long), &[|r| r.cache_write, |r| r.input]),
-            (consumed.audio_prompt, &[|r| r.audio_input, |r| r.input]),
-            (consumed.image_prompt, &[|r| r.image_input, |r| r.input]),
+            (usage.audio_prompt, &[|r| r.audio_input, |r| r.input]),
+            (usage.image_prompt, &[|r| r.image_input, |r| r.input]),
             (usage.reasoning, &[|r| r.reasoning, |r| r.output]),
-            (consumed.audio_completion, &[|r| r.audio_output, |r| r.output]),
+            (usage.audio_completion, &[|r| r.audio_output, |r| r.output]),
+            (usage.image_completion, &[]),
         ];
         let special = |range: std::ops::Range<usize>| kinds[range].iter().map(|(tokens, _)| tokens).sum::<u64>();
         let rest_in = usage.prompt.saturating_sub(special(0..5));
-        let rest_out = usage.completion.saturating_sub(special(5..7));
+        let rest_out = usage.completion.saturating_sub(special(5..8));
         let rests: [(u64, &[Kind]); 2] = [(rest_in, &[|r| r.input]), (rest_out, &[|r| r.output])];
         let mut parts = [0; 10];
         for (part, (tokens, kinds)) in parts.iter_mut().zip(kinds.into_iter().chain(rests)) {
             if tokens > 0 {
-                *part = u128::from(tokens) * u128::from(self.rate(tier, usage.prompt, kinds)?);
+                *part = u128::from(tokens) * u128::from(self.rate(usage.tier, usage.prompt, kinds)?);
             }
         }
-        let search = match (consumed.searches, self.search) {
-            (0, _) => 0,
-            (searches, prices) => u128::from(searches) * u128::from(prices?[consumed.search_size as usize]),
-        };
-        parts[9] = (u128::from(self.request.unwrap_or(0)) + search) * NANO_DOLLAR;
-        self.is_known().then_some(parts)
+        Some(parts)
     }
 
     /// Returns the price of the first of `kinds` that has one, for a prompt of that size.
@@ -125,6 +114,7 @@ impl Price {
 
 #[cfg(test)]
 mod tests {
+    use bursar_actors::SearchSize;
     use proptest::prelude::*;
 
     use super::*;
@@ -140,18 +130,22 @@ mod tests {
         Rates { input: Some(input), output: Some(output), ..Rates::default() }
     }
 
-    fn used(prompt: u64, completion: u64) -> Consumed {
-        Usage { prompt, completion, total: prompt + completion, ..Usage::default() }.into()
+    fn used(prompt: u64, completion: u64) -> Usage {
+        Usage { prompt, completion, total: prompt + completion, ..Usage::default() }
+    }
+
+    fn by(tier: Tier, usage: Usage) -> Usage {
+        Usage { tier, ..usage }
     }
 
     #[test]
     fn the_sum_is_rounded_up_once() {
         let price = price(&[(Tier::Standard, 0, simple(1, 1))]);
 
-        assert_eq!(price.cost(&used(0, 0), Tier::Standard), Some(0));
-        assert_eq!(price.cost(&used(1, 1), Tier::Standard), Some(1));
-        assert_eq!(price.cost(&used(600_000, 400_000), Tier::Standard), Some(1));
-        assert_eq!(price.cost(&used(600_000, 400_001), Tier::Standard), Some(2));
+        assert_eq!(price.cost(&used(0, 0)), Some(0));
+        assert_eq!(price.cost(&used(1, 1)), Some(1));
+        assert_eq!(price.cost(&used(600_000, 400_000)), Some(1));
+        assert_eq!(price.cost(&used(600_000, 400_001)), Some(2));
     }
 
     #[test]
@@ -161,16 +155,16 @@ mod tests {
             (Tier::Standard, 200_000, simple(3_000_000, 4_000_000)),
         ]);
 
-        assert_eq!(price.cost(&used(200_000, 1), Tier::Standard), Some(200_002));
-        assert_eq!(price.cost(&used(200_001, 1), Tier::Standard), Some(600_007));
+        assert_eq!(price.cost(&used(200_000, 1)), Some(200_002));
+        assert_eq!(price.cost(&used(200_001, 1)), Some(600_007));
     }
 
     #[test]
     fn a_cheaper_tier_without_a_price_is_standard_and_a_dearer_one_unpriced() {
         let price = price(&[(Tier::Standard, 0, simple(1_000_000, 2_000_000))]);
 
-        assert_eq!(price.cost(&used(1, 1), Tier::Flex), Some(3));
-        assert_eq!(price.cost(&used(1, 1), Tier::Priority), None);
+        assert_eq!(price.cost(&by(Tier::Flex, used(1, 1))), Some(3));
+        assert_eq!(price.cost(&by(Tier::Priority, used(1, 1))), None);
     }
 
     #[test]
@@ -182,9 +176,9 @@ mod tests {
             (Tier::Priority, 0, simple(40_000_000, 40_000_000)),
         ]);
 
-        assert_eq!(price.cost(&used(100, 0), Tier::Flex), Some(500));
-        assert_eq!(price.cost(&used(101, 0), Tier::Flex), Some(3030));
-        assert_eq!(price.cost(&used(101, 0), Tier::Priority), Some(4040));
+        assert_eq!(price.cost(&by(Tier::Flex, used(100, 0))), Some(500));
+        assert_eq!(price.cost(&by(Tier::Flex, used(101, 0))), Some(3030));
+        assert_eq!(price.cost(&by(Tier::Priority, used(101, 0))), Some(4040));
     }
 
     #[test]
@@ -209,39 +203,46 @@ mod tests {
             cache_write: 3000,
             cache_write_long: 1000,
             reasoning: 10,
-            suspect: false,
-        };
-        let consumed = Consumed {
             audio_prompt: 100,
             image_prompt: 200,
             audio_completion: 1,
             searches: 2,
             search_size: SearchSize::High,
-            ..usage.into()
+            ..Usage::default()
         };
 
         let text = 100_000 - 10_000 - 3000 - 100 - 200;
         let reads = text + 10_000 * 2 + 2000 * 3 + 1000 * 4 + 100 * 5 + 200 * 6;
         let writes = 89 * 10 + 10 * 20 + 30;
-        assert_eq!(price.cost(&consumed, Tier::Standard), Some(reads + writes + 1 + 2 * 4));
+        assert_eq!(price.cost(&usage), Some(reads + writes + 1 + 2 * 4));
     }
 
     #[test]
     fn what_has_no_price_is_unpriced_and_not_free() {
-        assert_eq!(Price::default().cost(&used(1, 1), Tier::Standard), None);
-        assert_eq!(Price::default().cost(&used(0, 0), Tier::Standard), None);
+        assert_eq!(Price::default().cost(&used(1, 1)), None);
+        assert_eq!(Price::default().cost(&used(0, 0)), None);
         let embeds = price(&[(Tier::Standard, 0, Rates { input: Some(5), ..Rates::default() })]);
-        assert_eq!(embeds.cost(&used(1, 0), Tier::Standard), Some(1));
-        assert_eq!(embeds.cost(&used(1, 1), Tier::Standard), None);
-        let search = Consumed { searches: 1, ..used(1, 0) };
-        assert_eq!(embeds.cost(&search, Tier::Standard), None);
+        assert_eq!(embeds.cost(&used(1, 0)), Some(1));
+        assert_eq!(embeds.cost(&used(1, 1)), None);
+        let search = Usage { searches: 1, ..used(1, 0) };
+        assert_eq!(embeds.cost(&search), None);
+    }
+
+    #[test]
+    fn a_region_makes_tokens_dearer_and_nothing_else() {
+        let usual = Price { request: Some(100), ..price(&[(Tier::Standard, 0, simple(1_000_000, 2_000_000))]) };
+        let dearer = Price { regional: Some(1100), ..usual.clone() };
+        let regional = Usage { regional: true, ..used(10, 1) };
+
+        assert_eq!((usual.cost(&regional), dearer.cost(&used(10, 1))), (Some(112), Some(112)));
+        assert_eq!(dearer.cost(&regional), Some(114), "13.2 and 100, rounded up");
     }
 
     #[test]
     fn absurd_figures_do_not_overflow() {
         let price = price(&[(Tier::Standard, 0, simple(u64::MAX, u64::MAX))]);
 
-        assert_eq!(price.cost(&used(u64::MAX / 2, u64::MAX / 2), Tier::Standard), Some(u64::MAX));
+        assert_eq!(price.cost(&used(u64::MAX / 2, u64::MAX / 2)), Some(u64::MAX));
     }
 
     prop_compose! {
@@ -269,7 +270,7 @@ mod tests {
             let (prompt, completion) = (text + cached + write + long, plain + reasoning);
             Usage {
                 prompt, completion, total: prompt + completion, cached, cache_write: write + long,
-                cache_write_long: long, reasoning, suspect: false,
+                cache_write_long: long, reasoning, ..Usage::default()
             }
         }
     }
@@ -278,19 +279,20 @@ mod tests {
         #[test]
         fn more_tokens_never_cost_less(price in any_price(), usage in any_usage(), more in 0_u64..100_000) {
             for tier in [Tier::Standard, Tier::Flex] {
-                let cost = price.cost(&usage.into(), tier);
+                let usage = by(tier, usage);
+                let cost = price.cost(&usage);
                 let longer = Usage { prompt: usage.prompt + more, ..usage };
                 let wordier = Usage { completion: usage.completion + more, ..usage };
 
-                prop_assert!(cost <= price.cost(&longer.into(), tier));
-                prop_assert!(cost <= price.cost(&wordier.into(), tier));
+                prop_assert!(cost <= price.cost(&longer));
+                prop_assert!(cost <= price.cost(&wordier));
             }
         }
 
         #[test]
         fn the_cost_is_the_sum_of_what_its_parts_cost(price in any_price(), usage in any_usage()) {
             let price = Price { tariff: price.tariff.into_iter().filter(|((_, above), _)| *above == 0).collect(), ..price };
-            let cost = |usage: Usage| price.cost(&usage.into(), Tier::Standard).unwrap_or(u64::MAX);
+            let cost = |usage: Usage| price.cost(&usage).unwrap_or(u64::MAX);
             let short = usage.cache_write - usage.cache_write_long;
             let (cached, long) = (usage.cached, usage.cache_write_long);
             let none = Usage::default();

@@ -107,7 +107,8 @@ fn content(encoding: &mut Encoding<'_>, parts: &[Part], between: &str) -> Result
             list.push(value);
         }
     }
-    Ok(Value::Array(list))
+    // Where nothing is left of them: a list without parts is refused, an empty text is not.
+    Ok(if list.is_empty() { "".into() } else { Value::Array(list) })
 }
 
 /// Returns the text of all parts, refusals included.

@@ -1,6 +1,7 @@
 //! Reads a streamed reply, whatever its provider makes of the dialect: numbers of calls that are missing, ids told over and
 //! over, thought in one of five places, a stream that ends without an end.
 
+use bursar_actors::{Tier, Usage};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -23,6 +24,8 @@ pub(super) struct ChatReader {
     choices: Vec<ChoiceState>,
     /// Perplexity's sources as they came last; they belong to all of the text.
     sources: Option<Box<RawValue>>,
+    /// The tier that some chunk named.
+    tier: Option<Tier>,
 }
 
 #[derive(Debug)]
@@ -75,7 +78,7 @@ impl StreamReader for ChatReader {
 impl ChatReader {
     /// Starts at the beginning of a stream.
     pub(super) fn new(row: &'static Row) -> Self {
-        Self { row, started: false, seed: String::new(), choices: Vec::new(), sources: None }
+        Self { row, started: false, seed: String::new(), choices: Vec::new(), sources: None, tier: None }
     }
 
     /// Takes one chunk, or a whole reply.
@@ -105,6 +108,7 @@ impl ChatReader {
         if facts.is_some_and(|facts| facts.error) || choices.iter().any(failed) {
             return Step::Error;
         }
+        self.tier = chunk.service_tier.text().map(Tier::served).or(self.tier);
         if !choices.is_empty() && !std::mem::replace(&mut self.started, true) {
             let id = chunk.id.into_text();
             let plain = id.bytes().filter(u8::is_ascii_alphanumeric).map(char::from).collect::<String>();
@@ -125,7 +129,8 @@ impl ChatReader {
         for (place, choice) in choices.into_iter().enumerate() {
             self.choice(choice, place, out);
         }
-        out.extend(facts.and_then(|facts| facts.usage).map(Chunk::Usage));
+        let usage = facts.and_then(|facts| facts.usage);
+        out.extend(usage.map(|usage| Chunk::Usage(Usage { tier: self.tier.unwrap_or_default(), ..usage })));
         Step::More
     }
 

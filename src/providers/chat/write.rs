@@ -56,13 +56,18 @@ pub(super) fn finish_word(finish: &Finish, request: &ChatRequest) -> &'static st
 
 /// Writes usage with its details.
 pub(super) fn usage(usage: &Usage) -> Value {
-    json!({
+    let mut written = json!({
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.total,
         "prompt_tokens_details": { "cached_tokens": usage.cached, "cache_write_tokens": usage.cache_write },
         "completion_tokens_details": { "reasoning_tokens": usage.reasoning },
-    })
+    });
+    let audio = [("prompt_tokens_details", usage.audio_prompt), ("completion_tokens_details", usage.audio_completion)];
+    for (details, tokens) in audio.into_iter().filter(|(_, tokens)| *tokens > 0) {
+        written[details]["audio_tokens"] = tokens.into();
+    }
+    written
 }
 
 /// Writes sources as annotations. Where the place in the text is not known, it is the beginning.

@@ -99,7 +99,7 @@ pub fn whole_embeddings(body: &[u8]) -> Result<(Option<Usage>, bool), Nonsense> 
         return Err(Nonsense::of("it has no embeddings"));
     }
     let usage = reply.get("usageMetadata").and_then(|usage| UsageMetadata::deserialize(usage).ok());
-    Ok((usage.and_then(|usage| usage.usage()), false))
+    Ok((usage.and_then(|usage| usage.usage(0)), false))
 }
 
 /// Writes the reply to `:embedContent`.

@@ -49,7 +49,7 @@ impl EmbeddingsDialect for Developer {
         let vectors = listed.or(one).unwrap_or_default().iter().map(|item| numbers(item.get("values")));
         let vectors = counted(vectors.collect::<Result<_, _>>()?, request)?;
         let usage = reply.get("usageMetadata").and_then(|usage| UsageMetadata::deserialize(usage).ok());
-        let usage = usage.and_then(|usage| usage.usage());
+        let usage = usage.and_then(|usage| usage.usage(0));
         Ok(EmbeddingReply { model: String::new(), vectors, usage })
     }
 }

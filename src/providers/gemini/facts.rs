@@ -3,9 +3,10 @@
 use bursar_actors::Usage;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::wire::{Ending, PromptFeedback, UsageMetadata, ending, responses};
+use super::wire::{Ending, PromptFeedback, UsageMetadata, ending, responses, searches};
 use crate::providers::dialect::{Nonsense, object};
 use crate::schema::chat::Finish;
 
@@ -14,6 +15,8 @@ use crate::schema::chat::Finish;
 pub struct Facts {
     /// All of it up to now, never a difference.
     pub usage: Option<Usage>,
+    /// Bytes of text and calls in it, as JSON.
+    pub output_bytes: usize,
     /// It carries output: from then on no other upstream can take over.
     pub is_output: bool,
     /// The last candidate in it that ended, or the prompt that was blocked.
@@ -30,6 +33,7 @@ pub struct PassReader {
     usage: Option<Usage>,
     finished: bool,
     called: bool,
+    searches: u64,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +56,8 @@ struct Candidate<'a> {
     content: Option<Content<'a>>,
     #[serde(default)]
     finish_reason: Option<String>,
+    #[serde(default)]
+    grounding_metadata: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -66,8 +72,8 @@ struct Content<'a> {
 struct Part<'a> {
     #[serde(borrow, default)]
     text: Option<&'a RawValue>,
-    #[serde(default)]
-    function_call: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    function_call: Option<&'a RawValue>,
 }
 
 impl PassReader {
@@ -83,6 +89,7 @@ impl PassReader {
         let event: Event<'_> = serde_json::from_slice(data).map_err(|_| unreadable(data))?;
         let mut facts = Facts { is_error: event.error.is_some(), ..Facts::default() };
         for candidate in event.candidates.into_iter().flatten() {
+            self.searches = self.searches.max(searches(candidate.grounding_metadata.as_ref()));
             for raw in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
                 self.part(raw, &mut facts);
             }
@@ -100,7 +107,7 @@ impl PassReader {
         }
         self.finished |= facts.finish.is_some() || facts.malformed.is_some();
         facts.is_output |= facts.finish.is_some();
-        self.usage = event.usage_metadata.and_then(|usage| usage.usage()).or(self.usage);
+        self.usage = event.usage_metadata.and_then(|usage| usage.usage(self.searches)).or(self.usage);
         facts.usage = self.usage;
         Ok(facts)
     }
@@ -112,11 +119,15 @@ impl PassReader {
 
     fn part(&mut self, raw: &RawValue, facts: &mut Facts) {
         match serde_json::from_str::<Part<'_>>(raw.get()) {
-            Ok(Part { function_call: Some(_), .. }) => {
+            Ok(Part { function_call: Some(call), .. }) => {
                 self.called = true;
                 facts.is_output = true;
+                facts.output_bytes += call.get().len();
             }
-            Ok(Part { text: Some(text), .. }) => facts.is_output |= text.get() != "\"\"",
+            Ok(Part { text: Some(text), .. }) => {
+                facts.is_output |= text.get() != "\"\"";
+                facts.output_bytes += text.get().len().saturating_sub(2);
+            }
             Ok(_) => facts.is_output = true,
             Err(_) => {}
         }
@@ -128,17 +139,18 @@ pub fn whole(body: &[u8]) -> Result<(Option<Usage>, bool), Nonsense> {
     if super::wire::is_error(body) {
         return Ok((None, true));
     }
-    let (mut usage, mut answered) = (None, false);
+    let (mut usage, mut answered, mut searched) = (None, false, 0);
     for response in responses(body)? {
         for candidate in response.candidates.iter().flatten() {
             answered = true;
+            searched = searched.max(searches(candidate.grounding_metadata.as_ref()));
             let reason = candidate.finish_reason.as_deref().unwrap_or_default();
             if ending(reason) == Ending::Malformed {
                 return Err(super::wire::malformed(reason));
             }
         }
         answered |= response.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some());
-        usage = response.usage_metadata.and_then(|metadata| metadata.usage()).or(usage);
+        usage = response.usage_metadata.and_then(|metadata| metadata.usage(searched)).or(usage);
     }
     if answered { Ok((usage, false)) } else { Err(Nonsense::of("it has no candidates")) }
 }

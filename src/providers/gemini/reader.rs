@@ -5,7 +5,9 @@ use serde_json::value::RawValue;
 
 use super::logprobs;
 use super::partial::PartialArguments;
-use super::wire::{Candidate, Ending, FunctionCall, Part, PromptFeedback, Response, ending, is_error, malformed};
+use super::wire::{
+    Candidate, Ending, FunctionCall, Part, PromptFeedback, Response, ending, is_error, malformed, searches,
+};
 use crate::providers::dialect::{Nonsense, Step, StreamReader, object};
 use crate::providers::framing::Frame;
 use crate::schema::chat::{Chunk, Citation, Dialect, Finish};
@@ -17,6 +19,8 @@ pub(super) struct Reader {
     /// What ids of calls are made of.
     reply_id: String,
     candidates: Vec<CandidateState>,
+    /// Most searches that a piece has named.
+    searches: u64,
 }
 
 #[derive(Debug, Default)]
@@ -73,13 +77,16 @@ impl Reader {
             self.started = true;
             self.start(&response, out);
         }
+        for candidate in response.candidates.iter().flatten() {
+            self.searches = self.searches.max(searches(candidate.grounding_metadata.as_ref()));
+        }
         for (position, candidate) in response.candidates.into_iter().flatten().enumerate() {
             self.candidate(candidate, position, out)?;
         }
         if let Some(feedback) = response.prompt_feedback {
             self.blocked(feedback, out);
         }
-        out.extend(response.usage_metadata.and_then(|usage| usage.usage()).map(Chunk::Usage));
+        out.extend(response.usage_metadata.and_then(|usage| usage.usage(self.searches)).map(Chunk::Usage));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The shapes of Gemini's replies, read as loosely as types allow: whatever is missing, null or unknown does no harm.
 
-use bursar_actors::Usage;
+use bursar_actors::{Tier, Usage};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -88,13 +88,44 @@ pub(super) struct UsageMetadata {
     thoughts_token_count: Option<i128>,
     #[serde(deserialize_with = "loose_count")]
     total_token_count: Option<i128>,
+    prompt_tokens_details: Option<Vec<ModalityCount>>,
+    cache_tokens_details: Option<Vec<ModalityCount>>,
+    candidates_tokens_details: Option<Vec<ModalityCount>>,
     traffic_type: Option<String>,
     service_tier: Option<String>,
 }
 
+/// Tokens of one kind, a part of a count.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ModalityCount {
+    modality: Option<String>,
+    #[serde(deserialize_with = "loose_count")]
+    token_count: Option<i128>,
+}
+
+/// Returns how many of the tokens are of `modality`, where the list says it.
+fn tokens_of(details: Option<&Vec<ModalityCount>>, modality: &str) -> Option<i128> {
+    let entry = details?.iter().find(|entry| entry.modality.as_deref() == Some(modality))?;
+    entry.token_count
+}
+
+/// Returns how many searches a candidate rests on.
+pub(super) fn searches(grounding: Option<&Value>) -> u64 {
+    let queries = grounding.and_then(|metadata| metadata.get("webSearchQueries")?.as_array());
+    queries.map_or(0, |queries| queries.len() as u64)
+}
+
 impl UsageMetadata {
-    /// Returns the usage: the prompt with what tools added to it, the completion with its thoughts.
-    pub(super) fn usage(&self) -> Option<Usage> {
+    /// Returns the usage: the prompt with what tools added to it, the completion with its thoughts. `searches` stands
+    /// elsewhere in the reply.
+    pub(super) fn usage(&self, searches: u64) -> Option<Usage> {
+        // What the cache held is counted as cached, of whatever kind it is.
+        let fresh = |modality| {
+            let all = tokens_of(self.prompt_tokens_details.as_ref(), modality)?;
+            Some(all - tokens_of(self.cache_tokens_details.as_ref(), modality).unwrap_or(0).min(all))
+        };
+        let written = |modality| tokens_of(self.candidates_tokens_details.as_ref(), modality);
         let sum = |first: Option<i128>, second: Option<i128>| {
             (first.is_some() || second.is_some()).then(|| first.unwrap_or(0) + second.unwrap_or(0))
         };
@@ -104,9 +135,25 @@ impl UsageMetadata {
             total: self.total_token_count,
             cached: self.cached_content_token_count,
             reasoning: self.thoughts_token_count,
+            audio_prompt: fresh("AUDIO"),
+            image_prompt: fresh("IMAGE"),
+            audio_completion: written("AUDIO"),
+            image_completion: written("IMAGE"),
+            tool_prompt: self.tool_use_prompt_token_count,
+            searches: Some(searches.into()),
+            tier: self.tier(),
             ..RawUsage::default()
         };
         raw.normalise()
+    }
+
+    fn tier(&self) -> Tier {
+        match self.service_tier() {
+            Some(word) => Tier::served(&word),
+            // Paid for beforehand.
+            None if self.traffic_type.as_deref() == Some("PROVISIONED_THROUGHPUT") => Tier::Other,
+            None => Tier::Standard,
+        }
     }
 
     /// Returns OpenAI's word for the tier that served, where the provider names one.
@@ -207,12 +254,12 @@ mod tests {
             (r#"{"promptTokenCount":"7","candidatesTokenCount":2.0,"thoughtsTokenCount":null}"#, (7, 2, 0, 0)),
         ];
         for (text, expected) in table {
-            let usage = serde_json::from_str::<UsageMetadata>(text).unwrap().usage().unwrap();
+            let usage = serde_json::from_str::<UsageMetadata>(text).unwrap().usage(0).unwrap();
 
             assert_eq!((usage.prompt, usage.completion, usage.cached, usage.reasoning), expected, "{text}");
             assert!(!usage.suspect, "{text}");
         }
-        assert_eq!(serde_json::from_str::<UsageMetadata>(r#"{"trafficType":"ON_DEMAND"}"#).unwrap().usage(), None);
+        assert_eq!(serde_json::from_str::<UsageMetadata>(r#"{"trafficType":"ON_DEMAND"}"#).unwrap().usage(0), None);
     }
 
     #[test]

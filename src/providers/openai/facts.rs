@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, MapAccess};
 
 use super::fold::{Array, Fold, Items, Object, raw, skip};
-use bursar_actors::Usage;
+use super::usage::UsageFold;
+use bursar_actors::{Tier, Usage};
 
 use crate::providers::usage::RawUsage;
 
@@ -98,6 +99,7 @@ pub(super) struct ToolDelta {
     odd: bool,
     /// A body, of either kind, has been seen.
     body_seen: bool,
+    output_bytes: u32,
 }
 
 /// Tool deltas of one chunk that are looked at without building the chunk.
@@ -128,6 +130,10 @@ pub struct ChunkFacts {
     /// Something only the slow path can judge.
     pub(super) odd: bool,
     pub(super) raw_usage: Option<RawUsage>,
+    /// The tier that served, where it names one.
+    pub tier: Option<Tier>,
+    /// Bytes of output in it, as JSON text: what an estimate of its tokens goes by.
+    pub output_bytes: u32,
     pub(super) place: UsagePlace,
     /// `data` of an embeddings reply.
     pub(super) has_data: bool,
@@ -151,7 +157,8 @@ pub fn chunk_facts(payload: &[u8]) -> Result<ChunkFacts, Malformed> {
     if read.is_err() {
         return Err(malformed(payload));
     }
-    facts.usage = facts.raw_usage.and_then(RawUsage::normalise);
+    let tier = facts.tier.unwrap_or_default();
+    facts.usage = facts.raw_usage.and_then(|raw| RawUsage { tier, ..raw }.normalise());
     facts.choices_empty = facts.has_choices && facts.choices == 0;
     facts.usage_only = facts.choices_empty && facts.usage.is_some();
     facts.has_tool_calls = facts.tool_count > 0;
@@ -203,6 +210,11 @@ impl<'de> Fold<'de> for ChunkFacts {
                 self.error |= !matches!(value, "null" | "false" | "\"\"" | "0" | "{}");
                 Ok(())
             }
+            "service_tier" => {
+                let word = raw(map)?.trim_matches('"');
+                self.tier = (word != "null").then(|| Tier::served(word));
+                Ok(())
+            }
             "object" => {
                 self.error |= raw(map)? == "\"error\"";
                 Ok(())
@@ -228,6 +240,7 @@ impl Items<Choice> for ChunkFacts {
         self.choices += 1;
         self.odd |= choice.index.is_none() || choice.odd || self.tool_count > 0 && choice.tool_count > 0;
         self.meaningful |= choice.meaningful;
+        self.output_bytes = self.output_bytes.saturating_add(choice.output_bytes);
         let failed = self.finish == Some(Finish::Error);
         self.finish = choice.finish.filter(|_| !failed).or(self.finish);
         if choice.tool_count > 0 {
@@ -263,6 +276,7 @@ impl<'de> Fold<'de> for Groq<'_> {
 pub(super) struct Choice {
     index: Option<u32>,
     meaningful: bool,
+    output_bytes: u32,
     finish: Option<Finish>,
     odd: bool,
     delta_seen: bool,
@@ -282,7 +296,7 @@ impl<'de> Fold<'de> for Choice {
                 let mut delta = Delta(self);
                 map.next_value_seed(Object(&mut delta))?;
             }
-            "text" => self.meaningful |= has_text(raw(map)?),
+            "text" => self.output(raw(map)?),
             "finish_reason" => self.finish_reason(raw(map)?),
             "usage" => {
                 let mut found = UsageFold::default();
@@ -300,6 +314,14 @@ impl<'de> Fold<'de> for Choice {
 }
 
 impl Choice {
+    /// Notes a field that may hold output.
+    fn output(&mut self, value: &str) {
+        if has_text(value) {
+            self.meaningful = true;
+            self.output_bytes = self.output_bytes.saturating_add(unquoted(value));
+        }
+    }
+
     fn finish_reason(&mut self, value: &str) {
         let Some(reason) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
             self.odd |= value != "null";
@@ -323,6 +345,7 @@ impl Items<ToolDelta> for Choice {
         }
         self.tool_count += 1;
         self.meaningful = true;
+        self.output_bytes = self.output_bytes.saturating_add(tool.output_bytes);
         self.odd |= tool.odd;
     }
 
@@ -339,10 +362,10 @@ impl<'de> Fold<'de> for Delta<'_> {
             "content" => {
                 let value = raw(map)?;
                 self.0.odd |= value.starts_with(['[', '{']);
-                self.0.meaningful |= has_text(value);
+                self.0.output(value);
             }
             "reasoning_content" | "reasoning" | "refusal" | "reasoning_details" | "audio" | "function_call" => {
-                self.0.meaningful |= has_text(raw(map)?);
+                self.0.output(raw(map)?);
             }
             "tool_calls" => {
                 self.0.odd |= self.0.tools_seen;
@@ -411,6 +434,7 @@ impl<'de> Fold<'de> for Function<'_> {
             }
             "arguments" | "input" if (key == "input") == (self.1 == Body::Custom) => {
                 let value = raw(map)?;
+                self.0.output_bytes = unquoted(value);
                 self.0.arguments = match value {
                     "\"\"" => Arguments::Empty,
                     _ if value.starts_with('"') => Arguments::Text,
@@ -433,6 +457,11 @@ fn is_plain(value: &str) -> bool {
     value == "null" || value.starts_with('"') && !value.contains('\\')
 }
 
+/// Returns the length of a JSON text in bytes, without the quotes of a string.
+fn unquoted(value: &str) -> u32 {
+    u32::try_from(value.len().saturating_sub(2)).unwrap_or(u32::MAX)
+}
+
 /// Returns whether a JSON text holds any output: not null, not empty.
 fn has_text(value: &str) -> bool {
     !matches!(value, "null" | "\"\"" | "[]" | "{}" | "false")
@@ -442,56 +471,4 @@ fn has_text(value: &str) -> bool {
 pub(super) fn identity(value: &str) -> Option<u64> {
     let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     has_text(value).then(|| value.bytes().fold(0xcbf2_9ce4_8422_2325, hash))
-}
-
-#[derive(Default)]
-struct UsageFold {
-    usage: RawUsage,
-    seen: bool,
-}
-
-impl<'de> Fold<'de> for UsageFold {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        self.seen = true;
-        let usage = &mut self.usage;
-        match key {
-            "prompt_tokens" | "input_tokens" => usage.prompt = number(raw(map)?),
-            "completion_tokens" | "output_tokens" => usage.completion = number(raw(map)?),
-            "total_tokens" => usage.total = number(raw(map)?),
-            // DeepSeek, and Moonshot's flat field.
-            "prompt_cache_hit_tokens" | "cached_tokens" => usage.cached = number(raw(map)?).or(usage.cached),
-            "reasoning_tokens" => usage.reasoning = number(raw(map)?).or(usage.reasoning),
-            "prompt_tokens_details"
-            | "completion_tokens_details"
-            | "input_tokens_details"
-            | "output_tokens_details" => {
-                let mut details = Details(usage);
-                map.next_value_seed(Object(&mut details))?;
-            }
-            _ => skip(map)?,
-        }
-        Ok(())
-    }
-}
-
-struct Details<'f>(&'f mut RawUsage);
-
-impl<'de> Fold<'de> for Details<'_> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "cached_tokens" => self.0.cached = number(raw(map)?).or(self.0.cached),
-            "cache_write_tokens" => self.0.cache_write = number(raw(map)?),
-            "reasoning_tokens" => self.0.reasoning = number(raw(map)?).or(self.0.reasoning),
-            _ => skip(map)?,
-        }
-        Ok(())
-    }
-}
-
-/// Reads a count; one written as a float is cut to whole, anything else is no count.
-fn number(value: &str) -> Option<i128> {
-    value
-        .parse()
-        .ok()
-        .or_else(|| value.parse::<f64>().ok().filter(|float| float.is_finite()).map(|float| float as i128))
 }

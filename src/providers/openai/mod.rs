@@ -8,6 +8,7 @@ mod lenient;
 mod models;
 mod repair;
 mod slow;
+mod usage;
 mod whole;
 
 use bytes::Bytes;

@@ -9,7 +9,7 @@ use super::facts::{Arguments, ChunkFacts, Finish, Malformed, TOOLS_MAX, ToolDelt
 use super::slow;
 use crate::providers::sse::SseEvent;
 use crate::schema::Operation;
-use bursar_actors::Usage;
+use bursar_actors::{Tier, Usage};
 
 /// What to do with one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct StreamRepair {
     operation: Operation,
     include_usage: bool,
     usage: Option<Usage>,
+    tier: Option<Tier>,
+    output_bytes: u64,
     usage_sent: bool,
     output_seen: bool,
     failed: bool,
@@ -75,6 +77,8 @@ impl StreamRepair {
             operation,
             include_usage,
             usage: None,
+            tier: None,
+            output_bytes: 0,
             usage_sent: false,
             output_seen: false,
             failed: false,
@@ -84,9 +88,14 @@ impl StreamRepair {
         }
     }
 
-    /// Returns the last usage the upstream reported.
+    /// Returns the last usage the upstream reported, and by which tier.
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
+        self.usage.map(|usage| Usage { tier: self.tier.unwrap_or(usage.tier), ..usage })
+    }
+
+    /// Returns how many bytes of output have passed.
+    pub fn output_bytes(&self) -> u64 {
+        self.output_bytes
     }
 
     /// Returns whether anything meaningful has passed: from then on no other upstream can take over.
@@ -110,6 +119,8 @@ impl StreamRepair {
             return Ok((Action::Error, ChunkFacts { error: true, ..facts }));
         }
         self.usage = facts.usage.or(self.usage);
+        self.tier = facts.tier.or(self.tier);
+        self.output_bytes += u64::from(facts.output_bytes);
         let action = self.decide(event, &facts)?;
         self.output_seen |= facts.meaningful;
         Ok((action, facts))

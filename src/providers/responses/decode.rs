@@ -1,6 +1,6 @@
 //! A whole reply of an upstream that speaks Responses.
 
-use bursar_actors::Usage;
+use bursar_actors::{Tier, Usage};
 use serde_json::{Map, Value, json};
 
 use crate::providers::dialect::{Nonsense, object};
@@ -29,7 +29,7 @@ pub(super) fn reply(response: &Map<String, Value>) -> ChatReply {
         created: created(response),
         model: text(response.get("model")),
         choices: vec![choice],
-        usage: response.get("usage").and_then(usage),
+        usage: usage(response),
         service_tier: response.get("service_tier").and_then(Value::as_str).map(str::to_owned),
         system_fingerprint: None,
     }
@@ -55,8 +55,17 @@ pub(super) fn finish(response: &Map<String, Value>, has_calls: bool) -> Finish {
     }
 }
 
-/// Returns the figures of a `usage` object.
-pub(super) fn usage(usage: &Value) -> Option<Usage> {
+/// Returns what a response says it used.
+pub(super) fn usage(response: &Map<String, Value>) -> Option<Usage> {
+    let usage = response.get("usage")?;
+    let output = response.get("output").and_then(Value::as_array).into_iter().flatten();
+    // Opening a page that was found, or looking within it, is no search.
+    let searched = |item: &&Value| {
+        item["type"] == "web_search_call"
+            && item["status"] != "failed"
+            && matches!(item["action"]["type"].as_str(), None | Some("search"))
+    };
+    let searches = output.filter(searched).count();
     let figure = |value: Option<&Value>| value.and_then(|value| value.as_i64().map(i128::from));
     let detail = |list: &str, name: &str| figure(usage.get(list).and_then(|details| details.get(name)));
     RawUsage {
@@ -65,8 +74,14 @@ pub(super) fn usage(usage: &Value) -> Option<Usage> {
         total: figure(usage.get("total_tokens")),
         cached: detail("input_tokens_details", "cached_tokens"),
         cache_write: detail("input_tokens_details", "cache_write_tokens"),
-        cache_write_long: None,
         reasoning: detail("output_tokens_details", "reasoning_tokens"),
+        audio_prompt: detail("input_tokens_details", "audio_tokens"),
+        image_prompt: detail("input_tokens_details", "image_tokens"),
+        audio_completion: detail("output_tokens_details", "audio_tokens"),
+        image_completion: detail("output_tokens_details", "image_tokens"),
+        searches: i128::try_from(searches).ok(),
+        tier: Tier::served(response.get("service_tier").and_then(Value::as_str).unwrap_or_default()),
+        ..RawUsage::default()
     }
     .normalise()
 }

@@ -18,6 +18,8 @@ use crate::schema::chat::Finish;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     pub usage: Option<Usage>,
+    /// Bytes of text and arguments in it, as JSON.
+    pub output_bytes: usize,
     /// It is output: from then on no other upstream can take over.
     pub is_output: bool,
     pub finish: Option<Finish>,
@@ -43,6 +45,8 @@ struct Head<'a> {
     sequence_number: Option<u64>,
     #[serde(borrow)]
     response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
@@ -75,11 +79,14 @@ impl PassReader {
                 let is_call =
                     |item: &Value| matches!(item["type"].as_str(), Some("function_call" | "custom_tool_call"));
                 let has_calls = output.clone().any(is_call);
-                facts.usage = response.get("usage").and_then(decode::usage);
+                facts.usage = decode::usage(&response);
                 facts.finish = Some(decode::finish(&response, has_calls));
                 (facts.is_output, facts.done, self.done) = (true, true, true);
             }
-            other => facts.is_output = other.starts_with("response."),
+            other => {
+                facts.is_output = other.starts_with("response.");
+                facts.output_bytes = head.delta.map_or(0, |delta| delta.get().len().saturating_sub(2));
+            }
         }
         Ok(facts)
     }
@@ -102,7 +109,7 @@ pub fn whole(body: &[u8]) -> Result<(Option<Usage>, bool), Nonsense> {
     if !error && !response.get("output").is_some_and(Value::is_array) {
         return Err(Nonsense::of("it has no output"));
     }
-    Ok((response.get("usage").and_then(decode::usage), error))
+    Ok((decode::usage(&response), error))
 }
 
 /// Returns whether a response object is an error, or one that failed.

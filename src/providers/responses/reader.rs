@@ -157,7 +157,7 @@ impl Reader {
         self.complete = true;
         let finish = decode::finish(response, self.tools > 0);
         out.push(Chunk::Finish { choice: 0, finish });
-        out.extend(response.get("usage").and_then(decode::usage).map(Chunk::Usage));
+        out.extend(decode::usage(response).map(Chunk::Usage));
     }
 }
 

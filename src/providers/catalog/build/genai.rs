@@ -197,7 +197,7 @@ fn price(entry: &Entry, model: &Model, text: &str, known: &Read, report: &mut Re
     if brackets {
         tariff.extend(lent(entry, model, &rates, known).ok_or(Skip::HiddenBrackets)?);
     }
-    Ok(Price { tariff, request, search: search.map(|each| [each; 3]) })
+    Ok(Price { tariff, request, search: search.map(|each| [each; 3]), regional: None })
 }
 
 /// Returns the brackets of the model whose price OpenRouter passes on, if the usual prices are the same.

@@ -245,7 +245,8 @@ impl Fields<'_> {
         }
         self.add_fast(&mut tariff);
         let request = self.fields.get("input_cost_per_request").and_then(|raw| decimal(raw.get(), 9));
-        Some(Price { tariff, request: request.filter(|each| *each > 0), search: self.search() })
+        let request = request.filter(|each| *each > 0);
+        Some(Price { tariff, request, search: self.search(), regional: self.regional() })
     }
 
     /// Adds the tier that is given as a multiple of the usual price.
@@ -256,6 +257,19 @@ impl Fields<'_> {
         let more = |rate: Option<u64>| rate.and_then(|rate| rate.checked_mul(times));
         let fast: Vec<_> = standard.into_iter().map(|((_, above), rates)| (*above, rates.map(more))).collect();
         tariff.extend(fast.into_iter().map(|(above, rates)| ((Tier::Fast, above), rates)));
+    }
+
+    /// Returns by what a region multiplies the price, in thousandths: one figure for regional endpoints, one for each region
+    /// that a request may ask for. Where they differ the dearest holds.
+    fn regional(&self) -> Option<u64> {
+        const KEYS: [&str; 3] = [
+            "regional_endpoint_uplift_multiplier",
+            "regional_processing_uplift_multiplier_us",
+            "regional_processing_uplift_multiplier_eu",
+        ];
+        let special: BTreeMap<String, Box<RawValue>> = self.value("provider_specific_entry").unwrap_or_default();
+        let told = KEYS.iter().filter_map(|key| self.fields.get(*key)).chain(special.get("us"));
+        told.filter_map(|raw| decimal(raw.get(), 3)).filter(|times| *times > 1000).max()
     }
 
     fn search(&self) -> Option<[u64; 3]> {
