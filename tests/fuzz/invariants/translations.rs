@@ -255,7 +255,7 @@ fn messages_of(pieces: &[&[u8]]) -> Vec<Result<Framed, String>> {
 /// The first byte of the first line says whose body it is (its last two bits), what follows is the body.
 ///
 /// A body is read or refused in few words that do not repeat it; what was read can be said to every upstream, as JSON, or is
-/// refused; and what is said to OpenAI is read as the same again.
+/// refused; and what is said to OpenAI is understood again, and by the second time said in the same words.
 pub fn client_body(data: &[u8]) {
     let (steer, body) = steered(data);
     let (operation, _) = CLIENTS[usize::from(steer.first().unwrap_or(&0) & 3)];
@@ -273,10 +273,18 @@ pub fn client_body(data: &[u8]) {
         assert!(sent.is_object() && wire.path.starts_with('/'));
         assert!(wire.warnings.iter().all(|warning| !warning.is_empty() && warning.len() < 1_000));
         if (kind, dialect) == ("openai", Dialect::OpenAi) {
-            let again = clients::of(Operation::ChatCompletions).read(&wire.body);
-            let again = again.unwrap_or_else(|error| panic!("it is not understood again: {error}: {sent}"));
-            let wire = upstreams::of(kind, dialect).encode(&again, &target).expect("it could be said before");
-            assert_eq!(serde_json::from_slice::<Value>(&wire.body).ok(), Some(sent), "it is said differently");
+            let chat = clients::of(Operation::ChatCompletions);
+            let again = match chat.read(&wire.body) {
+                Ok(again) => again,
+                // What other clients may say in a place is not always what OpenAI's may.
+                Err(_) if operation != Operation::ChatCompletions => continue,
+                Err(error) => panic!("it is not understood again: {error}: {sent}"),
+            };
+            // One thing can be spelt in two ways; the gateway's own spelling is kept from then on.
+            let say = |request: &ChatRequest| upstreams::of(kind, dialect).encode(request, &target);
+            let second = say(&again).expect("it could be said before").body;
+            let third = say(&chat.read(&second).expect("it is our own")).expect("it could be said before").body;
+            assert_eq!(third, second, "it is said differently");
         }
     }
 }
