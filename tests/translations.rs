@@ -5,6 +5,7 @@
 //! |------------------------------------|---------------------------------------------------------------------------|
 //! | `requests/<case>.json`             | for each provider `<provider>/<case>/wire.json`                           |
 //! | `<provider>/<case>/reply.json`     | `client.json`, as OpenAI chat                                             |
+//! | `<provider>/<case>/request.json`   | what was asked, where the answer depends on it                            |
 //! | `<provider>/<case>/stream.txt`     | `client.sse`, also in all pieces; the same answer as `reply.json` beside  |
 //! | `<provider>/<case>/stream.jsonl`   | the same, a line per message of AWS's binary framing                      |
 //! | `<provider>/<case>/error.json`     | `verdict.json`                                                            |
@@ -198,7 +199,8 @@ fn refused(error: &bursar::schema::IntakeError) -> Value {
 
 /// What `client` gets of the answers in `case`, which are `provider`'s; goes to the folder `out`.
 fn answers(case: &Path, provider: &Provider, client: &Client, out: &Path, golden: &mut Golden) {
-    let request = clients::of(client.1).read(client.2.as_bytes()).unwrap();
+    let asked = fs::read(case.join("request.json")).ok().filter(|_| client.1 == CHAT.1);
+    let request = clients::of(client.1).read(asked.as_deref().unwrap_or(client.2.as_bytes())).unwrap();
     let request = Rc::new(ChatRequest { stream: true, ..request });
     let goal = Goal { dialect: provider.2, upstream: upstream(provider), model: provider.3 };
     let named = (RequestId::from_client("golden").unwrap(), 1_790_000_000);
@@ -265,6 +267,9 @@ fn accumulated(translation: &Translation, stream: &[u8]) -> Value {
     }
     read.into_iter().for_each(|chunk| sequence.push(chunk, &mut ordered));
     sequence.finish(&mut ordered);
+    if let Some(mut custom) = translation.custom.stream() {
+        std::mem::take(&mut ordered).into_iter().for_each(|chunk| custom.push(chunk, &mut ordered));
+    }
     let mut accumulator = Accumulator::default();
     for chunk in &mut ordered {
         translation.note(chunk);

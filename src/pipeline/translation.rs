@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::call::{Call, RequestId};
 use crate::error::Failure;
 use crate::providers::clients;
+use crate::providers::custom::CustomTools;
 use crate::providers::dialect::{ClientDialect, Nonsense, UpstreamDialect};
 use crate::providers::sequence::in_order;
 use crate::providers::signatures::{Signatures, fill, note_chunk, note_reply, strip_foreign};
@@ -23,6 +24,8 @@ pub struct Translation {
     pub request: Rc<ChatRequest>,
     pub client: &'static dyn ClientDialect,
     pub upstream: &'static dyn UpstreamDialect,
+    /// Outlive the request, because the calls of a stream need them.
+    pub custom: CustomTools,
     /// The upstream's name of the model.
     model: Rc<str>,
     signatures: Arc<Signatures>,
@@ -69,6 +72,7 @@ impl Translation {
             strip_foreign(own, goal.dialect, goal.model, signatures, now);
         }
         Self {
+            custom: CustomTools::of(&request),
             request,
             client,
             upstream: goal.upstream,
@@ -91,6 +95,7 @@ impl Translation {
         }
         let mut reply = self.upstream.decode(body).map_err(|nonsense| unusable(&nonsense))?;
         in_order(&mut reply);
+        self.custom.restore(&mut reply);
         let ChatReply { id, created, model, .. } = &mut reply;
         self.name(id, created, model);
         note_reply(&reply, &self.model, &self.signatures, Instant::now());

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod chat;
 pub mod clients;
 pub mod cohere;
+pub mod custom;
 pub mod dialect;
 mod embedding;
 pub mod framing;

@@ -10,6 +10,7 @@ mod process;
 mod balance;
 mod connections;
 mod credentials;
+mod custom_tools;
 mod dialects;
 mod draining;
 mod failover;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::{Batch, Flow, judged, truncated, unreadable, unusable};
 use crate::pipeline::translation::Translation;
+use crate::providers::custom::CustomCalls;
 use crate::providers::dialect::{Step, StreamFailure, StreamReader, StreamWriter};
 use crate::providers::framing::{Framed, Framer, Framing};
 use crate::providers::sequence::Sequence;
@@ -16,6 +17,7 @@ pub struct TranslateFlow {
     framer: Framer,
     reader: Box<dyn StreamReader>,
     sequence: Sequence,
+    custom: Option<CustomCalls>,
     writer: Box<dyn StreamWriter>,
     translation: Translation,
     skips_preamble: bool,
@@ -36,6 +38,7 @@ impl TranslateFlow {
             framer: Framer::new(framing),
             reader: translation.upstream.reader(),
             sequence: Sequence::default(),
+            custom: translation.custom.stream(),
             writer,
             translation,
             skips_preamble,
@@ -60,6 +63,10 @@ impl TranslateFlow {
 
     /// Writes what is in order by now.
     fn write(&mut self, batch: &mut Batch) {
+        if let Some(custom) = &mut self.custom {
+            let ordered = std::mem::take(&mut self.ordered);
+            ordered.into_iter().for_each(|chunk| custom.push(chunk, &mut self.ordered));
+        }
         let mut out = Vec::new();
         for mut chunk in self.ordered.drain(..) {
             self.translation.note(&mut chunk);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::messages::messages;
+use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::dialect::{Target, WireRequest};
 use crate::providers::losses::{Losses, one_choice};
 use crate::schema::IntakeError;
@@ -99,14 +100,16 @@ fn tools(
 ) -> Result<(), IntakeError> {
     let mut tools = Vec::new();
     for tool in &request.tools {
-        match tool {
-            Tool::Function(function) if is_offered(&function.name, request.tool_choice.as_ref()) => {
-                tools.push(write(function));
+        match (tool, as_function(tool)) {
+            (Tool::Native { dialect: Dialect::Cohere, value }, _) => tools.push(value.clone()),
+            (_, None) => losses.drop("tools that another provider runs")?,
+            (_, Some(function)) if is_offered(&function.name, request.tool_choice.as_ref()) => {
+                if has_grammar(tool) {
+                    losses.note("tools", GRAMMAR_IN_WORDS)?;
+                }
+                tools.push(write(&function));
             }
-            Tool::Function(_) => {}
-            Tool::Native { dialect: Dialect::Cohere, value } => tools.push(value.clone()),
-            Tool::Custom { .. } => losses.drop("tools of type custom")?,
-            Tool::Native { .. } => losses.drop("tools that another provider runs")?,
+            (_, Some(_)) => {}
         }
     }
     if tools.is_empty() {
