@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 use bursar::call::RequestId;
 use bursar::error::Failure;
 use bursar::pipeline::flow::{Flow, TranslateFlow};
-use bursar::pipeline::translation::{Goal, Translation};
+use bursar::pipeline::translation::{Goal, Thoughts, Translation};
 use bursar::providers::dialect::{ModelFacts, StreamFailure, Target, UpstreamDialect};
 use bursar::providers::framing::Framer;
 use bursar::providers::sequence::{Sequence, in_order};
@@ -202,7 +202,7 @@ fn answers(case: &Path, provider: &Provider, client: &Client, out: &Path, golden
     let asked = fs::read(case.join("request.json")).ok().filter(|_| client.1 == CHAT.1);
     let request = clients::of(client.1).read(asked.as_deref().unwrap_or(client.2.as_bytes())).unwrap();
     let request = Rc::new(ChatRequest { stream: true, ..request });
-    let goal = Goal { dialect: provider.2, upstream: upstream(provider), model: provider.3 };
+    let goal = Goal { dialect: provider.2, upstream: upstream(provider), model: provider.3, thoughts: Thoughts::Own };
     let named = (RequestId::from_client("golden").unwrap(), 1_790_000_000);
     let translation = Translation::between(clients::of(client.1), request.clone(), &goal, &Arc::default(), named);
     let reply = fs::read(case.join("reply.json")).ok().map(|reply| match translation.whole(&reply.into()) {

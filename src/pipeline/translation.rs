@@ -13,7 +13,7 @@ use crate::providers::clients;
 use crate::providers::custom::CustomTools;
 use crate::providers::dialect::{ClientDialect, Nonsense, UpstreamDialect};
 use crate::providers::sequence::in_order;
-use crate::providers::signatures::{Signatures, fill, note_chunk, note_reply, strip_foreign};
+use crate::providers::signatures::{Signatures, fill, note_chunk, note_reply, strip, strip_foreign};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Content, Dialect};
 use crate::upstream::judge;
@@ -39,6 +39,17 @@ pub struct Goal<'a> {
     pub dialect: Dialect,
     pub upstream: &'static dyn UpstreamDialect,
     pub model: &'a str,
+    pub thoughts: Thoughts,
+}
+
+/// What becomes of signed thoughts and calls in a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Thoughts {
+    /// The model gets its own back.
+    #[default]
+    Own,
+    /// It gets none, because an upstream refused a signature.
+    None,
 }
 
 impl Translation {
@@ -68,8 +79,13 @@ impl Translation {
     ) -> Self {
         if has_history(&request) {
             let (own, now) = (Rc::make_mut(&mut request), Instant::now());
-            fill(own, signatures, now);
-            strip_foreign(own, goal.dialect, goal.model, signatures, now);
+            match goal.thoughts {
+                Thoughts::None => strip(own),
+                Thoughts::Own => {
+                    fill(own, signatures, now);
+                    strip_foreign(own, goal.dialect, goal.model, signatures, now);
+                }
+            }
         }
         Self {
             custom: CustomTools::of(&request),

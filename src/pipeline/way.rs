@@ -8,7 +8,7 @@ use bursar_actors::{ErrorClass, Usage};
 use bytes::Bytes;
 
 use super::flow::{ChatFlow, Flow, PassFlow, TranslateFlow};
-use super::translation::{Goal, Translation, unusable};
+use super::translation::{Goal, Thoughts, Translation, unusable};
 use crate::call::Call;
 use crate::error::Failure;
 use crate::providers::anthropic::own_history;
@@ -36,7 +36,11 @@ pub enum Way {
 
 /// The client's request, read at most once for all attempts, and only if one of them has to translate it.
 #[derive(Default)]
-pub struct Asked(OnceCell<Result<Rc<ChatRequest>, IntakeError>>);
+pub struct Asked {
+    request: OnceCell<Result<Rc<ChatRequest>, IntakeError>>,
+    /// What all further calls take along of the history's thoughts.
+    pub thoughts: Thoughts,
+}
 
 /// A call, ready to be made.
 pub struct Prepared {
@@ -58,7 +62,8 @@ pub struct Aim<'a> {
 /// Returns the call to make for `call`, and the way of its answer.
 pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Failure> {
     let (head, to, model) = (&call.head, aim.to, aim.model);
-    if to.format.passes(head.operation) {
+    let passes = to.format.passes(head.operation);
+    if passes && !(asked.thoughts == Thoughts::None && has_thoughts(head.operation)) {
         return pass(call, to, model);
     }
     let target = Target { model, model_facts: aim.facts, strict: false };
@@ -74,11 +79,20 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
         let (param, code) = (Some("model".into()), Some("unsupported_operation"));
         return Err(inexpressible(IntakeError { message, param, code }));
     }
-    let request = asked.0.get_or_init(|| Translation::read(call)).clone().map_err(refused)?;
-    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
+    let request = asked.request.get_or_init(|| Translation::read(call)).clone().map_err(refused)?;
+    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model, thoughts: asked.thoughts };
     let translation = Translation::new(call, request, &goal, aim.signatures);
     let wire = translation.upstream.encode(&translation.request, &target).map_err(inexpressible)?;
-    written(to, wire, model, Way::Translate(translation))
+    let mut prepared = written(to, wire, model, Way::Translate(translation))?;
+    if passes {
+        prepared.outgoing.headers.extend(call.forwarded.iter().cloned());
+    }
+    Ok(prepared)
+}
+
+/// Returns whether requests for `operation` may hold signed thoughts where they pass as they stand.
+fn has_thoughts(operation: Operation) -> bool {
+    matches!(operation, Operation::Messages | Operation::GenerateContent | Operation::Responses)
 }
 
 /// Returns the call whose body is the client's own, but for the model's name and what the upstream would refuse of it.
@@ -111,6 +125,11 @@ fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Re
 }
 
 impl Way {
+    /// Returns whether the call can be made again without signed thoughts: not where OpenAI's own body passes, which has none.
+    pub fn may_leave_thoughts_out(&self) -> bool {
+        matches!(self, Self::Pass | Self::Translate(_))
+    }
+
     /// Begins a streamed answer. `skips_preamble` leaves out what comes before the first output.
     pub fn flow(&self, head: &RequestHead, skips_preamble: bool) -> Box<dyn Flow> {
         match self {

@@ -24,6 +24,7 @@ mod refusals;
 mod secrecy;
 mod serving;
 mod shortages;
+mod signatures;
 mod slow_clients;
 #[cfg(target_os = "linux")]
 mod slow_readers;
