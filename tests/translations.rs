@@ -235,7 +235,7 @@ fn streamed<'p>(
     operation: Operation,
     pieces: impl IntoIterator<Item = &'p [u8]>,
 ) -> Vec<u8> {
-    let mut flow = TranslateFlow::new(translation.clone(), false);
+    let mut flow = TranslateFlow::new(translation.clone(), None);
     let mut out = Vec::new();
     let mut pieces = pieces.into_iter().map(Bytes::copy_from_slice);
     loop {

@@ -21,6 +21,7 @@ use super::translation::Thoughts;
 use super::way::{self, Aim, Asked, Prepared, Way};
 use crate::call::Call;
 use crate::error::{Failure, GatewayError};
+use crate::providers::announced::Announced;
 use crate::upstream::{Destination, Reply};
 
 /// Largest whole reply that is read, in bytes; embeddings of large batches come to tens of megabytes.
@@ -281,7 +282,7 @@ impl Attempts<'_> {
         let idle = destination.timeouts.idle;
         if head.stream {
             let provenance = || self.provenance(leg, lease, destination, self.upstream + sent.elapsed());
-            let flow = way.flow(head, self.preamble.is_sent());
+            let flow = way.flow(head, self.preamble.sent().map(|sent| Announced::read(&sent)));
             let opened = open(reply, flow, idle, begin_by, self.preamble, provenance).await?;
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));

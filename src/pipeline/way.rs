@@ -11,6 +11,7 @@ use super::flow::{ChatFlow, Flow, PassFlow, TranslateFlow};
 use super::translation::{Goal, Thoughts, Translation, unusable};
 use crate::call::Call;
 use crate::error::Failure;
+use crate::providers::announced::Announced;
 use crate::providers::anthropic::own_history;
 use crate::providers::chat::{read_embeddings, write_embeddings};
 use crate::providers::dialect::{EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
@@ -130,12 +131,12 @@ impl Way {
         matches!(self, Self::Pass | Self::Translate(_))
     }
 
-    /// Begins a streamed answer. `skips_preamble` leaves out what comes before the first output.
-    pub fn flow(&self, head: &RequestHead, skips_preamble: bool) -> Box<dyn Flow> {
+    /// Begins a streamed answer. What an earlier upstream has `announced` is not announced again, and holds for this one.
+    pub fn flow(&self, head: &RequestHead, announced: Option<Announced>) -> Box<dyn Flow> {
         match self {
-            Self::Chat | Self::Embed(..) => Box::new(ChatFlow::new(head, skips_preamble)),
-            Self::Pass => Box::new(PassFlow::new(passing::reader(head.operation), skips_preamble)),
-            Self::Translate(translation) => Box::new(TranslateFlow::new(translation.clone(), skips_preamble)),
+            Self::Chat | Self::Embed(..) => Box::new(ChatFlow::new(head, announced)),
+            Self::Pass => Box::new(PassFlow::new(passing::reader(head.operation), announced)),
+            Self::Translate(translation) => Box::new(TranslateFlow::new(translation.clone(), announced)),
         }
     }
 

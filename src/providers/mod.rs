@@ -1,5 +1,6 @@
 //! Translation only: what goes to a provider and what its bytes mean. No socket, no clock, no actor.
 
+pub mod announced;
 pub mod anthropic;
 pub mod bedrock;
 pub mod catalog;

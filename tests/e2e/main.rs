@@ -30,5 +30,6 @@ mod slow_clients;
 mod slow_readers;
 mod storm;
 mod streams;
+mod takeover;
 mod waiting;
 mod watching;

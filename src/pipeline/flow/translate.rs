@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::{Batch, Flow, judged, truncated, unreadable, unusable};
 use crate::pipeline::translation::Translation;
+use crate::providers::announced::Announced;
 use crate::providers::custom::CustomCalls;
 use crate::providers::dialect::{Step, StreamFailure, StreamReader, StreamWriter};
 use crate::providers::framing::{Framed, Framer, Framing};
@@ -20,7 +21,10 @@ pub struct TranslateFlow {
     custom: Option<CustomCalls>,
     writer: Box<dyn StreamWriter>,
     translation: Translation,
+    /// What comes before the first output is left out.
     skips_preamble: bool,
+    /// By the preamble of an earlier upstream, which the client has.
+    announced: Option<Announced>,
     /// Emptied after each frame; kept for their memory.
     read: Vec<Chunk>,
     ordered: Vec<Chunk>,
@@ -28,7 +32,7 @@ pub struct TranslateFlow {
 
 impl TranslateFlow {
     /// Begins the answer that `translation` is for.
-    pub fn new(translation: Translation, skips_preamble: bool) -> Self {
+    pub fn new(translation: Translation, announced: Option<Announced>) -> Self {
         let framing = translation.upstream.framing();
         let writer = translation.client.writer(&translation.request);
         // A stream may last for hours; the request, with all its images, need not.
@@ -41,7 +45,8 @@ impl TranslateFlow {
             custom: translation.custom.stream(),
             writer,
             translation,
-            skips_preamble,
+            skips_preamble: announced.is_some(),
+            announced,
             read: Vec::new(),
             ordered: Vec::new(),
         }
@@ -70,6 +75,9 @@ impl TranslateFlow {
         let mut out = Vec::new();
         for mut chunk in self.ordered.drain(..) {
             self.translation.note(&mut chunk);
+            if let Some(announced) = &self.announced {
+                announced.name(&mut chunk);
+            }
             let output = chunk.is_output();
             self.skips_preamble &= !output;
             batch.began |= output;
