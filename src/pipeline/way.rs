@@ -15,7 +15,7 @@ use crate::providers::announced::Announced;
 use crate::providers::anthropic::own_history;
 use crate::providers::chat::{read_embeddings, write_embeddings};
 use crate::providers::dialect::{EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
-use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
+use crate::providers::openai::{Quirks, encode, fit_thinking, repair_whole, whole_facts};
 use crate::providers::passing;
 use crate::providers::signatures::Signatures;
 use crate::schema::chat::ChatRequest;
@@ -65,7 +65,7 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
     let (head, to, model) = (&call.head, aim.to, aim.model);
     let passes = to.format.passes(head.operation);
     if passes && !(asked.thoughts == Thoughts::None && has_thoughts(head.operation)) {
-        return pass(call, to, model);
+        return pass(call, aim);
     }
     let target = Target { model, model_facts: aim.facts, strict: false };
     if head.operation == Operation::Embeddings
@@ -97,15 +97,21 @@ fn has_thoughts(operation: Operation) -> bool {
 }
 
 /// Returns the call whose body is the client's own, but for the model's name and what the upstream would refuse of it.
-fn pass(call: &Call, to: &Destination, model: &str) -> Result<Prepared, Failure> {
-    let head = &call.head;
+fn pass(call: &Call, aim: &Aim<'_>) -> Result<Prepared, Failure> {
+    let (head, to, model) = (&call.head, aim.to, aim.model);
     let openai = matches!(head.operation, Operation::ChatCompletions | Operation::Completions | Operation::Embeddings);
     // Thoughts of other vendors that stand in an Anthropic client's history.
     let cleaned = (head.operation == Operation::Messages).then(|| own_history(&call.body)).flatten();
+    let fits = to.format.openai_models && head.operation == Operation::ChatCompletions;
+    let fitted = fits.then(|| fit_thinking(&call.body, model, aim.facts)).flatten();
+    let (cleaned, warnings) = match fitted {
+        Some((body, warnings)) => (Some(body), warnings),
+        None => (cleaned.map(Bytes::from), vec![]),
+    };
     let body = match cleaned {
         Some(cleaned) => {
             let head = schema::read(head.operation, &cleaned).map_err(refused)?;
-            encode(&cleaned.into(), &head, model, Quirks::default())
+            encode(&cleaned, &head, model, Quirks::default())
         }
         None => {
             // Google's clients name the model in the path, so nothing stands for it in the body.
@@ -116,7 +122,7 @@ fn pass(call: &Call, to: &Destination, model: &str) -> Result<Prepared, Failure>
     let outgoing = to.passing(head.operation, model, head.stream, body);
     let mut outgoing = outgoing.ok_or_else(|| no_address(model))?;
     outgoing.headers.extend(call.forwarded.iter().cloned());
-    Ok(Prepared { outgoing, way: if openai { Way::Chat } else { Way::Pass }, warnings: vec![] })
+    Ok(Prepared { outgoing, way: if openai { Way::Chat } else { Way::Pass }, warnings })
 }
 
 fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Result<Prepared, Failure> {

@@ -20,6 +20,8 @@ pub struct Format {
     pub responses: bool,
     /// Its OpenAI dialect has differences, so that what is sent there has to be written anew.
     pub particular: bool,
+    /// It serves OpenAI's own models.
+    pub openai_models: bool,
     /// Azure's dated API: the model is a part of the path.
     api_version: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Format {
             auth: Auth::Bearer,
             responses: false,
             particular: false,
+            openai_models: false,
             api_version: None,
         }
     }
@@ -83,6 +86,7 @@ impl Format {
                 && !dated
                 || dialect == Dialect::Responses,
             particular: dialect == Dialect::OpenAi && upstreams::is_particular(provider.kind.as_str()),
+            openai_models: matches!(provider.kind, Kind::OpenAi | Kind::AzureOpenAi),
             api_version: provider.api_version.clone(),
         }
     }

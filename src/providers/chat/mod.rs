@@ -12,7 +12,7 @@ mod encode_messages;
 mod encode_tools;
 mod fields;
 mod loss;
-mod models;
+pub(super) mod models;
 mod quirks;
 mod read;
 mod read_messages;
