@@ -60,7 +60,6 @@ pub struct StreamRepair {
     include_usage: bool,
     usage: Option<Usage>,
     usage_sent: bool,
-    output_seen: bool,
     failed: bool,
     done: bool,
     /// The first chunk with a choice, the pattern for chunks of our own.
@@ -76,7 +75,6 @@ impl StreamRepair {
             include_usage,
             usage: None,
             usage_sent: false,
-            output_seen: false,
             failed: false,
             done: false,
             first: None,
@@ -87,11 +85,6 @@ impl StreamRepair {
     /// Returns the last usage the upstream reported.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
-    }
-
-    /// Returns whether anything meaningful has passed: from then on no other upstream can take over.
-    pub fn output_seen(&self) -> bool {
-        self.output_seen
     }
 
     /// Takes the next event and says what becomes of it.
@@ -111,7 +104,6 @@ impl StreamRepair {
         }
         self.usage = facts.usage.or(self.usage);
         let action = self.decide(event, &facts)?;
-        self.output_seen |= facts.meaningful;
         Ok((action, facts))
     }
 
