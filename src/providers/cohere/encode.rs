@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::messages::messages;
 use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::dialect::{Target, WireRequest};
-use crate::providers::losses::{Losses, one_choice};
+use crate::providers::losses::{Losses, is_offered, one_choice};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Dialect, Effort, Format, Function, Tool, ToolChoice};
 
@@ -137,15 +137,6 @@ fn tools(
     Ok(())
 }
 
-/// Cohere cannot name a tool to be called; it is the only one offered instead.
-fn is_offered(name: &str, choice: Option<&ToolChoice>) -> bool {
-    match choice {
-        Some(ToolChoice::Named(named)) => named == name,
-        Some(ToolChoice::Allowed { names, .. }) => names.iter().any(|allowed| allowed == name),
-        _ => true,
-    }
-}
-
 fn write(function: &Function) -> Value {
     let none = || json!({"type": "object", "properties": {}});
     let parameters = function.parameters.clone().unwrap_or_else(none);
@@ -170,9 +161,21 @@ fn thinking(request: &ChatRequest, target: &Target<'_>, losses: &mut Losses) -> 
     Ok(match wanted {
         None => None,
         Some(false) => Some(json!({"type": "disabled"})),
-        Some(true) => Some(match reasoning.budget.filter(|budget| *budget > 0) {
-            Some(budget) => json!({"type": "enabled", "token_budget": budget}),
-            None => json!({"type": "enabled"}),
-        }),
+        Some(true) => {
+            Some(match reasoning.budget.filter(|budget| *budget > 0).or_else(|| budget_of(reasoning.effort)) {
+                Some(budget) => json!({"type": "enabled", "token_budget": budget}),
+                None => json!({"type": "enabled"}),
+            })
+        }
     })
+}
+
+/// Cohere counts tokens where others know degrees; from `high` on the model thinks as long as it likes.
+fn budget_of(effort: Option<Effort>) -> Option<u64> {
+    match effort? {
+        Effort::Minimal => Some(512),
+        Effort::Low => Some(1_024),
+        Effort::Medium => Some(8_192),
+        Effort::None | Effort::High | Effort::XHigh | Effort::Max => None,
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::messages::Messages;
 use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::dialect::{Target, WireRequest};
-use crate::providers::losses::{Losses, one_choice};
+use crate::providers::losses::{Losses, is_offered, one_choice};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Dialect, Effort, Format, Function, Tool, ToolChoice};
 
@@ -115,14 +115,6 @@ fn tools(request: &ChatRequest, losses: &mut Losses) -> Result<Vec<Value>, Intak
         losses.note("tool_choice", "became `auto`, because Ollama cannot make a model call a tool")?;
     }
     Ok(tools)
-}
-
-fn is_offered(name: &str, choice: Option<&ToolChoice>) -> bool {
-    match choice {
-        Some(ToolChoice::Named(named)) => named == name,
-        Some(ToolChoice::Allowed { names, .. }) => names.iter().any(|allowed| allowed == name),
-        _ => true,
-    }
 }
 
 fn write(function: &Function) -> Value {
