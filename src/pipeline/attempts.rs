@@ -18,9 +18,11 @@ use super::preamble::Preamble;
 use super::route::{Route, Routes};
 use super::settlement::{Provenance, Settlement};
 use super::stream::{Opened, open};
+use super::translation::Thoughts;
 use super::way::{self, Aim, Asked, Prepared, Way};
 use crate::call::Call;
 use crate::error::{Failure, GatewayError};
+use crate::providers::announced::Announced;
 use crate::upstream::{Destination, Reply};
 
 /// Largest whole reply that is read, in bytes; embeddings of large batches come to tens of megabytes.
@@ -164,7 +166,15 @@ impl Attempts<'_> {
             };
             self.made += 1;
             let sent = Instant::now();
-            let called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
+            let may_repeat = self.asked.thoughts == Thoughts::Own && prepared.way.may_leave_thoughts_out();
+            let mut called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
+            if may_repeat && called.as_ref().is_err_and(|failure| failure.class == ErrorClass::SignatureRefused) {
+                // Quality is lost with the thoughts, but the conversation goes on.
+                self.asked.thoughts = Thoughts::None;
+                if let Ok(prepared) = self.prepare(route, candidate, destination) {
+                    called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
+                }
+            }
             self.upstream += sent.elapsed();
             let failure = match called {
                 Ok(begun) => return Ok(Some(self.answered(begun, lease, leg, destination))),
@@ -290,7 +300,7 @@ impl Attempts<'_> {
         let idle = destination.timeouts.idle;
         if head.stream {
             let provenance = || self.provenance(leg, lease, destination, self.upstream + sent.elapsed());
-            let flow = way.flow(head, self.preamble.is_sent());
+            let flow = way.flow(head, self.preamble.sent().map(|sent| Announced::read(&sent)));
             let opened = open(reply, flow, idle, begin_by, self.preamble, provenance).await?;
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));

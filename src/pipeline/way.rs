@@ -8,12 +8,13 @@ use bursar_actors::{ErrorClass, Usage};
 use bytes::Bytes;
 
 use super::flow::{ChatFlow, Flow, PassFlow, TranslateFlow};
-use super::translation::{Goal, Translation, unusable};
+use super::translation::{Goal, Thoughts, Translation, unusable};
 use crate::call::Call;
 use crate::error::Failure;
+use crate::providers::announced::Announced;
 use crate::providers::anthropic::own_history;
 use crate::providers::dialect::{CountingDialect, EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
-use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
+use crate::providers::openai::{Quirks, encode, fit_thinking, repair_whole, whole_facts};
 use crate::providers::signatures::Signatures;
 use crate::providers::{clients, gemini, passing};
 use crate::schema::chat::ChatRequest;
@@ -35,7 +36,11 @@ pub enum Way {
 
 /// The client's request, read at most once for all attempts, and only if one of them has to translate it.
 #[derive(Default)]
-pub struct Asked(OnceCell<Result<Rc<ChatRequest>, IntakeError>>);
+pub struct Asked {
+    request: OnceCell<Result<Rc<ChatRequest>, IntakeError>>,
+    /// What all further calls take along of the history's thoughts.
+    pub thoughts: Thoughts,
+}
 
 /// A call, ready to be made.
 pub struct Prepared {
@@ -59,8 +64,9 @@ pub struct Aim<'a> {
 /// Returns the call to make for `call`, and the way of its answer.
 pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Failure> {
     let (head, to, model) = (&call.head, aim.to, aim.model);
-    if to.format.passes(head.operation) {
-        return pass(call, to, model);
+    let passes = to.format.passes(head.operation);
+    if passes && !(asked.thoughts == Thoughts::None && has_thoughts(head.operation)) {
+        return pass(call, aim);
     }
     let target = Target { model, model_facts: aim.facts, strict: aim.strict };
     if head.operation.embeds()
@@ -76,25 +82,42 @@ pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Fa
     if head.operation.embeds() {
         return Err(no_route(to));
     }
-    let request = asked.0.get_or_init(|| Translation::read(call)).clone();
+    let request = asked.request.get_or_init(|| Translation::read(call)).clone();
     // A prompt that is no chat may still suit an upstream that completes text.
     let request = request.map_err(if head.operation == Operation::Completions { inexpressible } else { refused })?;
-    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
+    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model, thoughts: asked.thoughts };
     let translation = Translation::new(call, request, &goal, aim.signatures);
     let mut wire = translation.upstream.encode(&translation.request, &target).map_err(inexpressible)?;
     wire.warnings.splice(0..0, translation.request.lost.iter().cloned());
-    written(to, wire, model, Way::Translate(translation))
+    let mut prepared = written(to, wire, model, Way::Translate(translation))?;
+    if passes {
+        prepared.outgoing.headers.extend(call.forwarded.iter().cloned());
+    }
+    Ok(prepared)
+}
+
+/// Returns whether requests for `operation` may hold signed thoughts where they pass as they stand.
+fn has_thoughts(operation: Operation) -> bool {
+    matches!(operation, Operation::Messages | Operation::GenerateContent | Operation::Responses)
 }
 
 /// Returns the call whose body is the client's own, but for the model's name and what the upstream would refuse of it.
-fn pass(call: &Call, to: &Destination, model: &str) -> Result<Prepared, Failure> {
-    let head = &call.head;
+fn pass(call: &Call, aim: &Aim<'_>) -> Result<Prepared, Failure> {
+    let (head, to, model) = (&call.head, aim.to, aim.model);
     let openai = matches!(head.operation, Operation::ChatCompletions | Operation::Completions | Operation::Embeddings);
-    let body = own_body(call, model)?;
+    let fits = to.format.openai_models && head.operation == Operation::ChatCompletions;
+    let fitted = fits.then(|| fit_thinking(&call.body, model, aim.facts)).flatten();
+    let (body, warnings) = match fitted {
+        Some((body, warnings)) => {
+            let head = schema::read(head.operation, &body).map_err(refused)?;
+            (encode(&body, &head, model, Quirks::default()), warnings)
+        }
+        None => (own_body(call, model)?, vec![]),
+    };
     let outgoing = to.passing(head.operation, model, head.stream, body);
     let mut outgoing = outgoing.ok_or_else(|| no_address(model))?;
     outgoing.headers.extend(call.forwarded.iter().cloned());
-    Ok(Prepared { outgoing, way: if openai { Way::Chat } else { Way::Pass }, warnings: vec![] })
+    Ok(Prepared { outgoing, way: if openai { Way::Chat } else { Way::Pass }, warnings })
 }
 
 /// Returns the client's own body for an upstream of the same dialect.
@@ -122,7 +145,7 @@ pub fn question(
 ) -> Result<(Outgoing, &'static dyn CountingDialect), Failure> {
     let (to, model) = (aim.to, aim.model);
     let upstream = to.format.upstream.counting().ok_or_else(|| no_route(to))?;
-    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
+    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model, thoughts: Thoughts::default() };
     let target = Target { model, model_facts: aim.facts, strict: false };
     let translation = Translation::new(call, request, &goal, aim.signatures);
     let mut wire = upstream.question(&translation.request, &target).map_err(inexpressible)?;
@@ -143,12 +166,17 @@ fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Re
 }
 
 impl Way {
-    /// Begins a streamed answer. `skips_preamble` leaves out what comes before the first output.
-    pub fn flow(&self, head: &RequestHead, skips_preamble: bool) -> Box<dyn Flow> {
+    /// Returns whether the call can be made again without signed thoughts: not where OpenAI's own body passes, which has none.
+    pub fn may_leave_thoughts_out(&self) -> bool {
+        matches!(self, Self::Pass | Self::Translate(_))
+    }
+
+    /// Begins a streamed answer. What an earlier upstream has `announced` is not announced again, and holds for this one.
+    pub fn flow(&self, head: &RequestHead, announced: Option<Announced>) -> Box<dyn Flow> {
         match self {
-            Self::Chat | Self::Embed(..) => Box::new(ChatFlow::new(head, skips_preamble)),
-            Self::Pass => Box::new(PassFlow::new(passing::reader(head.operation), skips_preamble)),
-            Self::Translate(translation) => Box::new(TranslateFlow::new(translation.clone(), skips_preamble)),
+            Self::Chat | Self::Embed(..) => Box::new(ChatFlow::new(head, announced)),
+            Self::Pass => Box::new(PassFlow::new(passing::reader(head.operation), announced)),
+            Self::Translate(translation) => Box::new(TranslateFlow::new(translation.clone(), announced)),
         }
     }
 

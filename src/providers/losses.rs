@@ -1,8 +1,10 @@
 //! What of a request an upstream does not get: a warning each, or a refusal where the client wants it strict.
 
+use std::borrow::Cow;
+
 use super::dialect::Target;
 use crate::schema::IntakeError;
-use crate::schema::chat::{ChatRequest, Dialect, Extra, Source};
+use crate::schema::chat::{ChatRequest, Content, Dialect, Extra, Part, Source, ToolChoice, ToolResult};
 
 /// Most characters of a parameter's name in a warning; names of unknown fields are the client's own words.
 const NAME_MAX: usize = 64;
@@ -110,6 +112,31 @@ pub(crate) fn one_choice(request: &ChatRequest) -> Result<(), IntakeError> {
             Err(refusal("n", "is more than 1, and this upstream gives one choice per request; send 1"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Returns what a tool answered, for upstreams that know no failed calls: there the text says so.
+pub(crate) fn told(result: &ToolResult) -> Cow<'_, [Part]> {
+    const FAILED: &str = "ERROR: ";
+    if !result.is_error {
+        return Cow::Borrowed(&result.parts);
+    }
+    let mut parts = result.parts.clone();
+    match parts.iter_mut().find_map(|part| if let Content::Text(text) = &mut part.content { Some(text) } else { None })
+    {
+        Some(text) if text.starts_with(FAILED) => {}
+        Some(text) => text.insert_str(0, FAILED),
+        None => parts.insert(0, Part::text(format!("{FAILED}the tool failed"))),
+    }
+    Cow::Owned(parts)
+}
+
+/// Returns whether a tool is offered to an upstream to which none can be named: then only the named one is.
+pub(crate) fn is_offered(name: &str, choice: Option<&ToolChoice>) -> bool {
+    match choice {
+        Some(ToolChoice::Named(named)) => named == name,
+        Some(ToolChoice::Allowed { names, .. }) => names.iter().any(|allowed| allowed == name),
+        _ => true,
     }
 }
 

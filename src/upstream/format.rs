@@ -22,6 +22,8 @@ pub struct Format {
     completions: bool,
     /// Its OpenAI dialect has differences, so that what is sent there has to be written anew.
     pub particular: bool,
+    /// It serves OpenAI's own models.
+    pub openai_models: bool,
     /// Azure's dated API: the model is a part of the path.
     api_version: Option<String>,
 }
@@ -54,6 +56,7 @@ impl Format {
             responses: false,
             completions: true,
             particular: false,
+            openai_models: false,
             api_version: None,
         }
     }
@@ -87,6 +90,7 @@ impl Format {
                 || dialect == Dialect::Responses,
             completions: dialect == Dialect::OpenAi && upstreams::has_completions(provider.kind.as_str()),
             particular: dialect == Dialect::OpenAi && upstreams::is_particular(provider.kind.as_str()),
+            openai_models: matches!(provider.kind, Kind::OpenAi | Kind::AzureOpenAi),
             api_version: provider.api_version.clone(),
         }
     }

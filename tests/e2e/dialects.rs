@@ -19,7 +19,7 @@ const SPEAKERS: [Speaker; 4] = [Speaker::Chat, Speaker::Responses, Speaker::Anth
 /// Id, name and arguments of a call.
 type Called = (String, String, Value);
 /// Kinds of provider that the demo can stand in for.
-const KINDS: [&str; 3] = ["openai", "anthropic", "gemini"];
+pub(crate) const KINDS: [&str; 3] = ["openai", "anthropic", "gemini"];
 
 /// What is asked.
 enum Turn {

@@ -6,6 +6,7 @@ use super::encode::Encoding;
 use super::encode_messages::mark;
 use super::models::Style;
 use super::schema::{fitted, object_schema};
+use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::losses::refusal;
 use crate::schema::IntakeError;
 use crate::schema::chat::{Dialect, Function, Tool, ToolChoice};
@@ -53,26 +54,20 @@ fn check_name(name: &str, index: usize) -> Result<(), IntakeError> {
 
 fn tool(encoding: &mut Encoding<'_>, tool: &Tool, index: usize) -> Result<Option<Value>, IntakeError> {
     match tool {
-        Tool::Function(function) => Ok(Some(self::function(encoding, function)?)),
-        Tool::Custom { name, description, format } => {
-            if format.as_ref().is_some_and(|format| format["type"] != "text") {
-                encoding.losses.note("tools", "has a custom tool whose grammar is not sent")?;
-            }
-            let input = json!({
-                "type": "object",
-                "properties": { "input": { "type": "string" } },
-                "required": ["input"],
-            });
-            Ok(Some(
-                json!({ "name": name, "description": description.as_deref().unwrap_or(name), "input_schema": input }),
-            ))
-        }
         Tool::Native { dialect: Dialect::Anthropic, value } => Ok(Some(value.clone())),
-        Tool::Native { .. } => {
-            let what = "is not sent: another provider would have to run it";
-            encoding.losses.note(&format!("tools[{index}]"), what)?;
-            Ok(None)
-        }
+        _ => match as_function(tool) {
+            Some(function) => {
+                if has_grammar(tool) {
+                    encoding.losses.note("tools", GRAMMAR_IN_WORDS)?;
+                }
+                Ok(Some(self::function(encoding, &function)?))
+            }
+            None => {
+                let what = "is not sent: another provider would have to run it";
+                encoding.losses.note(&format!("tools[{index}]"), what)?;
+                Ok(None)
+            }
+        },
     }
 }
 

@@ -55,6 +55,11 @@ impl Conversation {
     fn message(&mut self, message: &Message, writer: &mut Blocks<'_>) -> Result<(), IntakeError> {
         writer.losses.drop_if(message.name.is_some(), "messages.name")?;
         if matches!(message.role, Role::System | Role::Developer) {
+            if !self.turns.is_empty() {
+                let what =
+                    "has a system message further down, which moved to the beginning, because Bedrock takes none there";
+                writer.losses.note("messages", what)?;
+            }
             return message.parts.iter().try_for_each(|part| self.system_part(part, writer));
         }
         let is_user = message.role != Role::Assistant;
@@ -241,7 +246,8 @@ impl Blocks<'_> {
             }
         }
         if content.is_empty() {
-            content.push(json!({"text": ""}));
+            // Blank text is refused there as everywhere.
+            content.push(json!({"text": "(no output)"}));
         }
         let mut block = json!({"toolUseId": tool_use_id(&result.call_id), "content": content});
         // Only some models know `status`, and `success` is what they assume.

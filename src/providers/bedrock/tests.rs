@@ -72,7 +72,7 @@ fn turns_alternate_results_come_first_and_nothing_is_blank() {
         ]},
         {"role": "user", "content": [
             {"toolResult": {"toolUseId": "a", "content": [{"text": "1"}]}},
-            {"toolResult": {"toolUseId": odd, "content": [{"text": ""}]}},
+            {"toolResult": {"toolUseId": odd, "content": [{"text": "(no output)"}]}},
             {"text": "and"},
         ]},
         {"role": "assistant", "content": [{"text": "I say"}]},

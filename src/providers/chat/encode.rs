@@ -89,16 +89,11 @@ impl Encoding<'_> {
 
     /// Returns whether sampling parameters are rejected: by this model, or because it is going to think.
     fn rejects_sampling(&self) -> bool {
-        if let Some(sampling) = self.target.model_facts.sampling {
-            return !sampling;
+        let facts = self.target.model_facts;
+        if !self.row.openai_models {
+            return facts.sampling == Some(false);
         }
-        let Some(model) = self.thinking_model() else { return false };
-        let off = model.efforts.contains(&Effort::None);
-        match self.wanted_effort() {
-            Some(Effort::None) => !off,
-            Some(_) => true,
-            None => model.by_default,
-        }
+        models::rejects_sampling(self.target.model, facts, self.wanted_effort())
     }
 
     fn sampling(&mut self) -> Result<(), IntakeError> {

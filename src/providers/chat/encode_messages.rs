@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::details;
 use super::encode::Encoding;
 use super::table::{CacheStyle, Files, ThoughtStyle, by_model};
+use crate::providers::losses::told;
 use crate::schema::IntakeError;
 use crate::schema::chat::{
     CacheMark, Content, Dialect, Format, Message, Part, Role, Source, Thinking, ToolCall, ToolResult,
@@ -308,13 +309,10 @@ fn tool_message(
     cache: Option<CacheMark>,
     owed: &mut Vec<Value>,
 ) -> Result<Value, IntakeError> {
-    if result.is_error {
-        let provider = encoding.row.name;
-        encoding.losses.note("is_error", &format!("of a tool's result was left out: {provider} sees its text only"))?;
-    }
+    let parts = told(result);
     let is_text = |part: &&Part| matches!(part.content, Content::Text(_) | Content::Refusal(_));
-    let mut texts: Vec<Part> = result.parts.iter().filter(is_text).cloned().collect();
-    let others: Vec<&Part> = result.parts.iter().filter(|part| !is_text(part)).collect();
+    let mut texts: Vec<Part> = parts.iter().filter(is_text).cloned().collect();
+    let others: Vec<&Part> = parts.iter().filter(|part| !is_text(part)).collect();
     if let (Some(cache), Some(last)) = (cache, texts.last_mut()) {
         last.cache.get_or_insert(cache);
     }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::encode::Encoding;
 use super::table::{CacheStyle, EffortStyle, Forced, by_model};
+use crate::providers::custom::{as_function, has_grammar};
 use crate::schema::IntakeError;
 use crate::schema::chat::{CacheMark, Dialect, Effort, Format, Function, Tool, ToolChoice};
 
@@ -47,7 +48,6 @@ fn is_allowed(encoding: &Encoding<'_>, tool: &Tool) -> bool {
 
 fn tool_value(encoding: &mut Encoding<'_>, tool: &Tool) -> Result<Option<Value>, IntakeError> {
     match tool {
-        Tool::Function(function) => function_value(encoding, function).map(Some),
         Tool::Custom { name, description, format } if encoding.row.tools.custom => {
             let mut custom = Map::from_iter([("name".to_owned(), name.as_str().into())]);
             put_some(&mut custom, "description", description.as_deref());
@@ -55,12 +55,28 @@ fn tool_value(encoding: &mut Encoding<'_>, tool: &Tool) -> Result<Option<Value>,
             Ok(Some(json!({ "type": "custom", "custom": custom })))
         }
         Tool::Native { dialect: Dialect::OpenAi, value } => Ok(Some(value.clone())),
-        Tool::Custom { .. } | Tool::Native { .. } => {
-            let provider = encoding.row.name;
-            let what = format!("held one that was left out: {provider} takes functions only");
-            encoding.losses.note("tools", &what).map(|()| None)
-        }
+        _ => match as_function(tool) {
+            Some(function) => {
+                if has_grammar(tool) {
+                    let provider = encoding.row.name;
+                    let what = format!("has a custom tool whose grammar was sent in words: {provider} follows none");
+                    encoding.losses.note("tools", &what)?;
+                }
+                function_value(encoding, &function).map(Some)
+            }
+            None => {
+                let provider = encoding.row.name;
+                let what = format!("held one that was left out: {provider} does not run it");
+                encoding.losses.note("tools", &what).map(|()| None)
+            }
+        },
     }
+}
+
+/// Returns the type of the tool of that name, as it was sent.
+fn kind(encoding: &Encoding<'_>, name: &str) -> &'static str {
+    let custom = |tool: &Tool| matches!(tool, Tool::Custom { name: custom, .. } if custom == name);
+    if encoding.row.tools.custom && encoding.request.tools.iter().any(custom) { "custom" } else { "function" }
 }
 
 fn function_value(encoding: &mut Encoding<'_>, function: &Function) -> Result<Value, IntakeError> {
@@ -105,12 +121,14 @@ fn tool_choice(encoding: &mut Encoding<'_>, choice: &ToolChoice) -> Result<Value
         ToolChoice::Auto => "auto".into(),
         ToolChoice::Required if required => word.into(),
         ToolChoice::Named(name) if named => {
-            let custom = |tool: &Tool| matches!(tool, Tool::Custom { name: custom, .. } if custom == name);
-            let kind = if encoding.request.tools.iter().any(custom) { "custom" } else { "function" };
+            let kind = kind(encoding, name);
             json!({ "type": kind, kind: { "name": name } })
         }
         ToolChoice::Allowed { names, required } if encoding.row.tools.allowed => {
-            let tool = |name: &String| json!({ "type": "function", "function": { "name": name } });
+            let tool = |name: &String| {
+                let kind = kind(encoding, name);
+                json!({ "type": kind, kind: { "name": name } })
+            };
             let mode = if *required { "required" } else { "auto" };
             let tools: Vec<Value> = names.iter().map(tool).collect();
             json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": tools } })

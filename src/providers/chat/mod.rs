@@ -12,7 +12,7 @@ mod encode;
 mod encode_messages;
 mod encode_tools;
 mod fields;
-mod models;
+pub(super) mod models;
 mod quirks;
 mod read;
 mod read_messages;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::providers::losses::{Losses, document_text, refusal};
+use crate::providers::losses::{Losses, document_text, refusal, told};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Content, Dialect, Message, Role, Source, Thinking, ToolCall, ToolResult};
 
@@ -147,13 +147,12 @@ fn tool_call(call: &ToolCall) -> Value {
 
 fn tool_result(result: &ToolResult, losses: &mut Losses) -> Result<Value, IntakeError> {
     let mut texts = Vec::new();
-    for part in &result.parts {
+    for part in told(result).iter() {
         match &part.content {
             Content::Text(text) => texts.push(text.clone()),
             Content::File { source, .. } if document_text(source).is_some() => texts.extend(document_text(source)),
             _ => losses.drop("messages.content of a tool's result that is no text")?,
         }
     }
-    losses.drop_if(result.is_error, "is_error of a tool's result")?;
     Ok(json!({"role": "tool", "tool_call_id": result.call_id, "content": texts.join("\n")}))
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::contents::{Generation, conversation};
 use super::models::Family;
+use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::dialect::{Target, WireRequest};
 use crate::providers::losses::{Losses, refusal};
 use crate::schema::IntakeError;
@@ -79,11 +80,15 @@ fn own_fields(request: &ChatRequest, losses: &mut Losses) -> Result<Map<String, 
 fn tools(request: &ChatRequest, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<Value>, IntakeError> {
     let (mut declarations, mut tools) = (Vec::new(), Vec::new());
     for tool in &request.tools {
+        if has_grammar(tool) {
+            losses.note("tools", GRAMMAR_IN_WORDS)?;
+        }
         match tool {
-            Tool::Function(function) => declarations.push(declaration(function)),
             Tool::Native { dialect: Dialect::Gemini, value } => tools.push(value.clone()),
-            Tool::Native { .. } => losses.leave_out("tools", "a tool is run by another vendor only")?,
-            Tool::Custom { .. } => losses.leave_out("tools", "Gemini knows no tools that take free text")?,
+            _ => match as_function(tool) {
+                Some(function) => declarations.push(declaration(&function)),
+                None => losses.leave_out("tools", "a tool is run by another vendor only")?,
+            },
         }
     }
     if !declarations.is_empty() {
@@ -125,7 +130,7 @@ fn tool_config(request: &ChatRequest, family: &Family, body: &mut Map<String, Va
         // AUTO takes no names, VALIDATED does.
         Some(ToolChoice::Allowed { names, required: false }) => (Some("VALIDATED"), names),
     };
-    let Some(mode) = mode.filter(|_| request.functions().next().is_some()) else { return };
+    let Some(mode) = mode.filter(|_| has_functions(request)) else { return };
     let mut calling = json!({ "mode": mode });
     if !names.is_empty() {
         calling["allowedFunctionNames"] = names.into();
@@ -134,6 +139,10 @@ fn tool_config(request: &ChatRequest, family: &Family, body: &mut Map<String, Va
     if let Some(config) = config.as_object_mut() {
         config.insert("functionCallingConfig".into(), calling);
     }
+}
+
+fn has_functions(request: &ChatRequest) -> bool {
+    request.tools.iter().any(|tool| as_function(tool).is_some())
 }
 
 fn sampling(
@@ -184,7 +193,7 @@ fn format(
         Some(Format::JsonObject) => None,
         Some(Format::JsonSchema { schema, .. }) => Some(schema),
     };
-    if request.functions().next().is_some() && !family.since(3, 0) {
+    if has_functions(request) && !family.since(3, 0) {
         return losses.leave_out("response_format", "before Gemini 3 it cannot be used together with tools");
     }
     config.insert("responseMimeType".into(), "application/json".into());

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::providers::losses::{Losses, document_text, refusal};
+use crate::providers::losses::{Losses, document_text, refusal, told};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Content, Dialect, Message, Part, Role, Source, Thinking, ToolCall, ToolResult};
 
@@ -95,9 +95,8 @@ impl Messages<'_> {
     }
 
     fn tool_result(&mut self, result: &ToolResult, path: &str) -> Result<Value, IntakeError> {
-        self.losses.drop_if(result.is_error, "is_error of a tool's result")?;
         let mut gathered = Gathered::default();
-        for part in &result.parts {
+        for part in told(result).iter() {
             self.part(part, path, &mut gathered)?;
         }
         let mut message = gathered.write("tool");

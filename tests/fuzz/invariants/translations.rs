@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bursar::call::RequestId;
 use bursar::pipeline::flow::{Flow, TranslateFlow};
-use bursar::pipeline::translation::{Goal, Translation};
+use bursar::pipeline::translation::{Goal, Thoughts, Translation};
 use bursar::providers::dialect::{ModelFacts, StreamFailure, Target};
 use bursar::providers::framing::{Framed, Framer, Framing};
 use bursar::providers::{clients, upstreams};
@@ -66,14 +66,14 @@ fn translation(client: usize, upstream: usize) -> Translation {
     let client = clients::of(operation);
     let request = client.read(request.as_bytes()).expect("the requests here are sound");
     let request = Rc::new(ChatRequest { stream: true, ..request });
-    let goal = Goal { dialect, upstream: upstreams::of(kind, dialect), model };
+    let goal = Goal { dialect, upstream: upstreams::of(kind, dialect), model, thoughts: Thoughts::Own };
     let named = (RequestId::from_client("fuzz").expect("a plain word"), 1_790_000_000);
     Translation::between(client, request, &goal, &Arc::default(), named)
 }
 
 /// Does what the pipeline does with an upstream's bytes, and says whether the stream came to its end.
 fn streamed(translation: &Translation, client: usize, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
-    let mut flow = TranslateFlow::new(translation.clone(), false);
+    let mut flow = TranslateFlow::new(translation.clone(), None);
     let mut out = Vec::new();
     let mut pieces = pieces.iter();
     loop {

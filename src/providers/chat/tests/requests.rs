@@ -157,7 +157,11 @@ fn every_provider_gets_its_own_words() {
     );
     assert_eq!(fields("vllm", "x", json!({ "top_k": 4, "min_p": 0.1 })).0, json!({ "top_k": 4, "min_p": 0.1 }));
     let custom = json!([{ "type": "custom", "custom": { "name": "c" } }]);
-    assert_eq!(fields("groq", "x", json!({ "tools": custom, "tool_choice": "auto" })), (json!({}), 1));
+    let choice = json!({ "type": "custom", "custom": { "name": "c" } });
+    let (groq, warnings) = fields("groq", "x", json!({ "tools": custom, "tool_choice": choice }));
+    assert_eq!((&groq["tools"][0]["type"], &groq["tools"][0]["function"]["name"]), (&json!("function"), &json!("c")));
+    assert_eq!(groq["tool_choice"], json!({ "type": "function", "function": { "name": "c" } }));
+    assert_eq!(warnings, 0);
 }
 
 #[test]
