@@ -16,33 +16,51 @@ pub struct Usage {
     /// Both together.
     pub total: u64,
     /// Read from the provider's prompt cache.
+    #[serde(skip_serializing_if = "is_usual")]
     pub cached: u64,
     /// Written to the provider's prompt cache.
+    #[serde(skip_serializing_if = "is_usual")]
     pub cache_write: u64,
     /// The part of `cache_write` that the provider keeps for an hour and bills higher.
+    #[serde(skip_serializing_if = "is_usual")]
     pub cache_write_long: u64,
     /// Written but not shown.
+    #[serde(skip_serializing_if = "is_usual")]
     pub reasoning: u64,
     /// Audio that was read, and not from the cache.
+    #[serde(skip_serializing_if = "is_usual")]
     pub audio_prompt: u64,
     /// Images that were read, and not from the cache.
+    #[serde(skip_serializing_if = "is_usual")]
     pub image_prompt: u64,
     /// Audio that was written.
+    #[serde(skip_serializing_if = "is_usual")]
     pub audio_completion: u64,
     /// Images that were written.
+    #[serde(skip_serializing_if = "is_usual")]
     pub image_completion: u64,
     /// The part of the prompt that tools put there which the provider ran itself.
+    #[serde(skip_serializing_if = "is_usual")]
     pub tool_prompt: u64,
     /// Searches that the provider made.
+    #[serde(skip_serializing_if = "is_usual")]
     pub searches: u64,
     /// How much of what it found each search gave to the model.
+    #[serde(skip_serializing_if = "is_usual")]
     pub search_size: SearchSize,
     /// How the call was served.
+    #[serde(skip_serializing_if = "is_usual")]
     pub tier: Tier,
     /// The provider kept the call in a region of the world, as it was asked to, and may charge more for that.
+    #[serde(skip_serializing_if = "is_usual")]
     pub regional: bool,
     /// A figure was negative, absurd or impossible and has been bent into shape; estimate rather than trust it.
+    #[serde(skip_serializing_if = "is_usual")]
     pub suspect: bool,
+}
+
+fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How fast, or how patiently, a provider serves a call.
