@@ -229,7 +229,7 @@ fn upstream(failure: &Failure, attempts: u32) -> Face {
     };
     match failure.class {
         Class::ClientInvalid if failure.status == Some(422) => theirs(StatusCode::UNPROCESSABLE_ENTITY, None),
-        Class::ClientInvalid | Class::Inexpressible => theirs(StatusCode::BAD_REQUEST, None),
+        Class::ClientInvalid | Class::SignatureRefused | Class::Inexpressible => theirs(StatusCode::BAD_REQUEST, None),
         Class::ContextLength => theirs(StatusCode::BAD_REQUEST, Some("context_length_exceeded")),
         Class::ContentPolicy => theirs(StatusCode::BAD_REQUEST, Some("content_filter")),
         Class::RequestTooLarge => theirs(StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large")),
