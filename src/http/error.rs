@@ -153,10 +153,7 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::Overloaded => {
             overloaded("requests and answers fill the memory set aside for them (server.memory_limit)")
         }
-        GatewayError::NotRecorded { why } => {
-            let message = format!("this gateway serves only what it can write down, and it cannot now: {why}");
-            Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(Some(NOT_RECORDED_FOR), true)
-        }
+        GatewayError::NotRecorded { why } => not_recorded(why, code),
         GatewayError::InvalidApiKey => {
             let message = "no valid client key; send yours as `authorization: Bearer <key>`";
             Face::new(StatusCode::UNAUTHORIZED, INVALID, code, message)
@@ -198,6 +195,12 @@ fn face(error: &GatewayError) -> Face {
             Face::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", code, message)
         }
     }
+}
+
+/// The books cannot be written, which passes once the disk has room, or an operator has looked.
+fn not_recorded(why: &str, code: &str) -> Face {
+    let message = format!("this gateway serves only what it can write down, and it cannot now: {why}");
+    Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(Some(NOT_RECORDED_FOR), true)
 }
 
 /// The gateway's own shortage, which passes.
