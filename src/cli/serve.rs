@@ -159,10 +159,14 @@ async fn watch_actors(gateway: Arc<Gateway>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
-        if !gateway.actors.supervisor.connected() {
-            complain("the supervisor has died; stopping so that a fresh process can take over");
-            std::process::exit(EXIT_SOFTWARE);
-        }
+        let books_kept = gateway.books.as_ref().is_none_or(|books| books.log.connected());
+        let dead = match (gateway.actors.supervisor.connected(), books_kept) {
+            (true, true) => continue,
+            (false, _) => "supervisor",
+            (true, false) => "audit log",
+        };
+        complain(format!("the {dead} has died; stopping so that a fresh process can take over"));
+        std::process::exit(EXIT_SOFTWARE);
     }
 }
 

@@ -9,6 +9,7 @@ use super::error::respond_in;
 use super::inference::{read, refused};
 use super::unread::closing;
 use super::{Worker, request_id};
+use crate::books::Page;
 use crate::call::RequestId;
 use crate::error::GatewayError;
 use crate::providers::anthropic::estimate_tokens;
@@ -65,6 +66,7 @@ async fn answer(
     }
     let request = clients::read_to_count(operation, &call.body).map_err(GatewayError::Invalid)?;
     let estimate = estimate_tokens(&request);
-    let counted = worker.pipeline.count(&call, &route, request).await;
+    let page = worker.gateway.books.as_ref().map(|books| Page::open(books, &call, "count_tokens"));
+    let counted = worker.pipeline.count(&call, &route, request, page).await;
     Ok(counted.map_or((estimate, Exact::No), |tokens| (tokens, Exact::Yes)))
 }

@@ -10,6 +10,7 @@ use super::Pipeline;
 use super::route::Route;
 use super::translation::unusable;
 use super::way::{self, Aim};
+use crate::books::{Closing, Page};
 use crate::call::Call;
 use crate::error::Failure;
 use crate::schema::chat::ChatRequest;
@@ -22,16 +23,25 @@ const ANSWER_MAX: usize = 64 * 1024;
 impl Pipeline {
     /// Returns how many tokens `request`, which `call` came with, has by the count of the upstream that `route` would send it
     /// to now; `None` where that one cannot count, fails, or nobody is ready.
-    pub async fn count(&self, call: &Call, route: &Route, request: ChatRequest) -> Option<u64> {
+    ///
+    /// What is asked leaves the house, so it goes into the books, by `page`; if it cannot, it does not leave.
+    pub async fn count(&self, call: &Call, route: &Route, request: ChatRequest, page: Option<Page>) -> Option<u64> {
         if !route.destinations.iter().any(|to| to.format.upstream.counting().is_some()) {
             return None;
         }
         let by = call.deadline.min(Instant::now() + PATIENCE);
         // A lease that is dropped reports itself as cancelled.
-        tokio::time::timeout_at(by.into(), self.count_by(call, route, request, by)).await.ok().flatten()
+        tokio::time::timeout_at(by.into(), self.count_by(call, route, request, page, by)).await.ok().flatten()
     }
 
-    async fn count_by(&self, call: &Call, route: &Route, request: ChatRequest, by: Instant) -> Option<u64> {
+    async fn count_by(
+        &self,
+        call: &Call,
+        route: &Route,
+        request: ChatRequest,
+        mut page: Option<Page>,
+        by: Instant,
+    ) -> Option<u64> {
         let asked = Acquire {
             candidates: route.candidates.clone(),
             strategy: route.strategy,
@@ -43,14 +53,36 @@ impl Pipeline {
             tried: vec![],
             repeat: Repeat::Never,
         };
+        let began = Instant::now();
         let lease = self.actors.supervisor.send(asked).await.ok()?.ok()?;
-        match self.ask(&lease, call, route, request, by).await {
-            Ok(tokens) => Some(tokens),
-            Err(failure) => {
-                lease.report(outcome(&failure));
-                None
-            }
+        let to = &route.destinations[lease.candidate];
+        let model = route.candidates[lease.candidate].model.as_str();
+        if let Some(page) = &mut page {
+            page.admit(&route.label, &call.body).ok()?;
+            page.durable().await.ok()?;
+            let (endpoint, key) = (lease.endpoint().to_string(), lease.key_id.to_string());
+            page.dispatched(format!("{}/{model}", to.provider), endpoint, key, began.elapsed());
         }
+        let answered = self.ask(&lease, call, route, request, by).await;
+        let failure = answered.as_ref().err();
+        if let Some(mut page) = page {
+            page.attempted(failure.map_or("served", |failure| failure.class.as_str()));
+            page.close(&Closing {
+                outcome: if failure.is_none() { "served" } else { "failed" },
+                error: failure.map(|failure| failure.class.as_str()),
+                alias: &route.label,
+                provider: Some(&to.provider),
+                model: Some(model),
+                endpoint: Some(lease.endpoint().as_str()),
+                region: to.region.as_deref(),
+                key: Some(lease.key_id.as_str()),
+                ..Closing::default()
+            });
+        }
+        if let Some(failure) = failure {
+            lease.report(outcome(failure));
+        }
+        answered.ok()
     }
 
     async fn ask(
