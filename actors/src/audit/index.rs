@@ -12,6 +12,10 @@ use super::merkle::{Frontier, Hash, Hashes, leaf_hash, node_hash};
 use super::record::Phase;
 use crate::store::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError};
 
+/// Longest time between a request and its last record: a day, of which requests use minutes.
+const LIFE_US: u64 = 86_400_000_000 + 2 * MARGIN_US;
+/// How far clocks are believed to be set back.
+const MARGIN_US: u64 = 3_600_000_000;
 /// Largest page that a search returns.
 pub const PAGE_MAX: usize = 1_000;
 
@@ -148,14 +152,7 @@ impl Index {
         let limit = limit.clamp(1, PAGE_MAX);
         let mut page = Page::default();
         if let Some(request) = &filter.request {
-            let mut indices = self.store.of_request(request)?;
-            indices.extend(self.tail_requests.get(request).into_iter().flatten());
-            for index in indices.into_iter().rev().filter(|index| *index < before) {
-                if let Some(place) = self.place(index)? {
-                    take(&mut page, filter, index, place, read)?;
-                }
-            }
-            return Ok(page);
+            return self.search_request(request, filter, before, read);
         }
         for (behind, entry) in self.tail.iter().enumerate().rev() {
             let index = self.stored() + behind as u64;
@@ -168,6 +165,41 @@ impl Index {
             }
         }
         self.search_blocks(filter, before.min(self.stored()), limit, &mut page, read)?;
+        Ok(page)
+    }
+
+    /// Returns all records about a request: there are two, as a rule.
+    fn search_request(
+        &self,
+        request: &str,
+        filter: &Filter,
+        before: u64,
+        read: &mut Read<'_>,
+    ) -> Result<Page, StoreError> {
+        let mut page = Page::default();
+        let tail = self.tail_requests.get(request).into_iter().flatten();
+        for index in tail.rev().filter(|index| **index < before) {
+            let place = self.tail[(index - self.stored()) as usize].place;
+            take(&mut page, filter, *index, place, read)?;
+        }
+        let born = born_us(request);
+        for number in (0..self.spans.len() as u64).rev() {
+            // An id of ours tells when the request came; its records are not older, and hardly a day younger.
+            let span = self.spans[number as usize];
+            if born.is_some_and(|born| span.to_us < born || span.from_us > born.saturating_add(LIFE_US)) {
+                continue;
+            }
+            let records = self.store.maybe_about(request, number)?;
+            let Some(places) = (!records.is_empty()).then(|| self.store.places(number)).transpose()?.flatten() else {
+                continue;
+            };
+            for record in records.into_iter().rev() {
+                let index = number * BLOCK + u64::from(record);
+                if index < before {
+                    take(&mut page, filter, index, places[usize::from(record)], read)?;
+                }
+            }
+        }
         Ok(page)
     }
 
@@ -243,6 +275,18 @@ impl Index {
         }
         Ok(records)
     }
+}
+
+/// Returns the moment that a ULID names, less a margin for clocks that were set back, in microseconds since 1970; `None` for
+/// an id of the client's own making that is none. One that merely looks like a ULID may hide its records from this search.
+fn born_us(request: &str) -> Option<u64> {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let digit = |byte: u8| DIGITS.iter().position(|digit| *digit == byte).map(|value| value as u64);
+    if request.len() != 26 || !request.bytes().all(|byte| digit(byte).is_some()) {
+        return None;
+    }
+    let millis = request.bytes().take(10).try_fold(0_u64, |millis, byte| Some(millis << 5 | digit(byte)?))?;
+    Some(millis.saturating_mul(1_000).saturating_sub(MARGIN_US))
 }
 
 /// Returns the frontier of the first `size` leaves.

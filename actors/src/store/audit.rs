@@ -17,7 +17,7 @@ use crate::audit::merkle::{Hash, Hashes};
 /// Records of one block.
 pub const BLOCK: u64 = 1_024;
 /// Memory for pages; what is read often is small.
-const CACHE_BYTES: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 8 << 20;
 /// Longest term that is told from others with the same beginning, in bytes.
 const TERM_MAX: usize = 200;
 
@@ -187,9 +187,7 @@ impl AuditStore {
             let records: Vec<u8> = records.iter().flat_map(|record| record.to_be_bytes()).collect();
             batch.insert(term_key(*field, value, Some(number)), records);
         }
-        for (request, record) in &block.requests {
-            batch.insert(request_key(request, Some(first + u64::from(*record))), &[]);
-        }
+        batch.insert(key(b"r", &[number]), encode_requests(&block.requests));
         self.add_tiles(first, &block.leaves, &mut batch)?;
         let open: Vec<u8> =
             open.iter().flat_map(|open| [open.call.to_be_bytes(), open.index.to_be_bytes()].concat()).collect();
@@ -256,13 +254,16 @@ impl AuditStore {
         })
     }
 
-    /// Returns the indices of the records about a request, rising.
-    pub fn of_request(&self, request: &str) -> Result<Vec<u64>, StoreError> {
-        let index = |entry: Result<(IVec, IVec), sled::Error>| {
-            let (key, _) = entry?;
-            Ok(big_endian(&key[key.len() - 8..]))
-        };
-        self.db.scan_prefix(request_key(request, None)).map(index).collect()
+    /// Returns the records of block `number` that may be about a request, rising: those whose request has the same hash of
+    /// 32 bits. One key for a block instead of one for a record keeps sled's cost low.
+    pub fn maybe_about(&self, request: &str, number: u64) -> Result<Vec<u16>, StoreError> {
+        let Some(value) = self.db.get(key(b"r", &[number]))? else { return Ok(Vec::new()) };
+        let wanted = request_hash(request);
+        let (entries, _) = value.as_chunks::<6>();
+        let hash = |entry: &[u8; 6]| big_endian(&entry[..4]) as u32;
+        let from = entries.partition_point(|entry| hash(entry) < wanted);
+        let same = entries[from..].iter().take_while(|entry| hash(entry) == wanted);
+        Ok(same.map(|entry| big_endian(&entry[4..]) as u16).collect())
     }
 
     /// Makes what was committed survive a kill of the process.
@@ -310,12 +311,17 @@ fn term_key(field: Field, value: &str, block: Option<u64>) -> Vec<u8> {
     key
 }
 
-fn request_key(request: &str, index: Option<u64>) -> Vec<u8> {
-    let mut key = vec![b'r'];
-    key.extend_from_slice(request.as_bytes());
-    key.push(0);
-    key.extend(index.into_iter().flat_map(u64::to_be_bytes));
-    key
+fn request_hash(request: &str) -> u32 {
+    crc32fast::hash(request.as_bytes())
+}
+
+/// Hash and record of each, sorted.
+fn encode_requests(requests: &[(String, u16)]) -> Vec<u8> {
+    let mut entries: Vec<(u32, u16)> =
+        requests.iter().map(|(request, record)| (request_hash(request), *record)).collect();
+    entries.sort_unstable();
+    let encode = |(hash, record): (u32, u16)| hash.to_be_bytes().into_iter().chain(record.to_be_bytes());
+    entries.into_iter().flat_map(encode).collect()
 }
 
 /// The span, then the segments with the record they begin at, then the offsets.
@@ -399,8 +405,8 @@ mod tests {
         assert_eq!(store.open_requests().unwrap(), open);
         assert_eq!(store.spans().unwrap()[1], Span { from_us: 1_024, to_us: 2_047 });
         assert_eq!(store.places(2).unwrap().unwrap(), (2_048..3_072).map(place).collect::<Vec<_>>());
-        assert_eq!(store.of_request("request-1").unwrap(), [1_031]);
-        assert!(store.of_request("request").unwrap().is_empty(), "no name is the beginning of another");
+        assert_eq!(store.maybe_about("request-1", 1).unwrap(), [7]);
+        assert!(store.maybe_about("request-1", 0).unwrap().is_empty());
         let blocks: Vec<_> = store.blocks_with(Field::Team, "support", 0..2).map(|found| found.unwrap().0).collect();
         assert_eq!(blocks, [1, 0], "the last first, within the range");
         assert_eq!(store.holders(Field::Team, "support", 2).unwrap().len(), 342);
