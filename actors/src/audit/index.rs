@@ -65,6 +65,11 @@ impl Index {
         Ok(index)
     }
 
+    /// Checks that it is the index of the log with this id; an empty one becomes that log's.
+    pub fn belong_to(&self, log: &str) -> Result<(), StoreError> {
+        self.store.belong_to(log)
+    }
+
     fn add_span(&mut self, span: Span) {
         let latest = self.latest.last().copied().unwrap_or_default();
         self.latest.push(latest.max(span.to_us));
