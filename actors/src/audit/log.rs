@@ -436,3 +436,7 @@ impl Handler<Rebuild> for AuditLog {
         Ok((self.follower.index.size(), self.follower.index.root()))
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;
