@@ -198,7 +198,7 @@ async fn a_faulty_configuration_changes_nothing_and_says_so_until_it_is_mended()
     std::fs::write(&file, good).unwrap();
     assert!(gateway.clone().reload_from_sources("test").await.ok().unwrap().is_empty());
     assert!(gateway.config_fault().is_none());
-    let metrics = gateway.metrics.render(&gateway.actors.board);
+    let metrics = gateway.metrics.render(&gateway.actors.board, None);
     assert!(metrics.contains("bursar_config_reload_total{result=\"ok\"} 1"), "{metrics}");
     assert!(metrics.contains("bursar_config_reload_total{result=\"error\"} 1"), "{metrics}");
 }

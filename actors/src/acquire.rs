@@ -148,6 +148,13 @@ fn refusal_of(view: Option<EndpointView>, now: Instant) -> Option<Refusal> {
     })
 }
 
+/// Returns which candidates are out at this moment, and why: what a lease granted ahead passed over.
+pub fn passed_over(candidates: &[Candidate], board: &EndpointBoard, now: Instant) -> Vec<(usize, Refusal)> {
+    let refusal =
+        |(index, candidate): (usize, &Candidate)| Some((index, refusal_of(board.view(&candidate.endpoint), now)?));
+    candidates.iter().enumerate().filter_map(refusal).collect()
+}
+
 /// Returns the order in which to ask. Pure but for the board it reads.
 pub(crate) fn order(acquire: &Acquire, board: &EndpointBoard, turn: u64, now: Instant, chance: &mut Chance) -> Order {
     let mut order = Order::default();
@@ -228,6 +235,7 @@ pub(crate) async fn acquire_from(
             Ok(mut lease) => {
                 lease.candidate = candidate;
                 lease.again = again;
+                lease.passed_over = refusals;
                 return Ok(lease);
             }
             Err(refusal) => refusal,

@@ -43,7 +43,7 @@ mod system;
 mod usage;
 pub mod vault;
 
-pub use acquire::{Acquire, Candidate, Repeat, Tried, Unavailable};
+pub use acquire::{Acquire, Candidate, Repeat, Tried, Unavailable, passed_over};
 pub use board::{EndpointBoard, EndpointView};
 pub use clock::{Chance, Clock};
 pub use endpoint::breaker::{BreakerPolicy, BreakerState};

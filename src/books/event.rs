@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
+use bursar_actors::audit::journal::Durability;
 use bursar_actors::audit::record::{Phase, Record};
 
 use super::Books;
@@ -34,6 +36,11 @@ impl Strangers {
 impl Books {
     /// Writes down the failed authentications since the last time, one record for each kind.
     pub fn flush_strangers(&self) {
+        // What cannot be written now is counted on.
+        if self.journal.admits(Durability::Lazy).is_err() {
+            return;
+        }
+        self.flush_unwritten();
         for ((code, network), count) in self.strangers.take() {
             self.tell(Record {
                 phase: Some(Phase::Auth),
@@ -41,6 +48,21 @@ impl Books {
                 outcome: Some("failed".into()),
                 error: Some(code.into()),
                 network: (!network.is_empty()).then(|| network.into()),
+                count: Some(count),
+                ..Record::default()
+            });
+        }
+    }
+
+    /// Writes down how many requests were turned away while the journal took no records of them.
+    fn flush_unwritten(&self) {
+        let count = self.unwritten.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            self.tell(Record {
+                phase: Some(Phase::Refused),
+                action: "refuse".into(),
+                outcome: Some("failed".into()),
+                error: Some("audit_unavailable".into()),
                 count: Some(count),
                 ..Record::default()
             });

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use arc_swap::ArcSwapOption;
-use bursar_actors::audit::journal::{Durability, Entry, Journal, Refused, Ticket};
+use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalState, Refused, Ticket};
 use bursar_actors::audit::log::{AuditLog, LogView, SignCheckpoint};
 use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::vault::{Month, Subject, Vault};
@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 use crate::call::unix_us;
 use crate::config::audit::{Commit, Kept};
+use crate::telemetry::audit::AuditFigures;
 pub use event::Strangers;
 pub use opening::{BooksError, Keys, Opened};
 pub use page::{Closing, Page};
@@ -45,6 +46,10 @@ pub struct Books {
     /// Hash of the configuration in force.
     config: Arc<ArcSwapOption<String>>,
     calls: AtomicU64,
+    /// Requests of the last run that the start closed.
+    abandoned: u64,
+    /// Requests turned away while the journal took nothing, of which no record speaks yet.
+    unwritten: AtomicU64,
     started: Instant,
 }
 
@@ -52,6 +57,29 @@ impl Books {
     /// Returns the journal, for its state and for reading.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Returns how the books fare, for the metrics.
+    pub fn figures(&self) -> AuditFigures {
+        let (durable, indexed) = (self.journal.durable(), self.view.indexed.load(Ordering::Relaxed));
+        let signed = self.view.checkpoint.load();
+        let age_us = signed.as_ref().map(|note| unix_us().saturating_sub(note.checkpoint().at_us));
+        AuditFigures {
+            state: match self.journal.state() {
+                JournalState::Open => "open",
+                JournalState::Full(_) => "full",
+                JournalState::Failed(_) => "failed",
+                JournalState::Closed => "closed",
+            },
+            records: durable,
+            lag: durable.saturating_sub(indexed),
+            open: self.view.open.load(Ordering::Relaxed),
+            abandoned: self.abandoned,
+            unwritten: self.unwritten.load(Ordering::Relaxed),
+            checkpoint_age: age_us.map(Duration::from_micros),
+            rebuilds: self.view.rebuilds.load(Ordering::Relaxed),
+            fault: self.view.fault.load().is_some(),
+        }
     }
 
     /// Says that the configuration with this hash is in force.
@@ -68,10 +96,14 @@ impl Books {
     }
 
     /// Dates the record and puts it into the journal.
-    fn append(&self, mut record: Record<'_>, body: Option<Vec<u8>>, durability: Durability) -> Ticket {
+    fn append(&self, record: Record<'_>, body: Option<Vec<u8>>, durability: Durability) -> Ticket {
+        self.journal.append(self.entry(record, body), durability)
+    }
+
+    fn entry(&self, mut record: Record<'_>, body: Option<Vec<u8>>) -> Entry {
         record.at_us = unix_us();
         record.mono_us = self.started.elapsed().as_micros() as u64;
-        self.journal.append(Entry { tail: record.to_tail(), body }, durability)
+        Entry { tail: record.to_tail(), body }
     }
 
     /// Writes down what was done by hand, and returns once it is durable. It is for a caller to decide what a failure

@@ -10,7 +10,9 @@ use actix::{Actor, Arbiter};
 use arc_swap::ArcSwapOption;
 use bursar_actors::Clock;
 use bursar_actors::audit::checkpoint::{CheckpointError, CheckpointFile, KeyError, KeyOrigin, SigningKey};
-use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalError, JournalOptions, RealDisk, Refused};
+use bursar_actors::audit::journal::{
+    Disk, Durability, Entry, Journal, JournalError, JournalOptions, RealDisk, Refused,
+};
 use bursar_actors::audit::log::{AuditLog, LogError, LogOptions, Progress};
 use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::vault::{self, MasterKey, Vault, VaultError};
@@ -116,19 +118,31 @@ pub struct Opened {
     config: Arc<ArcSwapOption<String>>,
     started: Instant,
     settings: crate::config::audit::Audit,
+    /// Requests of the last run that were closed now.
+    abandoned: u64,
 }
 
 impl Opened {
     /// Opens the books in the data directory, which the caller holds. Requests of which the last run of the process did
     /// not write the end are closed as `abandoned`.
     pub fn open(config: &Config, keys: Keys, progress: &mut Progress<'_>) -> Result<Self, BooksError> {
-        let (path, disk) = (&config.storage.path, Arc::new(RealDisk));
+        Self::open_on(Arc::new(RealDisk), config, keys, progress)
+    }
+
+    /// Likewise, with the files of journal, keyring and checkpoints on `disk`.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        config: &Config,
+        keys: Keys,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, BooksError> {
+        let path = &config.storage.path;
         let (vault, recovered) = Vault::open(path, &keys.master, disk.clone())?;
         let vault = Arc::new(vault);
         let _ = recovered;
         let checkpoints = CheckpointFile::open(disk.as_ref(), &path.join("checkpoints"), &keys.signing.verifying())?;
         let floor = checkpoints.last().map_or(0, |note| note.checkpoint().size);
-        let options = JournalOptions { durable_floor: floor, ..JournalOptions::new(path) };
+        let options = JournalOptions { durable_floor: floor, disk, ..JournalOptions::new(path) };
         let (journal, recovery) = Journal::open(options)?;
         if recovery.torn_bytes > 0 {
             let (bytes, next) = (recovery.torn_bytes, recovery.next_index);
@@ -164,12 +178,12 @@ impl Opened {
             ..Record::default()
         };
         journal.append(Entry { tail: start.to_tail(), body: None }, Durability::Strict).wait()?;
-        Ok(Self { log, journal, vault, config: shared, started, settings: config.audit.clone() })
+        Ok(Self { log, journal, vault, config: shared, started, settings: config.audit.clone(), abandoned })
     }
 
     /// Starts the actor on a thread of its own; needs a running actix system.
     pub fn start(self) -> Arc<Books> {
-        let Self { log, journal, vault, config, started, settings } = self;
+        let Self { log, journal, vault, config, started, settings, abandoned } = self;
         let view = log.view();
         Arc::new(Books {
             log: AuditLog::start_in_arbiter(&Arbiter::new().handle(), move |_| log),
@@ -182,6 +196,8 @@ impl Opened {
             content_max: settings.content_max,
             config,
             calls: AtomicU64::new(0),
+            abandoned,
+            unwritten: AtomicU64::new(0),
             started,
         })
     }

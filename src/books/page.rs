@@ -4,7 +4,9 @@
 //! turned away has one, `refused`.
 
 use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bursar_actors::Usage;
@@ -40,6 +42,9 @@ pub struct Closing<'a> {
     pub queued: Duration,
     pub first_token: Option<Duration>,
 }
+
+/// What is kept of content, sealed, and the hash over that.
+type Sealed = Option<(Vec<u8>, String)>;
 
 /// One request's page.
 pub struct Page {
@@ -80,8 +85,13 @@ enum Admission {
 /// What is noted of the answer as it goes out.
 enum Reply {
     Nothing,
-    Hashed(Box<ContentHasher>),
-    Kept { hasher: Box<ContentHasher>, bytes: Vec<u8>, cut: bool },
+    /// Of how many bytes.
+    Hashed(Box<ContentHasher>, u64),
+    Kept {
+        hasher: Box<ContentHasher>,
+        bytes: Vec<u8>,
+        cut: bool,
+    },
 }
 
 impl Page {
@@ -90,7 +100,7 @@ impl Page {
         let hasher = || Box::new(books.vault.content_hasher());
         let reply = match books.kept {
             Kept::None => Reply::Nothing,
-            Kept::Hash | Kept::Redacted => Reply::Hashed(hasher()),
+            Kept::Hash | Kept::Redacted => Reply::Hashed(hasher(), 0),
             Kept::Full => Reply::Kept { hasher: hasher(), bytes: Vec::new(), cut: false },
         };
         Self {
@@ -160,7 +170,7 @@ impl Page {
         Ok(())
     }
 
-    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Option<(Vec<u8>, String)>) {
+    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Sealed) {
         if self.books.kept == Kept::None {
             return (None, None);
         }
@@ -247,24 +257,44 @@ impl Page {
         }
     }
 
-    /// Notes bytes of the answer that go out.
-    pub fn sent(&mut self, bytes: &[u8]) {
+    /// Notes bytes of the answer that go out: of a stream all of them, comments and a last error event, too.
+    ///
+    /// Returns how many bytes more are kept of it.
+    pub fn sent(&mut self, bytes: &[u8]) -> usize {
         match &mut self.reply {
             Reply::Nothing => {}
-            Reply::Hashed(hasher) => hasher.update(bytes),
+            Reply::Hashed(hasher, length) => {
+                hasher.update(bytes);
+                *length += bytes.len() as u64;
+            }
             Reply::Kept { hasher, bytes: kept, cut } => {
                 hasher.update(bytes);
                 let room = self.books.content_max.saturating_sub(kept.len()).min(bytes.len());
                 kept.extend_from_slice(&bytes[..room]);
                 *cut |= room < bytes.len();
+                return room;
             }
         }
+        0
     }
 
     /// Closes the page: `completed` where the request was let in, else `refused`.
     pub fn close(&mut self, closing: &Closing<'_>) {
         self.closed = true;
-        let admitted = !matches!(self.admission, Admission::Open | Admission::Lost(_));
+        let (phase, undecided) = match mem::replace(&mut self.admission, Admission::Open) {
+            Admission::Open | Admission::Lost(_) => (Phase::Refused, None),
+            Admission::Settled => (Phase::Completed, None),
+            Admission::Pending(mut ticket) => match ticket.ready() {
+                Some(Ok(_)) => (Phase::Completed, None),
+                Some(Err(_)) => (Phase::Refused, None),
+                None => (Phase::Completed, Some(ticket)),
+            },
+        };
+        if phase == Phase::Refused && self.books.journal.admits(Durability::Lazy).is_err() {
+            // Whoever is turned away because nothing can be written must not fill the memory with records of it.
+            self.books.unwritten.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let (reply, sealed, cut) = self.reply_content();
         let mut latency = self.latency;
         let total = self.received.elapsed();
@@ -273,7 +303,7 @@ impl Page {
         latency.overhead = closing.overhead.map_or(0, micros);
         latency.first_token = closing.first_token.map_or(0, micros);
         latency.stream = closing.first_token.map_or(0, |first| micros(total.saturating_sub(first)));
-        let mut record = self.record(if admitted { Phase::Completed } else { Phase::Refused });
+        let mut record = self.record(phase);
         record.outcome = Some(closing.outcome.into());
         record.error = closing.error.map(Cow::from);
         record.alias = Some(closing.alias.into());
@@ -294,14 +324,22 @@ impl Page {
         record.config = self.books.config_hash();
         record.content = reply.map(|reply| Content { request: None, reply: Some(reply.into()), cut });
         record.body_hash = sealed.as_ref().map(|(_, hash)| hash.clone().into());
-        drop(self.books.append(record, sealed.map(|(bytes, _)| bytes), Durability::Lazy));
+        let entry = self.books.entry(record, sealed.map(|(bytes, _)| bytes));
+        // A request whose client left before it was known to be in the books ends there only if it begins there.
+        drop(match undecided {
+            Some(admitted) => self.books.journal.append_after(admitted, entry),
+            None => self.books.journal.append(entry, Durability::Lazy),
+        });
     }
 
     /// Returns the hash of the answer, what is kept of it, and whether that was cut.
-    fn reply_content(&mut self) -> (Option<String>, Option<(Vec<u8>, String)>, bool) {
-        match std::mem::replace(&mut self.reply, Reply::Nothing) {
+    fn reply_content(&mut self) -> (Option<String>, Sealed, bool) {
+        match mem::replace(&mut self.reply, Reply::Nothing) {
             Reply::Nothing => (None, None, false),
-            Reply::Hashed(hasher) => (Some(hasher.finish()), None, false),
+            // Nothing went out, so there is nothing to prove.
+            Reply::Hashed(_, 0) => (None, None, false),
+            Reply::Kept { bytes, cut: false, .. } if bytes.is_empty() => (None, None, false),
+            Reply::Hashed(hasher, _) => (Some(hasher.finish()), None, false),
             Reply::Kept { hasher, bytes, cut } => {
                 let sealed = (!bytes.is_empty())
                     .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))

@@ -31,6 +31,8 @@ const DESCRIPTORS_FEW: u64 = 1_024;
 const EXIT_SOFTWARE: i32 = 70;
 /// Exit code when the books are not those that were signed ("configuration error", sysexits.h: a person has to look).
 const EXIT_TAMPERED: u8 = 78;
+/// How long the end waits for requests that were cut off to close their books.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// Time between two lines about a long start.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -207,12 +209,28 @@ async fn until_stopped(gateway: Arc<Gateway>, server: Server, mut signals: Signa
     // The command is sent here; that it was obeyed shows in the server's own end.
     drop(handle.stop(true));
     tokio::select! {
-        ended = &mut server => ended,
+        ended = &mut server => {
+            settled(&gateway).await;
+            ended
+        }
         () = signals.next() => {
             // A server that is draining heeds no further command, so it is dropped, which cuts what still runs.
             warn!("stopping at once");
             Ok(())
         }
+    }
+}
+
+/// Waits until what the server cut off has closed its books: that happens on the workers' threads as they end.
+async fn settled(gateway: &Gateway) {
+    let until = Instant::now() + SETTLED_WITHIN;
+    while gateway.metrics.in_flight() > 0 {
+        if Instant::now() >= until {
+            let open = gateway.metrics.in_flight();
+            warn!(open, "{open} requests do not end; the next start closes them in the books as abandoned");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -21,7 +21,9 @@ pub async fn ready(worker: Data<Worker>) -> HttpResponse {
 
 /// `GET /metrics`: Prometheus' text format.
 pub async fn metrics(worker: Data<Worker>) -> HttpResponse {
-    let text = worker.gateway.metrics.render(&worker.gateway.actors.board);
+    let gateway = &worker.gateway;
+    let books = gateway.books.as_ref().map(|books| books.figures());
+    let text = gateway.metrics.render(&gateway.actors.board, books.as_ref());
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
 }
 

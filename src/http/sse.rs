@@ -73,6 +73,9 @@ impl LateStream {
     ) -> Self {
         let mut comments = tokio::time::interval_at(Instant::now() + keepalive, keepalive);
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if first == KEEP_ALIVE {
+            preamble.went(&first);
+        }
         Self { operation, first, state: State::Waiting(serving), preamble, comments }
     }
 }
@@ -94,7 +97,10 @@ impl Stream for LateStream {
                         if let Some((bytes, _)) = this.preamble.take() {
                             return Poll::Ready(Some(Ok(bytes)));
                         }
-                        return this.comments.poll_tick(context).map(|_| Some(Ok(KEEP_ALIVE)));
+                        return this.comments.poll_tick(context).map(|_| {
+                            this.preamble.went(&KEEP_ALIVE);
+                            Some(Ok(KEEP_ALIVE))
+                        });
                     }
                     Poll::Ready(Ok(Answer { body: Body::Stream(stream), .. })) => this.state = State::Flowing(stream),
                     Poll::Ready(Ok(Answer { body: Body::Whole(_), .. })) => {

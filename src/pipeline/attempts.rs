@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_actors::{
-    Acquire, ErrorClass, LearnedLimits, Lease, Outcome, Refill, Repeat, ReplyForm, Taken, Tried, Unavailable, Usage,
+    Acquire, ErrorClass, LearnedLimits, Lease, Outcome, Refill, Refusal, Repeat, ReplyForm, Taken, Tried, Unavailable,
+    Usage, passed_over,
 };
 use bytes::Bytes;
 use rand::RngExt;
@@ -147,7 +148,7 @@ impl Attempts<'_> {
             let mut lease = match self.acquire(leg, repeat).await? {
                 Ok(lease) => lease,
                 Err(unavailable) => {
-                    self.note_refusals(&unavailable, route);
+                    self.note_refusals(&unavailable.refusals, route);
                     let earlier = self.refused.take().and_then(|(_, soonest)| soonest);
                     let soonest = earlier.into_iter().chain(unavailable.soonest).min();
                     self.refused = Some((describe(&unavailable, leg), soonest));
@@ -155,6 +156,7 @@ impl Attempts<'_> {
                 }
             };
             let acquired = asked.elapsed();
+            self.note_passed_over(&lease, route);
             if lease.again {
                 tokio::time::sleep_until((Instant::now() + self.backoff()).min(self.call.deadline).into()).await;
             }
@@ -208,10 +210,21 @@ impl Attempts<'_> {
         Ok(None)
     }
 
-    fn note_refusals(&mut self, unavailable: &Unavailable, route: &Route) {
+    fn note_refusals(&mut self, refusals: &[(usize, Refusal)], route: &Route) {
         let Some(page) = self.books.page() else { return };
-        for (candidate, refusal) in &unavailable.refusals {
+        for (candidate, refusal) in refusals {
             page.rejected(target(route, *candidate), refusal.to_string());
+        }
+    }
+
+    /// Notes why the others were not chosen. Of a lease granted ahead nobody was asked, so the board tells who is out.
+    fn note_passed_over(&mut self, lease: &Lease, route: &Route) {
+        if !lease.passed_over.is_empty() {
+            self.note_refusals(&lease.passed_over, route);
+        } else if route.candidates.len() > 1 && self.books.page().is_some() {
+            let mut out = passed_over(&route.candidates, &self.pipeline.actors.board, Instant::now());
+            out.retain(|(candidate, _)| *candidate != lease.candidate);
+            self.note_refusals(&out, route);
         }
     }
 

@@ -91,6 +91,7 @@ impl Pipeline {
                 Ok(Answer { provenance, cost, body: Body::Whole(body) })
             }
             Ok((Begun::Stream(opened), provenance)) => {
+                books.sent(&preamble.take_ahead());
                 let keepalive = self.routes.load().sse_keepalive;
                 let stream = ReplyStream::new(*opened, books, keepalive, &call, self.drain.clone());
                 Ok(Answer { provenance, cost: None, body: Body::Stream(Box::new(stream)) })

@@ -12,7 +12,11 @@ use super::settlement::Provenance;
 
 /// The preamble of one streamed answer.
 #[derive(Default)]
-pub struct Preamble(RefCell<State>);
+pub struct Preamble {
+    state: RefCell<State>,
+    /// All that went out before the answer, comments included.
+    ahead: RefCell<BytesMut>,
+}
 
 #[derive(Default)]
 enum State {
@@ -25,7 +29,7 @@ enum State {
 impl Preamble {
     /// Returns what the client has of one already.
     pub fn sent(&self) -> Option<Bytes> {
-        match &*self.0.borrow() {
+        match &*self.state.borrow() {
             State::Sent(bytes) => Some(bytes.clone()),
             _ => None,
         }
@@ -33,7 +37,7 @@ impl Preamble {
 
     /// Offers `bytes` of an upstream that `provenance` describes. Returns them where the client has a preamble already.
     pub fn offer(&self, bytes: Bytes, provenance: impl FnOnce() -> Provenance) -> Bytes {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         match &mut *state {
             State::Sent(_) => return bytes,
             State::None => *state = State::Offered(bytes, Box::new(provenance())),
@@ -46,12 +50,22 @@ impl Preamble {
         Bytes::new()
     }
 
+    /// Notes bytes that went out before the answer: a few hundred at most.
+    pub fn went(&self, bytes: &[u8]) {
+        self.ahead.borrow_mut().extend_from_slice(bytes);
+    }
+
+    /// Takes what went out before the answer.
+    pub fn take_ahead(&self) -> Bytes {
+        self.ahead.take().freeze()
+    }
+
     /// Takes back what was offered and has not been sent.
     pub fn withdraw(&self) -> Bytes {
-        match self.0.take() {
+        match self.state.take() {
             State::Offered(bytes, _) => bytes,
             sent_or_none => {
-                self.0.replace(sent_or_none);
+                self.state.replace(sent_or_none);
                 Bytes::new()
             }
         }
@@ -59,13 +73,14 @@ impl Preamble {
 
     /// Takes what is to be sent now, with what it comes from.
     pub fn take(&self) -> Option<(Bytes, Provenance)> {
-        match self.0.take() {
+        match self.state.take() {
             State::Offered(bytes, provenance) => {
-                self.0.replace(State::Sent(bytes.clone()));
+                self.state.replace(State::Sent(bytes.clone()));
+                self.went(&bytes);
                 Some((bytes, *provenance))
             }
             sent_or_none => {
-                self.0.replace(sent_or_none);
+                self.state.replace(sent_or_none);
                 None
             }
         }

@@ -71,6 +71,8 @@ pub struct Settlement {
     error_code: Option<&'static str>,
     /// Where the request is written down; none where no books are kept.
     page: Option<Page>,
+    /// Bytes counted for what is kept of the answer until then.
+    kept: i64,
 }
 
 impl Settlement {
@@ -95,6 +97,7 @@ impl Settlement {
             ending: Ending::Cancelled,
             error_code: None,
             page: books.map(|books| Page::open(books, call, operation_name(call.head.operation))),
+            kept: 0,
         }
     }
 
@@ -133,8 +136,12 @@ impl Settlement {
 
     /// Notes bytes of the answer that go out.
     pub fn sent(&mut self, bytes: &[u8]) {
-        if let Some(page) = &mut self.page {
-            page.sent(bytes);
+        let Some(page) = &mut self.page else { return };
+        let kept = page.sent(bytes);
+        if kept > 0 {
+            // Twice, because it is sealed in the end.
+            self.kept += 2 * kept as i64;
+            self.metrics.bodies_held.add(2 * kept as i64);
         }
     }
 
@@ -234,6 +241,9 @@ impl Drop for Settlement {
         let took = self.received.elapsed();
         let cost = self.cost();
         let priced = cost.and_then(Result::ok);
+        // First, so that nothing in flight means that nothing is left to write.
+        self.close_page(priced);
+        self.metrics.bodies_held.sub(self.kept);
         self.metrics.finish(&Finished {
             alias: &self.alias,
             team: &self.team,
@@ -250,7 +260,6 @@ impl Drop for Settlement {
         if self.access_log {
             self.log(took, priced);
         }
-        self.close_page(priced);
     }
 }
 

@@ -187,17 +187,17 @@ impl ReplyStream {
 
     fn end(&mut self, outcome: Outcome, attempt: &str, code: &'static str, message: &str, status: u16) -> Bytes {
         let told = StreamFailure { message, kind: "server_error", code: Some(code), param: None };
-        let mut event = None;
-        if let (Some(mut opened), Some(mut books)) = (self.opened.take(), self.books.take()) {
-            if let Some(lease) = opened.lease.take() {
-                books.attempted(lease.endpoint(), attempt);
-                lease.report(outcome);
-            }
-            books.used(opened.events.flow.usage(), opened.events.flow.output_bytes());
-            books.broke(code);
-            event = opened.events.flow.fail(&told);
+        let general = || error_event(self.operation, status, &told);
+        let (Some(mut opened), Some(mut books)) = (self.opened.take(), self.books.take()) else { return general() };
+        if let Some(lease) = opened.lease.take() {
+            books.attempted(lease.endpoint(), attempt);
+            lease.report(outcome);
         }
-        event.unwrap_or_else(|| error_event(self.operation, status, &told))
+        books.used(opened.events.flow.usage(), opened.events.flow.output_bytes());
+        let event = opened.events.flow.fail(&told).unwrap_or_else(general);
+        books.sent(&event);
+        books.broke(code);
+        event
     }
 
     /// Returns the end that is due whether the upstream speaks or not.
@@ -230,8 +230,9 @@ impl ReplyStream {
             return Some(self.fail(broken(format!("the upstream was silent for {idle_s} s"))));
         }
         let comment = (now >= self.sent + self.keepalive).then_some(KEEP_ALIVE);
-        if comment.is_some() {
+        if let Some(comment) = &comment {
             self.sent = now;
+            self.books.iter_mut().for_each(|books| books.sent(comment));
         }
         self.rewind(now);
         comment

@@ -10,6 +10,8 @@ use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use super::audit::AuditFigures;
+
 /// Buckets for seconds that a request or its first token takes: 5 ms to 10 min.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
 /// Buckets for seconds that the gateway adds: 10 µs to 1 s.
@@ -237,8 +239,8 @@ impl Metrics {
         self.started.elapsed()
     }
 
-    /// Writes everything in Prometheus' text format, the board's figures included.
-    pub fn render(&self, board: &EndpointBoard) -> String {
+    /// Writes everything in Prometheus' text format, the figures of the board and of the books included.
+    pub fn render(&self, board: &EndpointBoard, books: Option<&AuditFigures>) -> String {
         let mut text = Vec::new();
         let written = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         let mut text = String::from_utf8(text).unwrap_or_default();
@@ -247,6 +249,9 @@ impl Metrics {
         }
         self.render_process(&mut text);
         render_board(board, &mut text);
+        if let Some(books) = books {
+            books.render(&mut text);
+        }
         text
     }
 
@@ -314,11 +319,11 @@ fn render_board(board: &EndpointBoard, text: &mut String) {
     );
 }
 
-fn gauge(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
+pub(super) fn gauge(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
     family(text, "gauge", name, help, samples);
 }
 
-fn counter(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
+pub(super) fn counter(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
     family(text, "counter", name, help, samples);
 }
 

@@ -10,6 +10,7 @@ use bursar::config::Config;
 use bursar::config::load::{Sources, load};
 use bursar::demo::{Behaviour, Demo, DemoOptions, Ending, Exchange, Rule, When};
 use bursar::http::{Gateway, Opening, ServerHandle, serve};
+use bursar_actors::audit::journal::{Disk, RealDisk};
 use bursar_actors::{ChanceFactory, Clock, EndpointId, SystemOptions};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
@@ -44,6 +45,7 @@ pub struct Setup {
     more: String,
     file: Option<String>,
     chance_for: Option<ChanceFactory>,
+    disk: Arc<dyn Disk>,
 }
 
 impl Setup {
@@ -54,7 +56,8 @@ impl Setup {
     pub fn at(upstreams: Vec<String>) -> Self {
         let set = ["balancing.retry.backoff.base=1ms", "balancing.retry.backoff.max=2ms"].map(str::to_owned);
         let (more, file, chance_for) = (String::new(), None, None);
-        Self { upstreams, keys: 1, workers: 1, set: set.into(), probes: "0s", more, file, chance_for }
+        let disk = Arc::new(RealDisk);
+        Self { upstreams, keys: 1, workers: 1, set: set.into(), probes: "0s", more, file, chance_for, disk }
     }
 
     /// Starts from this very file.
@@ -65,6 +68,11 @@ impl Setup {
     /// Gives the actors their chance from here; a draw that panics kills its actor.
     pub fn chance_for(self, chance_for: ChanceFactory) -> Self {
         Self { chance_for: Some(chance_for), ..self }
+    }
+
+    /// Keeps the books on this disk.
+    pub fn disk(self, disk: impl Disk + 'static) -> Self {
+        Self { disk: Arc::new(disk), ..self }
     }
 
     pub fn keys(self, keys: usize) -> Self {
@@ -131,11 +139,11 @@ impl Setup {
         let mut config = load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         config.server.workers = self.workers;
         watch_panics();
-        let chance_for = self.chance_for;
+        let (chance_for, disk) = (self.chance_for, self.disk);
         let (started, starting) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             // Outside the system, as in the program: it waits for the disk.
-            let books = books(&config);
+            let books = books(&config, disk);
             let system = actix::System::new();
             let served = system.block_on(async {
                 let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -351,7 +359,7 @@ pub fn wait_for_hang_up(demo: &Demo) {
 }
 
 /// Opens the books in the gateway's data directory, as the program does.
-fn books(config: &Config) -> Option<Opened> {
-    let open = || Opened::open(config, Keys::of(config)?, &mut |_, _| {});
+fn books(config: &Config, disk: Arc<dyn Disk>) -> Option<Opened> {
+    let open = || Opened::open_on(disk, config, Keys::of(config)?, &mut |_, _| {});
     config.audit.enabled.then(|| open().unwrap_or_else(|error| panic!("{error}")))
 }

@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod client;
+#[path = "../../actors/tests/support/faulty_disk.rs"]
+mod faulty_disk;
 mod harness;
 mod process;
 
 mod balance;
+mod books;
 mod choice;
 mod connections;
 mod credentials;

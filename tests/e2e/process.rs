@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 
@@ -22,6 +22,10 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("bursar.toml"), settings).unwrap();
         Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn data(&self) -> PathBuf {
@@ -46,6 +50,11 @@ impl Place {
         self.spawn(more).ready()
     }
 
+    /// Starts serving on a free port, and waits for nothing.
+    pub fn begin(&self) -> Program {
+        self.spawn(&[])
+    }
+
     /// Starts serving on a free port, with words for people.
     pub fn serve_pretty(&self) -> Program {
         self.spawn(&["--set", "telemetry.logs.format=pretty"])
@@ -56,6 +65,16 @@ impl Place {
     pub fn serve_with_files(&self, files: u32) -> Program {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_bursar")]);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).env_clear().current_dir(self.folder.path());
+        Program::begin(command).ready()
+    }
+
+    /// Starts serving with files of at most so many KiB; a write beyond fails instead of ending the program.
+    #[track_caller]
+    pub fn serve_with_small_files(&self, kib: u32) -> Program {
+        let mut command = Command::new("bash");
+        let limited = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_bursar")]);
         command.args(["serve", "--listen", "127.0.0.1:0"]).env_clear().current_dir(self.folder.path());
         Program::begin(command).ready()
     }

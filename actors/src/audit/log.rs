@@ -17,7 +17,8 @@ use super::checkpoint::{Checkpoint, CheckpointError, CheckpointFile, Note, Signi
 use super::filter::Filter;
 use super::index::{Index, Page};
 use super::journal::{Journal, JournalError, JournalReader, Position};
-use super::merkle::{Hash, consistency_proof, inclusion_proof, root_at};
+use super::merkle::{Hash, root_at};
+pub use super::prove::{Proof, Prove};
 use crate::clock::Clock;
 use crate::store::{AuditStore, Place, StoreError};
 
@@ -25,6 +26,8 @@ use crate::store::{AuditStore, Place, StoreError};
 pub const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 /// Records after which a checkpoint is signed, however little time has passed.
 const CHECKPOINT_RECORDS: u64 = 1_000;
+/// How long an index that failed is left alone after it was made again: what breaks it twice is its disk.
+const REBUILD_REST: Duration = Duration::from_secs(30);
 /// Records between two reports of progress.
 const PROGRESS_RECORDS: u64 = 10_000;
 
@@ -113,7 +116,8 @@ impl Follower {
     /// belong to this journal. Reads up to `durable`.
     pub fn open(journal: &Journal, progress: &mut Progress<'_>) -> Result<(Self, bool), LogError> {
         let path = index_path(journal.path());
-        let opened = Index::open(&path).map_err(LogError::from).and_then(|index| {
+        let opened = caught(|| {
+            let index = Index::open(&path)?;
             if index.size() > journal.durable() {
                 return Err(StoreError::Damaged("a").into());
             }
@@ -145,6 +149,7 @@ impl Follower {
     }
 
     fn over(index: Index, journal: &Journal) -> Result<Self, LogError> {
+        index.belong_to(&journal.log_id().to_string())?;
         let (mut reader, seeker) = (journal.reader()?, journal.reader()?);
         reader.seek(index.size(), None)?;
         Ok(Self { path: journal.path().to_owned(), index, reader, seeker })
@@ -195,6 +200,12 @@ fn read(seeker: &mut JournalReader, index: u64, place: Place) -> Result<Option<V
     Ok(seeker.next(index + 1).map_err(unusable)?.map(|leaf| leaf.bytes.to_vec()))
 }
 
+/// Does `work` and takes a panic for an index that cannot be used, since that is what sled does about some damage.
+fn caught<T>(work: impl FnOnce() -> Result<T, LogError>) -> Result<T, LogError> {
+    let panicked = |_| Err(StoreError::Unusable("sled panicked".into()).into());
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
+}
+
 /// The actor. Answers on a thread of its own, since it reads the disk.
 pub struct AuditLog {
     journal: Journal,
@@ -203,7 +214,10 @@ pub struct AuditLog {
     options: LogOptions,
     view: Arc<LogView>,
     /// When the last checkpoint was signed, and how long the log was then.
-    signed: (Instant, u64),
+    pub(super) signed: (Instant, u64),
+    /// When the index was last made again because it failed, and what is wrong with it if it failed once more.
+    mended: Option<Instant>,
+    broken: Option<String>,
 }
 
 impl AuditLog {
@@ -217,8 +231,10 @@ impl AuditLog {
     ) -> Result<Self, LogError> {
         let (mut follower, rebuilt) = Follower::open(&journal, progress)?;
         if let Some(note) = checkpoints.last() {
-            let check =
-                |follower: &Follower| check_against([note], journal.durable(), |size| root_at(follower.index(), size));
+            let check = |follower: &Follower| {
+                let fits = || check_against([note], journal.durable(), |size| root_at(follower.index(), size));
+                caught(|| Ok(fits()?))
+            };
             // An index of another day says nothing about the journal: only what is made from it does.
             if check(&follower).is_err() && !rebuilt {
                 warn!("the index does not fit the last checkpoint; it is made again from the journal");
@@ -231,7 +247,7 @@ impl AuditLog {
         view.rebuilds.store(u64::from(rebuilt), Ordering::Relaxed);
         view.checkpoint.store(checkpoints.last().cloned().map(Arc::new));
         let signed = (options.clock.now(), checkpoints.last().map_or(0, |note| note.checkpoint().size));
-        let log = Self { journal, follower, checkpoints, options, view, signed };
+        let log = Self { journal, follower, checkpoints, options, view, signed, mended: None, broken: None };
         log.publish();
         Ok(log)
     }
@@ -251,48 +267,62 @@ impl AuditLog {
         self.view.open.store(self.follower.index.open_requests().len() as u64, Ordering::Relaxed);
     }
 
-    /// Takes in what is durable by now. An index that fails is made again, once.
+    /// Takes in what is durable by now. An index that fails is made again.
     fn catch_up(&mut self) -> Result<(), LogError> {
         let durable = self.journal.durable();
-        // sled panics on some damage.
-        let followed = catch_unwind(AssertUnwindSafe(|| self.follower.follow(durable, &mut |_, _| {})));
-        let failed = match followed {
-            Ok(Ok(())) => None,
-            Ok(Err(error @ LogError::Journal(_))) => return Err(error),
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("the index of the books panicked".to_owned()),
+        let followed = match self.broken.take() {
+            Some(why) => Err(StoreError::Unusable(why).into()),
+            None => caught(|| self.follower.follow(durable, &mut |_, _| {})),
         };
-        if let Some(why) = failed {
-            self.rebuild(&why)?;
+        if let Err(LogError::Store(why)) = followed {
+            self.mend(why)?;
+        } else {
+            followed?;
         }
         self.publish();
         Ok(())
+    }
+
+    /// Makes an index that failed again, unless that has just been done.
+    fn mend(&mut self, why: StoreError) -> Result<(), LogError> {
+        let now = self.options.clock.now();
+        let mended = match self.mended {
+            Some(before) if now.saturating_duration_since(before) < REBUILD_REST => Err(why.into()),
+            _ => {
+                self.mended = Some(now);
+                self.rebuild(&why.to_string())
+            }
+        };
+        if let Err(LogError::Store(why)) = &mended {
+            // It has lost its place, and must not go on as if nothing had happened.
+            self.broken = Some(why.cause());
+        }
+        mended
     }
 
     fn rebuild(&mut self, why: &str) -> Result<(), LogError> {
         error!("{why}; the index is made again from the journal");
         self.view.rebuilds.fetch_add(1, Ordering::Relaxed);
         let mut told = Instant::now();
-        self.follower = Follower::rebuild(&self.journal, &mut |done, total| {
+        let mut progress = |done, total| {
             if told.elapsed() > Duration::from_secs(1) {
                 told = Instant::now();
                 info!(done, total, "the index is being made again");
             }
-        })?;
+        };
+        self.follower = caught(|| Follower::rebuild(&self.journal, &mut progress))?;
+        self.broken = None;
         Ok(())
     }
 
     /// Answers with `work` over an index that is up to date; if the index fails, once more over a new one.
-    fn with_index<T>(&mut self, work: impl Fn(&mut Follower) -> Result<T, LogError>) -> Result<T, LogError> {
+    pub(super) fn with_index<T>(&mut self, work: impl Fn(&mut Follower) -> Result<T, LogError>) -> Result<T, LogError> {
         self.catch_up()?;
-        let done = catch_unwind(AssertUnwindSafe(|| work(&mut self.follower)));
-        let why = match done {
-            Ok(Err(LogError::Store(error))) => error.to_string(),
-            Ok(done) => return done,
-            Err(_) => "the index of the books panicked".to_owned(),
-        };
-        self.rebuild(&why)?;
-        work(&mut self.follower)
+        match caught(|| work(&mut self.follower)) {
+            Err(LogError::Store(why)) => self.mend(why)?,
+            done => return done,
+        }
+        caught(|| work(&mut self.follower))
     }
 
     /// Signs a checkpoint over all records that are durable, unless the last one says the same.
@@ -392,71 +422,6 @@ impl Handler<SignCheckpoint> for AuditLog {
     }
 }
 
-/// Asks for the proof that a record is in the log, or that the log of `size` records begins with that of `of`.
-#[derive(Message, Clone, Copy)]
-#[rtype(result = "Result<Option<Proof>, LogError>")]
-pub enum Prove {
-    /// Of record `index` in the log of `size` records.
-    Inclusion {
-        /// The record.
-        index: u64,
-        /// The log's size; `None` for that of the last checkpoint.
-        size: Option<u64>,
-    },
-    /// Of the log of `old` records being the beginning of that of `size`.
-    Consistency {
-        /// The smaller size.
-        old: u64,
-        /// The larger; `None` for that of the last checkpoint.
-        size: Option<u64>,
-    },
-}
-
-/// A proof with the roots it leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proof {
-    /// The log's size.
-    pub size: u64,
-    /// Its root.
-    pub root: Hash,
-    /// The root at the smaller size, of a proof of consistency.
-    pub old_root: Option<Hash>,
-    /// The hash of the leaf, of a proof of inclusion.
-    pub leaf: Option<Hash>,
-    /// The hashes, in the order of RFC 9162.
-    pub path: Vec<Hash>,
-}
-
-impl Handler<Prove> for AuditLog {
-    type Result = Result<Option<Proof>, LogError>;
-
-    /// `None` where the sizes or the index are beyond the log.
-    fn handle(&mut self, ask: Prove, _: &mut Context<Self>) -> Self::Result {
-        let signed = self.signed.1;
-        self.with_index(|follower| {
-            use super::merkle::Hashes;
-            let index = &follower.index;
-            let proof = |size: Option<u64>, old: Option<u64>, leaf: Option<u64>| {
-                let size = size.unwrap_or(signed).min(index.size());
-                let path = match (old, leaf) {
-                    (Some(old), _) => consistency_proof(index, old, size)?,
-                    (None, leaf) => inclusion_proof(index, leaf?, size)?,
-                };
-                let old_root = match old {
-                    Some(old) => Some(root_at(index, old)?),
-                    None => None,
-                };
-                let leaf = leaf.and_then(|leaf| index.subtree(0, leaf));
-                Some(Proof { size, root: root_at(index, size)?, old_root, leaf, path })
-            };
-            Ok(match ask {
-                Prove::Inclusion { index: at, size } => proof(size, None, Some(at)),
-                Prove::Consistency { old, size } => proof(size, Some(old), None),
-            })
-        })
-    }
-}
-
 /// Asks for the index to be made again from the journal; returns the root over it.
 #[derive(Message)]
 #[rtype(result = "Result<(u64, Hash), LogError>")]
@@ -471,3 +436,7 @@ impl Handler<Rebuild> for AuditLog {
         Ok((self.follower.index.size(), self.follower.index.root()))
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

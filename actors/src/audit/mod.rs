@@ -7,6 +7,7 @@ pub mod index;
 pub mod journal;
 pub mod log;
 pub mod merkle;
+mod prove;
 pub mod record;
 pub mod restore;
 pub mod retire;

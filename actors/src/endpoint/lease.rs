@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::board::EndpointBoard;
+use crate::endpoint::Refusal;
 use crate::endpoint::breaker::Pass;
 use crate::endpoint::keyring::Picked;
 use crate::ids::{EndpointId, KeyId, ModelName, Secret};
@@ -53,6 +54,8 @@ pub struct Lease {
     pub candidate: usize,
     /// This request has failed at this very endpoint before: wait a backoff first.
     pub again: bool,
+    /// Candidates that were asked or considered before this one, and why they do not serve; none of a lease granted ahead.
+    pub passed_over: Vec<(usize, Refusal)>,
     receipt: Receipt,
     board: Arc<EndpointBoard>,
     epoch: Epoch,
@@ -78,6 +81,7 @@ impl Lease {
             secret,
             candidate: 0,
             again: false,
+            passed_over: Vec::new(),
             receipt,
             board,
             granted_in,

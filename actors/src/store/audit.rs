@@ -114,9 +114,22 @@ pub enum StoreError {
     /// sled cannot read or write its files.
     #[error("the index of the books cannot be used: {0}")]
     Unusable(String),
+    /// It was made from another log.
+    #[error("the index of the books is of another log")]
+    Foreign,
     /// What it holds is no index of ours.
     #[error("the index of the books is damaged at `{0}`")]
     Damaged(&'static str),
+}
+
+impl StoreError {
+    /// Returns what is wrong, as [`StoreError::Unusable`] takes it.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Unusable(why) => why.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl From<sled::Error> for StoreError {
@@ -155,6 +168,18 @@ impl AuditStore {
     /// Returns how many records are in the index: a multiple of [`BLOCK`].
     pub fn applied(&self) -> Result<u64, StoreError> {
         self.db.get(b"a")?.map_or(Ok(0), |value| number(&value, "a"))
+    }
+
+    /// Checks that the index is of the log with this id; an empty one becomes that log's.
+    pub fn belong_to(&self, log: &str) -> Result<(), StoreError> {
+        match self.db.get(b"i")? {
+            Some(id) if *id == *log.as_bytes() => Ok(()),
+            None if self.applied()? == 0 => {
+                self.db.insert(b"i", log)?;
+                Ok(())
+            }
+            _ => Err(StoreError::Foreign),
+        }
     }
 
     /// Returns the requests that were open behind the last record of the index.

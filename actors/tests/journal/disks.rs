@@ -237,3 +237,56 @@ fn closing_on_a_full_disk_says_what_was_not_written() {
     disk.free();
     assert_eq!(notes(folder.path()), numbered(0));
 }
+
+#[test]
+fn what_belongs_to_a_refused_record_is_refused_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = FaultyDisk::default();
+    let journal = open_on(&disk, folder.path());
+    journal.append(entry("before"), Durability::Strict).wait().expect("there is room");
+    disk.full_after(0);
+    disk.hold_syncs();
+    // More than the room made ahead.
+    let filler = entry(&"x".repeat(60_000));
+    let admitted: Vec<_> = (0..40).map(|_| journal.append(filler.clone(), Durability::Strict)).collect();
+
+    let ended: Vec<_> = admitted.into_iter().map(|first| journal.append_after(first, entry("end"))).collect();
+    disk.release_syncs();
+    until(|| matches!(journal.state(), JournalState::Full(_)));
+    disk.free();
+
+    let ended: Vec<_> = ended.into_iter().map(|ticket| ticket.wait().is_ok()).collect();
+    journal.close();
+    let notes = notes(folder.path());
+    let (begun, ends) =
+        (notes.iter().filter(|note| note.starts_with('x')).count(), ended.iter().filter(|ok| **ok).count());
+    assert_eq!(begun, ends, "each that began has its end, and no other");
+    assert_eq!(notes.iter().filter(|note| *note == "end").count(), ends);
+    assert!(ends < 40, "the disk was full");
+}
+
+#[test]
+fn a_slow_disk_admits_nothing_new_beyond_the_queue_and_takes_what_has_happened() {
+    for durability in [Durability::Strict, Durability::Lazy] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = FaultyDisk::default();
+        let options =
+            JournalOptions { disk: shared(disk.clone()), queue_max: 10_000, ..JournalOptions::new(folder.path()) };
+        let journal = Journal::open(options).expect("it opens").0;
+        disk.hold_syncs();
+
+        let mut waiting = Vec::new();
+        while journal.admits(durability).is_ok() {
+            waiting.push(journal.append(entry("admitted"), durability));
+            assert!(waiting.len() < 10_000, "nothing bounds {durability:?} admissions");
+        }
+        assert!(matches!(journal.admits(durability), Err(Refused::Busy { .. })));
+        waiting.push(journal.append(entry("ended"), Durability::Lazy));
+        disk.release_syncs();
+
+        for ticket in waiting {
+            assert!(ticket.wait().is_ok());
+        }
+        assert_eq!(journal.admits(durability), Ok(()));
+    }
+}

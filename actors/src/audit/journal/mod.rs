@@ -50,7 +50,8 @@ pub struct JournalOptions {
     pub path: PathBuf,
     /// Bytes after which a file is ended and the next begun; a group is never divided, so files grow a little beyond.
     pub segment_max: u64,
-    /// Bytes that may wait for the disk before strict records are refused. Lazy ones are taken beyond it.
+    /// Bytes that may wait for the disk before nothing new is admitted. Lazy records, which tell what has happened, are
+    /// taken beyond it.
     pub queue_max: usize,
     /// The longest a lazy record that is written waits for its sync.
     pub lazy_sync: Duration,
@@ -200,14 +201,25 @@ impl Journal {
         Ok((Self(Arc::new(handle)), recovery))
     }
 
-    /// Says whether a record would be taken now, and if not, why. A request asks before anything is done for it.
+    /// Says whether something new may begin whose records have this durability, and if not, why: the queue is full, or
+    /// the disk. A request asks before anything is done for it, so that what waits is bounded.
     pub fn admits(&self, durability: Durability) -> Result<(), Refused> {
         self.0.shared.queue.admits(durability)
     }
 
     /// Puts a record at the end of the queue; never blocks. Lazy records are taken however much waits, strict ones if
     /// [`Journal::admits`] says so; the ticket of one that is not taken resolves to the reason at once.
-    pub fn append(&self, mut entry: Entry, durability: Durability) -> Ticket {
+    pub fn append(&self, entry: Entry, durability: Durability) -> Ticket {
+        self.put(entry, durability, None)
+    }
+
+    /// Puts a lazy record at the end of the queue that must not stand without the one that `first` is the ticket of: if
+    /// that is refused, so is this.
+    pub fn append_after(&self, first: Ticket, entry: Entry) -> Ticket {
+        self.put(entry, Durability::Lazy, Some(first))
+    }
+
+    fn put(&self, mut entry: Entry, durability: Durability, after: Option<Ticket>) -> Ticket {
         debug_assert!(
             entry.tail.starts_with(b"\"") && entry.tail.ends_with(b"}"),
             "the tail completes the prefix's JSON"
@@ -221,7 +233,7 @@ impl Journal {
             let _ = done.send(Err(Refused::TooLong { bytes, bound }));
             return ticket;
         }
-        self.0.shared.queue.push(entry, durability)
+        self.0.shared.queue.push(entry, durability, after)
     }
 
     /// Returns how many records are durable: all indices below it are.

@@ -133,6 +133,8 @@ impl fmt::Debug for Ticket {
 pub struct Waiting {
     pub entry: Entry,
     pub durability: Durability,
+    /// The record without which this one must not stand, until that is known to be durable.
+    pub after: Option<Ticket>,
     pub done: oneshot::Sender<Outcome>,
 }
 
@@ -155,6 +157,14 @@ struct Inner {
     is_closing: bool,
     /// The writer sleeps until something comes.
     is_parked: bool,
+}
+
+fn takes(inner: &Inner, durability: Durability) -> Result<(), Refused> {
+    match inner.state.refusal(durability) {
+        Some(refusal) => Err(refusal),
+        None if inner.is_closing => Err(Refused::Closed),
+        None => Ok(()),
+    }
 }
 
 /// The queue before the writer thread.
@@ -180,36 +190,36 @@ impl Queue {
         self.lock().state.clone()
     }
 
-    /// Says whether a record of `durability` would be taken now.
+    /// Says whether something new may begin whose records have this durability.
     pub fn admits(&self, durability: Durability) -> Result<(), Refused> {
-        self.admits_into(&self.lock(), durability)
+        let inner = self.lock();
+        takes(&inner, durability)?;
+        self.has_room(&inner)
     }
 
-    fn admits_into(&self, inner: &Inner, durability: Durability) -> Result<(), Refused> {
-        if let Some(refusal) = inner.state.refusal(durability) {
-            return Err(refusal);
+    fn has_room(&self, inner: &Inner) -> Result<(), Refused> {
+        match &inner.state {
+            _ if inner.bytes < self.bound => Ok(()),
+            JournalState::Full(why) => Err(Refused::Full(why.clone())),
+            _ => Err(Refused::Busy { waiting: inner.bytes, bound: self.bound }),
         }
-        if inner.is_closing {
-            return Err(Refused::Closed);
-        }
-        if durability == Durability::Strict && inner.bytes >= self.bound {
-            return Err(Refused::Busy { waiting: inner.bytes, bound: self.bound });
-        }
-        Ok(())
     }
 
     /// Puts an entry at the end. What cannot be taken has its ticket resolved at once.
-    pub fn push(&self, entry: Entry, durability: Durability) -> Ticket {
+    pub fn push(&self, entry: Entry, durability: Durability, after: Option<Ticket>) -> Ticket {
         let (done, ticket) = Ticket::pair();
         let mut inner = self.lock();
-        // Asked under the lock, so that nothing comes in behind a writer that has given up and emptied the queue.
-        if let Err(refusal) = self.admits_into(&inner, durability) {
+        // Asked under the lock, so that nothing comes in behind a writer that has given up and emptied the queue. What
+        // has happened is taken however much waits: only what may begin is bounded.
+        let bounded = durability == Durability::Strict;
+        let taken = takes(&inner, durability).and_then(|()| if bounded { self.has_room(&inner) } else { Ok(()) });
+        if let Err(refusal) = taken {
             drop(inner);
             let _ = done.send(Err(refusal));
             return ticket;
         }
         inner.bytes += charge(&entry);
-        inner.waiting.push(Waiting { entry, durability, done });
+        inner.waiting.push(Waiting { entry, durability, after, done });
         let wakes = std::mem::take(&mut inner.is_parked);
         drop(inner);
         if wakes {

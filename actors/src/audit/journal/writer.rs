@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::JournalOptions;
 use super::disk::Disk;
 use super::frame::{BODY_HEAD, BodyPosition, Kind, LogId, Prefix, push_body};
-use super::queue::{Durability, JournalState, Refused, Waiting};
+use super::queue::{Durability, JournalState, Refused, Ticket, Waiting};
 use super::segment::{AppendFile, Trouble};
 use super::shared::{Mark, Shared};
 
@@ -133,6 +133,10 @@ impl Writer {
 
     /// Writes one group; syncs and acknowledges it if one of it is strict. On `Full` all of it waits as before.
     fn write_group(&mut self) -> Result<(), Trouble> {
+        self.drop_orphans();
+        if self.backlog.is_empty() {
+            return Ok(());
+        }
         let mut bytes = 0;
         let mut count = 0;
         let mut is_strict = false;
@@ -163,6 +167,28 @@ impl Writer {
         self.written_bytes += bytes;
         self.written_since.get_or_insert_with(Instant::now);
         if is_strict { self.sync_records() } else { Ok(()) }
+    }
+
+    /// Refuses what belongs to a record that was refused. One that is undecided stands ahead in the same group.
+    fn drop_orphans(&mut self) {
+        if self.backlog.iter().all(|waiting| waiting.after.is_none()) {
+            return;
+        }
+        let mut freed = 0;
+        for mut waiting in std::mem::take(&mut self.backlog) {
+            match waiting.after.as_mut().and_then(Ticket::ready) {
+                Some(Err(why)) => {
+                    freed += waiting.charge();
+                    let _ = waiting.done.send(Err(why));
+                    continue;
+                }
+                // A ticket tells once.
+                Some(Ok(_)) => waiting.after = None,
+                None => {}
+            }
+            self.backlog.push_back(waiting);
+        }
+        self.shared.queue.release(freed);
     }
 
     /// Begins new files where the present ones have grown to `segment_max`.
