@@ -283,7 +283,7 @@ impl AuditLog {
     }
 
     /// Answers with `work` over an index that is up to date; if the index fails, once more over a new one.
-    fn with_index<T>(&mut self, work: impl Fn(&mut Follower) -> Result<T, LogError>) -> Result<T, LogError> {
+    pub(super) fn with_index<T>(&mut self, work: impl Fn(&mut Follower) -> Result<T, LogError>) -> Result<T, LogError> {
         self.catch_up()?;
         let done = catch_unwind(AssertUnwindSafe(|| work(&mut self.follower)));
         let why = match done {
