@@ -114,6 +114,7 @@ pub struct Opened {
     journal: Journal,
     vault: Arc<Vault>,
     config: Arc<ArcSwapOption<String>>,
+    signing: SigningKey,
     started: Instant,
     settings: crate::config::audit::Audit,
 }
@@ -122,6 +123,16 @@ impl Opened {
     /// Opens the books in the data directory, which the caller holds. Requests of which the last run of the process did
     /// not write the end are closed as `abandoned`.
     pub fn open(config: &Config, keys: Keys, progress: &mut Progress<'_>) -> Result<Self, BooksError> {
+        Self::open_for(None, config, keys, progress)
+    }
+
+    /// Does the same for something that is done by hand while no gateway runs: `why` is noted as it begins.
+    pub fn open_for(
+        why: Option<&str>,
+        config: &Config,
+        keys: Keys,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, BooksError> {
         let (path, disk) = (&config.storage.path, Arc::new(RealDisk));
         let (vault, recovered) = Vault::open(path, &keys.master, disk.clone())?;
         let vault = Arc::new(vault);
@@ -139,6 +150,7 @@ impl Opened {
         }
         let synced = vault.clone();
         journal.sync_first(move || synced.sync().map_err(io::Error::other));
+        let signing = keys.signing.clone();
         let shared = Arc::new(ArcSwapOption::from_pointee(settings::hash(config)));
         let options = LogOptions {
             path: path.clone(),
@@ -161,15 +173,16 @@ impl Opened {
             config: shared.load().as_ref().map(|hash| hash.as_ref().clone().into()),
             build: Some(env!("CARGO_PKG_VERSION").into()),
             count: Some(abandoned),
+            note: why.map(Into::into),
             ..Record::default()
         };
         journal.append(Entry { tail: start.to_tail(), body: None }, Durability::Strict).wait()?;
-        Ok(Self { log, journal, vault, config: shared, started, settings: config.audit.clone() })
+        Ok(Self { log, journal, vault, config: shared, signing, started, settings: config.audit.clone() })
     }
 
     /// Starts the actor on a thread of its own; needs a running actix system.
     pub fn start(self) -> Arc<Books> {
-        let Self { log, journal, vault, config, started, settings } = self;
+        let Self { log, journal, vault, config, signing, started, settings } = self;
         let view = log.view();
         Arc::new(Books {
             log: AuditLog::start_in_arbiter(&Arbiter::new().handle(), move |_| log),
@@ -177,6 +190,8 @@ impl Opened {
             vault,
             view,
             strangers: Strangers::default(),
+            signing,
+            work: super::desk::Work::default(),
             commit: settings.commit,
             kept: settings.content,
             content_max: settings.content_max,
