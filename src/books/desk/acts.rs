@@ -55,7 +55,8 @@ impl Desk<'_> {
         let why = reason(&subject.reason)?.to_owned();
         let user = self.pseudonym(&subject)?;
         self.asked_about(&subject, &user, "audit.hold", why.clone()).await?;
-        let (vault, Subject { team, user: name, .. }, reason) = (self.books.vault.clone(), subject.clone(), why.clone());
+        let (vault, Subject { team, user: name, .. }, reason) =
+            (self.books.vault.clone(), subject.clone(), why.clone());
         let held = blocking(move || Ok(vault.hold(&team, &name, &reason, unix_us())?)).await;
         self.came_to(&held, self.about(&subject, &user, "audit.hold", why));
         Ok(json!({ "user": user, "held": true, "before": held?.map(|hold| hold.reason) }))

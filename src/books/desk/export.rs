@@ -140,8 +140,7 @@ impl Desk<'_> {
         self.asked(Phase::Export, "audit.backup", note.clone()).await?;
         let _turn = self.books.work.turn.lock().await;
         let (journal, to) = (self.books.journal.clone(), folder.clone());
-        let copied =
-            blocking(move || journal.backup(&to).map_err(|error| DeskError::Failed(error.to_string()))).await;
+        let copied = blocking(move || journal.backup(&to).map_err(|error| DeskError::Failed(error.to_string()))).await;
         let count = copied.as_ref().ok().map(|backup| backup.records);
         self.came_to(&copied, Record { count, ..self.record(Phase::Export, "audit.backup", note) });
         let backup = copied?;

@@ -100,7 +100,10 @@ pub struct Subject {
 pub enum Reply {
     Json(Value),
     /// What was kept, and of what: `request` or `reply`.
-    Content { part: &'static str, bytes: Vec<u8> },
+    Content {
+        part: &'static str,
+        bytes: Vec<u8>,
+    },
 }
 
 /// Why there is no answer, in words for a person.

@@ -39,8 +39,7 @@ pub struct Query {
 impl Query {
     /// Reads `pairs`; `pseudonym` turns a team and a user's name into how the user stands in the records.
     pub fn read(pairs: &Pairs, now_us: u64, pseudonym: impl Fn(&str, &str) -> String) -> Result<Self, DeskError> {
-        let mut query =
-            Self { filter: Filter::default(), before: u64::MAX, limit: PAGE, words: String::new() };
+        let mut query = Self { filter: Filter::default(), before: u64::MAX, limit: PAGE, words: String::new() };
         let named = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
         for (name, value) in pairs {
             let (mut name, mut value) = (name.as_str(), value.clone());
@@ -85,9 +84,9 @@ fn check(field: Field, value: &str) -> Result<(), DeskError> {
             let known = Phase::ALL.map(Phase::as_str).join(", ");
             Err(invalid(format!("`{value}` is no phase; known: {known}")))
         }
-        Field::Served if !value.contains('/') => {
-            Err(invalid(format!("`model={value}` needs its provider: `openai/{value}`; `asked` takes the client's word")))
-        }
+        Field::Served if !value.contains('/') => Err(invalid(format!(
+            "`model={value}` needs its provider: `openai/{value}`; `asked` takes the client's word"
+        ))),
         _ => Ok(()),
     }
 }
