@@ -7,6 +7,7 @@ mod client;
 mod harness;
 mod process;
 
+mod audit;
 mod balance;
 mod connections;
 mod credentials;

@@ -139,6 +139,8 @@ impl Desk<'_> {
         let note = format!("all records and what is kept beside them to {}", folder.display());
         self.asked(Phase::Export, "audit.backup", note.clone()).await?;
         let _turn = self.books.work.turn.lock().await;
+        // So that whoever gets the copy can verify all of it.
+        self.books.log.send(SignCheckpoint).await??;
         let (journal, to) = (self.books.journal.clone(), folder.clone());
         let copied = blocking(move || journal.backup(&to).map_err(|error| DeskError::Failed(error.to_string()))).await;
         let count = copied.as_ref().ok().map(|backup| backup.records);

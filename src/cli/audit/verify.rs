@@ -67,7 +67,10 @@ fn trusted(what: &Verify, sources: &Sources) -> Result<Trusted, String> {
     };
     let read = |path: &PathBuf| {
         let path = sources.working_dir.join(path);
-        fs::read_to_string(&path).map_err(|error| format!("cannot read the checkpoint {}: {error}", path.display()))
+        let text = fs::read_to_string(&path);
+        let text = text.map_err(|error| format!("cannot read the checkpoint {}: {error}", path.display()))?;
+        // A note ends in one line break; what was copied by hand may end in any number.
+        Ok::<_, String>(format!("{}\n", text.trim_end()))
     };
     Ok(Trusted { key, checkpoint: what.checkpoint.as_ref().map(read).transpose()? })
 }

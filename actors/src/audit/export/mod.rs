@@ -309,7 +309,7 @@ impl Writing {
         let wanted = |is_wanted: bool, name| is_wanted.then(|| create(name)).transpose();
         let bodies = wanted(order.bodies == Bodies::Included, manifest::BODIES)?;
         let mut table = wanted(order.tables.csv, manifest::TABLE)?;
-        table.as_mut().map_or(Ok(()), |table| columns::write_head(table))?;
+        table.as_mut().map_or(Ok(()), columns::write_head)?;
         #[cfg(feature = "parquet")]
         let parquet = wanted(order.tables.parquet, manifest::PARQUET)?.map(parquet::ParquetTable::new).transpose()?;
         let asked = bodies.as_ref().map(|_| 0);
