@@ -21,6 +21,7 @@ use crate::config::audit::{Commit, Kept};
 const NOTED_MAX: usize = 16;
 
 /// What is told when a page is closed.
+#[derive(Default)]
 pub struct Closing<'a> {
     /// `served`, `failed` or `cancelled`.
     pub outcome: &'static str,
@@ -62,6 +63,7 @@ pub struct Page {
     rejected: Vec<Rejected<'static>>,
     rules: Vec<Cow<'static, str>>,
     latency: Latency,
+    closed: bool,
 }
 
 enum Admission {
@@ -74,6 +76,9 @@ enum Admission {
     /// It was not taken after all.
     Lost(Refused),
 }
+
+/// Sealed content and its hash.
+type Sealed = (Vec<u8>, String);
 
 /// What is noted of the answer as it goes out.
 enum Reply {
@@ -110,6 +115,7 @@ impl Page {
             rejected: Vec::new(),
             rules: Vec::new(),
             latency: Latency::default(),
+            closed: false,
             books: books.clone(),
         }
     }
@@ -157,7 +163,7 @@ impl Page {
         Ok(())
     }
 
-    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Option<(Vec<u8>, String)>) {
+    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Option<Sealed>) {
         if self.books.kept == Kept::None {
             return (None, None);
         }
@@ -260,6 +266,7 @@ impl Page {
 
     /// Closes the page: `completed` where the request was let in, else `refused`.
     pub fn close(&mut self, closing: &Closing<'_>) {
+        self.closed = true;
         let admitted = !matches!(self.admission, Admission::Open | Admission::Lost(_));
         let (reply, sealed, cut) = self.reply_content();
         let mut latency = self.latency;
@@ -294,7 +301,7 @@ impl Page {
     }
 
     /// Returns the hash of the answer, what is kept of it, and whether that was cut.
-    fn reply_content(&mut self) -> (Option<String>, Option<(Vec<u8>, String)>, bool) {
+    fn reply_content(&mut self) -> (Option<String>, Option<Sealed>, bool) {
         match std::mem::replace(&mut self.reply, Reply::Nothing) {
             Reply::Nothing => (None, None, false),
             Reply::Hashed(hasher) => (Some(hasher.finish()), None, false),
@@ -304,6 +311,15 @@ impl Page {
                     .flatten();
                 (Some(hasher.finish()), sealed, cut)
             }
+        }
+    }
+}
+
+impl Drop for Page {
+    /// What was let in and never closed was cut short.
+    fn drop(&mut self) {
+        if !self.closed && !matches!(self.admission, Admission::Open) {
+            self.close(&Closing { outcome: "cancelled", alias: "none", ..Closing::default() });
         }
     }
 }

@@ -113,7 +113,7 @@ enum Command {
     /// The books: who asked what of whom, and what became of it
     Audit {
         #[command(subcommand)]
-        command: audit::AuditCommand,
+        command: Box<audit::AuditCommand>,
     },
     /// Copy the books to a folder, also while the gateway runs
     Backup {
@@ -278,7 +278,7 @@ pub fn run() -> ExitCode {
                 ProvidersCommand::Wake { name } => providers::steer(&sources, "wake", &name, None, &mut output),
             }
         }
-        Command::Audit { command } => audit::run(command, &settings.sources(), &mut output),
+        Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
         Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
         Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),
         Command::Version => writeln!(output, "bursar {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS),

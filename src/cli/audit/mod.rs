@@ -31,7 +31,7 @@ pub enum AuditCommand {
     /// List records, the latest first
     Search {
         #[command(flatten)]
-        which: Which,
+        which: Box<Which>,
         /// How many at most
         #[arg(long, default_value_t = 100)]
         limit: usize,
