@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bursar_actors::audit::journal::Durability;
 use bursar_actors::audit::record::{Phase, Record};
@@ -12,6 +13,8 @@ use super::Books;
 
 /// Most kinds of failed authentication that are told apart between two records.
 const KINDS_MAX: usize = 64;
+/// How long a failed authentication may wait to be written down.
+const FLUSH_EVERY: Duration = Duration::from_secs(60);
 
 /// Failed authentications by code and network, counted, so that strangers cannot drive the disk.
 #[derive(Default)]
@@ -66,6 +69,16 @@ impl Books {
                 count: Some(count),
                 ..Record::default()
             });
+        }
+    }
+
+    /// Writes the failed authentications down once a minute, as long as the books are open.
+    pub async fn keep_flushing(books: Weak<Self>) {
+        let mut ticks = tokio::time::interval(FLUSH_EVERY);
+        loop {
+            ticks.tick().await;
+            let Some(books) = books.upgrade() else { return };
+            books.flush_strangers();
         }
     }
 

@@ -3,6 +3,7 @@
 //! What is written goes into the journal (`bursar_actors::audit`), which is the truth; the `AuditLog` actor follows it and
 //! answers questions. Nothing here waits for the disk except who asks to ([`Page::durable`], [`Books::note`]).
 
+pub mod desk;
 mod event;
 mod opening;
 mod page;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use arc_swap::ArcSwapOption;
+use bursar_actors::audit::checkpoint::SigningKey;
 use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalState, Refused, Ticket};
 use bursar_actors::audit::log::{AuditLog, LogView, SignCheckpoint};
 use bursar_actors::audit::record::{Phase, Record};
@@ -40,6 +42,10 @@ pub struct Books {
     pub view: Arc<LogView>,
     /// Failed authentications that are not written down yet.
     pub strangers: Strangers,
+    /// Signs exports; the actor signs checkpoints with it.
+    signing: SigningKey,
+    /// What is under way at the desk.
+    work: desk::Work,
     commit: Commit,
     kept: Kept,
     content_max: usize,

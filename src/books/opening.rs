@@ -116,6 +116,7 @@ pub struct Opened {
     journal: Journal,
     vault: Arc<Vault>,
     config: Arc<ArcSwapOption<String>>,
+    signing: SigningKey,
     started: Instant,
     settings: crate::config::audit::Audit,
     /// Requests of the last run that were closed now.
@@ -126,12 +127,14 @@ impl Opened {
     /// Opens the books in the data directory, which the caller holds. Requests of which the last run of the process did
     /// not write the end are closed as `abandoned`.
     pub fn open(config: &Config, keys: Keys, progress: &mut Progress<'_>) -> Result<Self, BooksError> {
-        Self::open_on(Arc::new(RealDisk), config, keys, progress)
+        Self::open_on(Arc::new(RealDisk), None, config, keys, progress)
     }
 
-    /// Likewise, with the files of journal, keyring and checkpoints on `disk`.
+    /// Likewise, with the files of journal, keyring and checkpoints on `disk`. For something that is done by hand while no
+    /// gateway runs, `why` is noted as it begins.
     pub fn open_on(
         disk: Arc<dyn Disk>,
+        why: Option<&str>,
         config: &Config,
         keys: Keys,
         progress: &mut Progress<'_>,
@@ -153,6 +156,7 @@ impl Opened {
         }
         let synced = vault.clone();
         journal.sync_first(move || synced.sync().map_err(io::Error::other));
+        let signing = keys.signing.clone();
         let shared = Arc::new(ArcSwapOption::from_pointee(settings::hash(config)));
         let options = LogOptions {
             path: path.clone(),
@@ -175,15 +179,16 @@ impl Opened {
             config: shared.load().as_ref().map(|hash| hash.as_ref().clone().into()),
             build: Some(env!("CARGO_PKG_VERSION").into()),
             count: Some(abandoned),
+            note: why.map(Into::into),
             ..Record::default()
         };
         journal.append(Entry { tail: start.to_tail(), body: None }, Durability::Strict).wait()?;
-        Ok(Self { log, journal, vault, config: shared, started, settings: config.audit.clone(), abandoned })
+        Ok(Self { log, journal, vault, config: shared, signing, started, settings: config.audit.clone(), abandoned })
     }
 
     /// Starts the actor on a thread of its own; needs a running actix system.
     pub fn start(self) -> Arc<Books> {
-        let Self { log, journal, vault, config, started, settings, abandoned } = self;
+        let Self { log, journal, vault, config, signing, started, settings, abandoned } = self;
         let view = log.view();
         Arc::new(Books {
             log: AuditLog::start_in_arbiter(&Arbiter::new().handle(), move |_| log),
@@ -191,6 +196,8 @@ impl Opened {
             vault,
             view,
             strangers: Strangers::default(),
+            signing,
+            work: super::desk::Work::default(),
             commit: settings.commit,
             kept: settings.content,
             content_max: settings.content_max,

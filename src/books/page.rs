@@ -43,9 +43,6 @@ pub struct Closing<'a> {
     pub first_token: Option<Duration>,
 }
 
-/// What is kept of content, sealed, and the hash over that.
-type Sealed = Option<(Vec<u8>, String)>;
-
 /// One request's page.
 pub struct Page {
     books: Arc<Books>,
@@ -81,6 +78,9 @@ enum Admission {
     /// It was not taken after all.
     Lost(Refused),
 }
+
+/// Sealed content and its hash.
+type Sealed = (Vec<u8>, String);
 
 /// What is noted of the answer as it goes out.
 enum Reply {
@@ -170,7 +170,7 @@ impl Page {
         Ok(())
     }
 
-    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Sealed) {
+    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Option<Sealed>) {
         if self.books.kept == Kept::None {
             return (None, None);
         }
@@ -333,7 +333,7 @@ impl Page {
     }
 
     /// Returns the hash of the answer, what is kept of it, and whether that was cut.
-    fn reply_content(&mut self) -> (Option<String>, Sealed, bool) {
+    fn reply_content(&mut self) -> (Option<String>, Option<Sealed>, bool) {
         match mem::replace(&mut self.reply, Reply::Nothing) {
             Reply::Nothing => (None, None, false),
             // Nothing went out, so there is nothing to prove.

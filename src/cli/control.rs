@@ -1,8 +1,7 @@
 //! Asks the running gateway over the socket in its data directory: the admin API, without a token.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +10,7 @@ use super::data::socket_path;
 use crate::config::load::{Sources, data_path};
 
 /// A gateway that does not answer within this is not well.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// Status of an answer that lists faults.
 const UNPROCESSABLE: u16 = 422;
 
@@ -30,14 +29,40 @@ pub fn get(sources: &Sources, path: &str) -> Result<Value, String> {
     }
 }
 
-/// Returns what the gateway answers to `method path`, or in words why there is no answer.
-pub fn call(sources: &Sources, method: &str, path: &str) -> Result<Answer, String> {
+/// Why there is no answer, in words.
+pub enum Unanswered {
+    /// No gateway listens there.
+    NoGateway(String),
+    /// One does, and something went wrong.
+    Broken(String),
+}
+
+/// Returns status and body of what the gateway answers to `method path` with `body`. `patience` bounds its silence; none
+/// for what takes as long as it takes.
+pub fn exchange(
+    sources: &Sources,
+    (method, path, body): (&str, &str, &[u8]),
+    patience: Option<Duration>,
+) -> Result<(u16, Vec<u8>), Unanswered> {
     let data = sources.data.clone().unwrap_or_else(|| data_path(sources));
     let socket = socket_path(&sources.working_dir.join(data));
-    let asked = ask(&socket, method, path).map_err(|error| {
+    let unanswered = |error: &std::io::Error| {
         format!("no gateway answers at {} ({error}); is it running, with the same --data?", socket.display())
+    };
+    let stream = UnixStream::connect(&socket).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => Unanswered::NoGateway(unanswered(&error)),
+        _ => Unanswered::Broken(unanswered(&error)),
     })?;
-    let (status, body) = asked.ok_or_else(|| format!("{} gave no HTTP answer", socket.display()))?;
+    let asked = ask(stream, (method, path, body), patience);
+    let asked = asked.map_err(|error| Unanswered::Broken(unanswered(&error)))?;
+    asked.ok_or_else(|| Unanswered::Broken(format!("{} gave no HTTP answer", socket.display())))
+}
+
+/// Returns what the gateway answers to `method path`, or in words why there is no answer.
+pub fn call(sources: &Sources, method: &str, path: &str) -> Result<Answer, String> {
+    let (status, body) = exchange(sources, (method, path, b""), Some(TIMEOUT)).map_err(|error| match error {
+        Unanswered::NoGateway(why) | Unanswered::Broken(why) => why,
+    })?;
     if status != 200 && status != UNPROCESSABLE {
         return Err(format!("the gateway answered {status} to {path}"));
     }
@@ -51,12 +76,17 @@ pub fn call(sources: &Sources, method: &str, path: &str) -> Result<Answer, Strin
 }
 
 /// Sends one request and reads to the end of the connection. `None` stands for an answer that is not HTTP.
-fn ask(socket: &Path, method: &str, path: &str) -> std::io::Result<Option<(u16, Vec<u8>)>> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+fn ask(
+    mut stream: UnixStream,
+    (method, path, body): (&str, &str, &[u8]),
+    patience: Option<Duration>,
+) -> std::io::Result<Option<(u16, Vec<u8>)>> {
+    stream.set_read_timeout(patience)?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let head = "HTTP/1.1\r\nhost: bursar\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let length = body.len();
+    let head = format!("HTTP/1.1\r\nhost: bursar\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
     write!(stream, "{method} {path} {head}")?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let mut headers = [httparse::EMPTY_HEADER; 32];

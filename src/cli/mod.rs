@@ -1,5 +1,6 @@
 //! The command line: `serve` and what goes with it.
 
+mod audit;
 pub mod catalog;
 pub mod check;
 pub mod config;
@@ -108,6 +109,21 @@ enum Command {
     Catalog {
         #[command(subcommand)]
         command: CatalogCommand,
+    },
+    /// The books: who asked what of whom, and what became of it
+    Audit {
+        #[command(subcommand)]
+        command: Box<audit::AuditCommand>,
+    },
+    /// Copy the books to a folder, also while the gateway runs
+    Backup {
+        /// A folder that is empty or does not exist; the gateway writes it
+        folder: PathBuf,
+    },
+    /// Make a data directory of a backup; nothing that is there is overwritten
+    Restore {
+        /// The backup
+        folder: PathBuf,
     },
     /// Print the version
     Version,
@@ -262,6 +278,9 @@ pub fn run() -> ExitCode {
                 ProvidersCommand::Wake { name } => providers::steer(&sources, "wake", &name, None, &mut output),
             }
         }
+        Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
+        Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
+        Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),
         Command::Version => writeln!(output, "bursar {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS),
     };
     // A reader that closes the pipe early (`| head`) is no failure worth words.

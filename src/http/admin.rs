@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
+use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::{BreakerState, Command, EndpointStatus, KeyView, NoSuch, Steering, Views};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::presented;
 use super::error::respond;
+use super::inference::network;
 use super::reload::{Refused, shown};
 use super::{Local, Worker, request_id};
 use crate::call::Caller;
@@ -95,7 +97,9 @@ pub async fn steer(
     };
     let key = query.key.clone().map(Into::into);
     let command = Command { endpoint: endpoint.as_str().into(), key, steering };
-    match worker.gateway.actors.supervisor.send(command).await {
+    let steered = worker.gateway.actors.supervisor.send(command).await;
+    note_steering(&request, &worker, &endpoint, &action, &query, matches!(steered, Ok(Ok(()))));
+    match steered {
         Ok(Ok(())) => HttpResponse::Ok().json(json!({ "endpoint": endpoint, "key": query.key, "done": action })),
         Ok(Err(NoSuch::Endpoint)) => {
             let known = worker.gateway.actors.board.views();
@@ -108,6 +112,33 @@ pub async fn steer(
         }
         Err(_) => respond(&GatewayError::ShuttingDown, &request_id(&request)),
     }
+}
+
+/// Writes down what was done to an endpoint or key. Nobody waits for it: in an emergency a full disk must not keep an
+/// operator from taking an endpoint out.
+fn note_steering(
+    request: &HttpRequest,
+    worker: &Worker,
+    endpoint: &str,
+    action: &str,
+    query: &SteerQuery,
+    is_done: bool,
+) {
+    let Some(books) = &worker.gateway.books else { return };
+    let time = query.time.as_deref().map(|time| format!("for {time}"));
+    let record = books.by_hand(Phase::Admin, actor(request), action);
+    books.tell(Record {
+        endpoint: Some(endpoint.into()),
+        key: query.key.as_deref().map(Into::into),
+        outcome: Some(if is_done { "done" } else { "failed" }.into()),
+        note: time.map(Into::into),
+        ..record
+    });
+}
+
+/// Returns how records call whoever sent the request.
+pub(super) fn actor(request: &HttpRequest) -> &'static str {
+    if request.conn_data::<Local>().is_some() { "socket" } else { "admin" }
 }
 
 /// `POST /admin/api/reload`: reads the configuration again and says what changed. 422 with all faults where it has any.
@@ -190,7 +221,7 @@ fn key(view: &KeyView) -> Value {
 }
 
 /// Lets in whoever came through the socket in the data directory, or brings the admin token.
-fn authorize(request: &HttpRequest, worker: &Worker) -> Result<(), GatewayError> {
+pub(super) fn authorize(request: &HttpRequest, worker: &Worker) -> Result<(), GatewayError> {
     if request.conn_data::<Local>().is_some() {
         return Ok(());
     }
@@ -199,5 +230,9 @@ fn authorize(request: &HttpRequest, worker: &Worker) -> Result<(), GatewayError>
     if token.is_some() && token == worker.gateway.admin_token {
         return Ok(());
     }
-    Err(GatewayError::InvalidApiKey)
+    let error = GatewayError::InvalidApiKey;
+    if let Some(books) = &worker.gateway.books {
+        books.strangers.count(error.code(), request.peer_addr().map(|peer| network(peer.ip())).as_deref());
+    }
+    Err(error)
 }

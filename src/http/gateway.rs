@@ -97,6 +97,9 @@ impl Gateway {
             reloads: Reloads::new(endpoints),
         };
         actix_web::rt::spawn(gateway.prober().run());
+        if let Some(books) = &gateway.books {
+            actix_web::rt::spawn(Books::keep_flushing(Arc::downgrade(books)));
+        }
         let refresher = Refresher::new(gateway.credentials.clone(), Upstream::default(), Surroundings::of_process());
         let drain = gateway.drain.clone();
         actix_web::rt::spawn(refresher.run(move || drain.started()));

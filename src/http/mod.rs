@@ -4,6 +4,7 @@
 //! is the operator (its folder is closed to others) and needs no token.
 
 pub mod admin;
+mod audit;
 pub mod auth;
 mod body;
 mod counting;
@@ -147,6 +148,7 @@ pub fn routes(config: &mut ServiceConfig) {
     config.service(read_only("/admin/api/config/diff", web::to(admin::config_diff)));
     config.service(post("/admin/api/providers/{endpoint}/{action}", web::to(admin::steer)));
     config.service(post("/admin/api/reload", web::to(admin::reload)));
+    audit::routes(config);
     // Before the models, whose names may hold a colon too.
     for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
         let at = |methods: &str| format!("{prefix}/models/{{model:.+}}:{{method:{methods}}}");

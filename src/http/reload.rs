@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
+use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::{EndpointSpec, Reconfigure};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -89,6 +90,7 @@ impl Gateway {
                 Ok(wanted) => wanted,
                 Err(refused) => {
                     self.refuse(&refused, cause);
+                    self.record_reload(cause, Err(&refused));
                     return Err(refused);
                 }
             };
@@ -96,6 +98,7 @@ impl Gateway {
             self.metrics.reloaded(true);
             self.reloads.fault.store(None);
             tell(&wanted, &changes, cause);
+            self.record_reload(cause, Ok(&changes));
             Ok(changes)
         });
         done.await.unwrap_or(Err(Refused::Stopping))
@@ -124,6 +127,31 @@ impl Gateway {
         }
         error!(cause, errors = faults.errors(), "the configuration has faults; everything stays as it is");
         self.reloads.fault.store(Some(Arc::new(lines.join("\n"))));
+    }
+
+    /// Writes down what a reload changed, by path, or that it was refused. The values stay out: some are secrets.
+    fn record_reload(&self, cause: &str, reloaded: Result<&[Change], &Refused>) {
+        let Some(books) = &self.books else { return };
+        let (outcome, error, what, count) = match reloaded {
+            Ok(changes) => {
+                let waits = |change: &Change| if change.needs_restart { " (after a restart)" } else { "" };
+                let paths = changes.iter().map(|change| format!("{}{}", change.path, waits(change)));
+                ("done", None, format!("changed: {}", paths.collect::<Vec<_>>().join(", ")), changes.len())
+            }
+            Err(Refused::Faults(faults)) => {
+                let what = format!("{} faults; the configuration in force stays", faults.errors());
+                ("failed", Some("configuration_faulty".into()), what, faults.errors())
+            }
+            Err(Refused::NoSources | Refused::Stopping) => return,
+        };
+        let record = books.by_hand(Phase::Config, cause, "reload");
+        books.tell(Record {
+            outcome: Some(outcome.into()),
+            error,
+            note: Some(what.into()),
+            count: Some(count as u64),
+            ..record
+        });
     }
 
     /// Takes over `wanted`, except for what needs a restart. Requests that run finish as they began.

@@ -360,6 +360,6 @@ pub fn wait_for_hang_up(demo: &Demo) {
 
 /// Opens the books in the gateway's data directory, as the program does.
 fn books(config: &Config, disk: Arc<dyn Disk>) -> Option<Opened> {
-    let open = || Opened::open_on(disk, config, Keys::of(config)?, &mut |_, _| {});
+    let open = || Opened::open_on(disk, None, config, Keys::of(config)?, &mut |_, _| {});
     config.audit.enabled.then(|| open().unwrap_or_else(|error| panic!("{error}")))
 }

@@ -9,6 +9,7 @@ mod faulty_disk;
 mod harness;
 mod process;
 
+mod audit;
 mod balance;
 mod books;
 mod choice;

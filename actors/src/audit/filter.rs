@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::record::Phase;
+use super::record::{Phase, Record};
 use crate::store::{Field, Term};
 
 /// What a search asks for; what is empty or `None` asks for nothing.
@@ -30,6 +30,11 @@ impl Filter {
                 let held = gist.value(field);
                 held.is_some_and(|held| values.iter().any(|value| **value == held))
             })
+    }
+
+    /// Returns whether this record is asked for.
+    pub fn fits_record(&self, record: &Record<'_>) -> bool {
+        self.fits(&Gist::of_record(record))
     }
 
     /// Returns each field that is asked for with its values.
@@ -74,6 +79,26 @@ impl Gist {
     /// Reads the bytes of a leaf. What is no JSON object has an empty gist: it is in the log and cannot be searched for.
     pub fn of(leaf: &[u8]) -> Self {
         serde_json::from_slice(leaf).unwrap_or_default()
+    }
+
+    /// Returns that of a record that was read in full.
+    pub fn of_record(record: &Record<'_>) -> Self {
+        let owned = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().map(str::to_owned);
+        Self {
+            at_us: record.at_us,
+            phase: record.phase,
+            request: owned(&record.request),
+            call: record.call,
+            actor: owned(&record.actor),
+            team: owned(&record.team),
+            user: owned(&record.user),
+            asked: owned(&record.asked),
+            provider: owned(&record.provider),
+            model: owned(&record.model),
+            error: owned(&record.error),
+            outcome: owned(&record.outcome),
+            action: Some(record.action.clone().into_owned()),
+        }
     }
 
     /// Returns the value that the record can be found by in `field`.

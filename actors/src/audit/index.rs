@@ -152,6 +152,18 @@ impl Index {
         Ok(places.and_then(|places| places.get((index % BLOCK) as usize).copied()))
     }
 
+    /// Returns the shortest range of whole blocks, and of what fills no block yet, that holds every record from `from_us` on
+    /// and before `to_us`; `None` if there is none. The wall clock may have jumped, so order in time is not believed.
+    pub fn covering(&self, from_us: Option<u64>, to_us: Option<u64>) -> Option<Range<u64>> {
+        let fits = |first: u64, last: u64| from_us.is_none_or(|from| last >= from) && to_us.is_none_or(|to| first < to);
+        let stored = self.stored();
+        let blocks = (0..).zip(&self.spans).filter(|(_, span)| fits(span.from_us, span.to_us));
+        let blocks = blocks.map(|(number, _): (u64, _)| number * BLOCK..(number + 1) * BLOCK);
+        let behind = (stored..).zip(&self.tail).filter(|(_, entry)| fits(entry.gist.at_us, entry.gist.at_us));
+        let ranges = blocks.chain(behind.map(|(index, _)| index..index + 1));
+        ranges.reduce(|whole, next| whole.start..next.end)
+    }
+
     /// Returns up to `limit` (at most [`PAGE_MAX`]) records that fit, the latest first, all with an index below `before`.
     pub fn search(&self, filter: &Filter, before: u64, limit: usize, read: &mut Read<'_>) -> Result<Page, StoreError> {
         let limit = limit.clamp(1, PAGE_MAX);
@@ -457,6 +469,20 @@ mod tests {
                 assert_eq!(root_at(&index, size), Some(plain.root()), "{size}");
             }
         }
+    }
+
+    #[test]
+    fn a_span_of_time_is_covered_even_if_the_clock_jumped() {
+        let at = |index: u64| if index == 5 { 9_000_000 } else { 1_000 * index };
+        let leaf = |index: u64| format!(r#"{{"at_us":{}}}"#, at(index)).into_bytes();
+        let log = Log((0..2 * BLOCK + 20).map(leaf).collect());
+        let (_folder, index) = indexed(&log);
+
+        assert_eq!(index.covering(None, None), Some(0..2 * BLOCK + 20));
+        assert_eq!(index.covering(Some(8_999_999), None), Some(0..BLOCK));
+        assert_eq!(index.covering(Some(2_052_000), Some(2_055_000)), Some(0..2 * BLOCK + 7));
+        assert_eq!(index.covering(Some(9_000_001), None), None);
+        assert_eq!(index.covering(Some(1_100_000), Some(1_100_001)), Some(0..2 * BLOCK));
     }
 
     #[test]

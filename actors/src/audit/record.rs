@@ -264,6 +264,9 @@ pub struct Record<'a> {
     /// How many events this record stands for, where it counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// Of an export: how many records its checkpoint covers, to which the next one is tied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     /// What was done, in words; never content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Cow<'a, str>>,

@@ -90,6 +90,8 @@ pub struct Order<'a> {
     pub made_at_us: u64,
     /// Whether sealed bodies go along.
     pub bodies: Bodies,
+    /// Which tables are made besides the records themselves.
+    pub tables: Tables,
     /// The checkpoint of the export before, to which this one is tied.
     pub previous: Option<&'a Note>,
 }
@@ -101,6 +103,22 @@ pub enum Bodies {
     Included,
     /// They do not.
     LeftOut,
+}
+
+/// The tables that are made from the records; these themselves are always there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// For spreadsheets.
+    pub csv: bool,
+    /// As events of the Open Cybersecurity Schema Framework.
+    pub ocsf: bool,
+    /// Typed; only where the program was built with it.
+    pub parquet: bool,
+}
+
+impl Tables {
+    /// All that this build can make.
+    pub const ALL: Self = Self { csv: true, ocsf: true, parquet: cfg!(feature = "parquet") };
 }
 
 /// Why there is no export.
@@ -180,6 +198,9 @@ fn check(source: &dyn Source, order: &Order<'_>, checkpoint: &Note) -> Result<Ra
     let size = checkpoint.checkpoint().size;
     let Range { start, end } = order.range;
     let wrong = |text: String| Err(ExportError::Order(text));
+    if order.tables.parquet && !Tables::ALL.parquet {
+        return wrong("this build makes no Parquet; leave it out, or build with the feature `parquet`".to_owned());
+    }
     if start > end || end > size {
         return wrong(format!("the range {start} to {end} is not within the {size} records of the checkpoint"));
     }
@@ -274,20 +295,23 @@ struct Writing {
     end: u64,
     counts: Counts,
     records: Output,
-    table: Output,
-    ocsf: Output,
+    table: Option<Output>,
+    ocsf: Option<Output>,
     leaves: Output,
     bodies: Option<Output>,
     #[cfg(feature = "parquet")]
-    parquet: parquet::ParquetTable,
+    parquet: Option<parquet::ParquetTable>,
 }
 
 impl Writing {
     fn new(folder: &Path, log: &str, order: &Order<'_>, proof: &RangeProof) -> io::Result<Self> {
         let create = |name| Output::create(folder, name);
-        let bodies = (order.bodies == Bodies::Included).then(|| create(manifest::BODIES)).transpose()?;
-        let mut table = create(manifest::TABLE)?;
-        columns::write_head(&mut table)?;
+        let wanted = |is_wanted: bool, name| is_wanted.then(|| create(name)).transpose();
+        let bodies = wanted(order.bodies == Bodies::Included, manifest::BODIES)?;
+        let mut table = wanted(order.tables.csv, manifest::TABLE)?;
+        table.as_mut().map_or(Ok(()), columns::write_head)?;
+        #[cfg(feature = "parquet")]
+        let parquet = wanted(order.tables.parquet, manifest::PARQUET)?.map(parquet::ParquetTable::new).transpose()?;
         let asked = bodies.as_ref().map(|_| 0);
         Ok(Self {
             log: log.to_owned(),
@@ -296,11 +320,11 @@ impl Writing {
             counts: Counts { bodies: asked, erased: asked, ..Counts::default() },
             records: create(manifest::RECORDS)?,
             table,
-            ocsf: create(manifest::OCSF)?,
+            ocsf: wanted(order.tables.ocsf, manifest::OCSF)?,
             leaves: create(manifest::LEAVES)?,
             bodies,
             #[cfg(feature = "parquet")]
-            parquet: parquet::ParquetTable::new(create(manifest::PARQUET)?)?,
+            parquet,
         })
     }
 
@@ -352,12 +376,17 @@ impl Writing {
         self.counts.matched += 1;
         self.records.line(leaf)?;
         let row = Row { index, record };
-        columns::write_row(&mut self.table, &row)?;
+        if let Some(table) = &mut self.table {
+            columns::write_row(table, &row)?;
+        }
         #[cfg(feature = "parquet")]
-        self.parquet.row(&row)?;
+        if let Some(parquet) = &mut self.parquet {
+            parquet.row(&row)?;
+        }
+        let Some(events) = &mut self.ocsf else { return Ok(()) };
         let raw: Map<String, Value> = serde_json::from_slice(leaf).unwrap_or_default();
-        serde_json::to_writer(&mut self.ocsf, &ocsf::event(&self.log, index, record, &raw))?;
-        self.ocsf.write_all(b"\n")
+        serde_json::to_writer(&mut *events, &ocsf::event(&self.log, index, record, &raw))?;
+        events.write_all(b"\n")
     }
 
     fn write_body(&mut self, index: u64, body: Body) -> io::Result<()> {
@@ -376,10 +405,13 @@ impl Writing {
     }
 
     fn finish(self) -> io::Result<(Counts, Vec<Listed>)> {
-        let mut outputs = vec![self.records, self.table, self.ocsf, self.leaves];
+        let mut outputs = vec![self.records];
+        outputs.extend(self.table);
+        outputs.extend(self.ocsf);
+        outputs.push(self.leaves);
         outputs.extend(self.bodies);
         #[cfg(feature = "parquet")]
-        outputs.push(self.parquet.finish()?);
+        outputs.extend(self.parquet.map(parquet::ParquetTable::finish).transpose()?);
         let files = outputs.into_iter().map(Output::finish).collect::<io::Result<_>>()?;
         Ok((self.counts, files))
     }

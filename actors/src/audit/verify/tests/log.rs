@@ -58,7 +58,8 @@ fn leaves(root: &Path) -> Vec<Vec<u8>> {
 }
 
 fn files(root: &Path, folder: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.file_name().is_some_and(|name| name != "lock")).collect();
     files.sort();
     files
 }

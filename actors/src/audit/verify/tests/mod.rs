@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::audit::checkpoint::{Checkpoint, SigningKey};
-use crate::audit::export::{Bodies, Body, ExportError, Filter, Order, Source, Stored, Take, export};
+use crate::audit::export::{Bodies, Body, ExportError, Filter, Order, Source, Stored, Tables, Take, export};
 use crate::audit::merkle::{Hashes, leaf_hash, root_at};
 use crate::audit::record::Record;
 
@@ -112,6 +112,7 @@ pub fn order(folder: &Path, range: Range<u64>) -> Order<'static> {
         why: "yearly review".to_owned(),
         made_at_us: 1_795_000_100_000_000,
         bodies: Bodies::Included,
+        tables: Tables::ALL,
         previous: None,
     }
 }

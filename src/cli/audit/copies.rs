@@ -1,0 +1,71 @@
+//! `bursar backup` and `bursar restore`: the whole data directory, out and back.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use bursar_actors::audit::journal::RealDisk;
+use bursar_actors::audit::restore;
+use bursar_actors::audit::verify::{Outcome, Trusted, verify_log};
+use serde_json::Value;
+
+use super::super::complain;
+use super::counter::{self, Teller};
+use super::orders::absolute;
+use crate::books::desk::Ask;
+use crate::config::load::{Sources, data_path};
+
+/// Copies the data directory to `folder` while it is being written.
+pub fn backup(sources: &Sources, folder: &Path, output: &mut dyn Write) -> io::Result<ExitCode> {
+    let folder = match absolute(sources, folder) {
+        Ok(folder) => folder,
+        Err(why) => return Ok(complain(why)),
+    };
+    match counter::json(sources, Ask::Backup { folder }) {
+        Ok(copied) => {
+            let number = |field: &str| copied[field].as_u64().unwrap_or_default();
+            let folder = copied["folder"].as_str().unwrap_or_default();
+            writeln!(
+                output,
+                "copied {} records ({} bytes) to {folder}\nthe keys are not in it: keep copies of audit.keys_path elsewhere",
+                number("records"),
+                number("bytes"),
+            )?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failure) => Ok(failure.told()),
+    }
+}
+
+/// Makes a data directory of the backup in `folder`, and verifies it.
+pub fn restore(sources: &Sources, folder: &Path, output: &mut dyn Write) -> io::Result<ExitCode> {
+    let to = sources.working_dir.join(sources.data.clone().unwrap_or_else(|| data_path(sources)));
+    let from = sources.working_dir.join(folder);
+    // Before anything is copied: what is damaged is not put in the place of what may still be good.
+    let mut teller = Teller::default();
+    let verified = verify_log(&from, &Trusted::default(), &mut |done, total| teller.tell("verifying", done, total));
+    drop(teller);
+    if let Outcome::Wrong(fault) = verified.outcome {
+        return Ok(complain(format!(
+            "{} is no sound copy of the books, and nothing was restored: {}",
+            from.display(),
+            fault.what
+        )));
+    }
+    match restore::restore(&from, &to, &RealDisk) {
+        Ok(bytes) => {
+            let report = verified.report;
+            let root = report.root.map_or(Value::Null, |root| root.to_string().into());
+            writeln!(
+                output,
+                "restored {} records ({bytes} bytes) to {}\n  root  {}\nwhat was erased after the copy was made is there again: \
+                 repeat the erasures that the newer log names",
+                report.size,
+                to.display(),
+                root.as_str().unwrap_or_default(),
+            )?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Ok(complain(error)),
+    }
+}
