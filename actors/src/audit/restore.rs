@@ -57,12 +57,15 @@ pub fn restore(from: &Path, to: &Path, disk: &dyn Disk) -> Result<u64, RestoreEr
             return Err(RestoreError::NotEmpty(to.to_owned()));
         }
     }
-    // A backup has no lock; a data directory does, and while a process holds it a copy would not be of one moment.
-    let _unused = match disk.open(&from.join("lock"), Access::Read) {
-        Ok(_) => Some(DirectoryLock::take(from).map_err(RestoreError::Locked)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed("open", &from.join("lock"))(error)),
-    };
+    // A backup has no locks; a data directory and the journal in it do, and while a process holds it a copy would not be of one moment.
+    let mut unused = Vec::new();
+    for folder in [from.to_owned(), from.join("journal")] {
+        match disk.open(&folder.join("lock"), Access::Read) {
+            Ok(_) => unused.push(DirectoryLock::take(&folder).map_err(RestoreError::Locked)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("open", &folder.join("lock"))(error)),
+        }
+    }
 
     let unfinished = beside(to);
     let mut bytes = 0;
