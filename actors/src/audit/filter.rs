@@ -76,6 +76,11 @@ impl Gist {
         serde_json::from_slice(leaf).unwrap_or_default()
     }
 
+    /// Returns that of a record of which only the moment is known.
+    pub fn bare(at_us: u64) -> Self {
+        Self { at_us, ..Self::default() }
+    }
+
     /// Returns the value that the record can be found by in `field`.
     pub fn value(&self, field: Field) -> Option<String> {
         match field {

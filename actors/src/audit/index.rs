@@ -41,6 +41,8 @@ pub struct Index {
     frontier: Frontier,
     /// Index of the record of admission, by the request's number.
     open: BTreeMap<u64, u64>,
+    /// Of the records before it there is only the hash left.
+    first: u64,
 }
 
 struct Entry {
@@ -59,8 +61,16 @@ impl Index {
         }
         let frontier = right_edge(&store, applied).ok_or(StoreError::Damaged("l"))?;
         let open = store.open_requests()?.into_iter().map(|open| (open.call, open.index)).collect();
-        let mut index =
-            Self { store, spans: vec![], latest: vec![], tail: vec![], tail_requests: HashMap::new(), frontier, open };
+        let mut index = Self {
+            store,
+            spans: vec![],
+            latest: vec![],
+            tail: vec![],
+            tail_requests: HashMap::new(),
+            frontier,
+            open,
+            first: 0,
+        };
         spans.into_iter().for_each(|span| index.add_span(span));
         Ok(index)
     }
@@ -103,8 +113,17 @@ impl Index {
         if let Some(request) = &gist.request {
             self.tail_requests.entry(request.clone()).or_default().push(index);
         }
-        self.frontier.append(hash);
-        self.tail.push(Entry { gist, place, leaf: hash });
+        self.push(Entry { gist, place, leaf: hash })
+    }
+
+    /// Adds the next record, of which only the hash is left: it counts and can be proven, but not be found.
+    pub fn add_retired(&mut self, leaf: Hash) -> Result<(), StoreError> {
+        self.push(Entry { gist: Gist::default(), place: Place { segment: 0, offset: 0 }, leaf })
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<(), StoreError> {
+        self.frontier.append(entry.leaf);
+        self.tail.push(entry);
         if self.tail.len() as u64 == BLOCK { self.store_block() } else { Ok(()) }
     }
 
@@ -130,6 +149,46 @@ impl Index {
         Ok(())
     }
 
+    /// Says that records before `first` are retired: a search ends there.
+    pub fn begins_with(&mut self, first: u64) {
+        self.first = first;
+    }
+
+    /// Returns the first record that is not retired.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Takes the records from `from` on with these gists out of what they can be found by.
+    pub fn forget(&mut self, from: u64, gists: &[Gist]) -> Result<(), StoreError> {
+        let mut postings: BTreeMap<_, Vec<u16>> = BTreeMap::new();
+        let mut requests = Vec::new();
+        for (index, gist) in (from..).zip(gists) {
+            if let Some(behind) = index.checked_sub(self.stored()) {
+                if let Some(entry) = self.tail.get_mut(behind as usize) {
+                    entry.gist = Gist::bare(entry.gist.at_us);
+                }
+                if let Some(indices) = gist.request.as_ref().and_then(|request| self.tail_requests.get_mut(request)) {
+                    indices.retain(|other| *other != index);
+                }
+                continue;
+            }
+            for field in Field::ALL {
+                if let Some(value) = gist.value(field) {
+                    postings.entry(((field, value), index / BLOCK)).or_default().push((index % BLOCK) as u16);
+                }
+            }
+            requests.extend(gist.request.clone().map(|request| (request, index)));
+        }
+        self.store.forget(&postings, &requests)
+    }
+
+    /// Returns an index below which every record is older than `at_us`; the first younger one follows within a block.
+    pub fn older_than(&self, at_us: u64) -> u64 {
+        let blocks = self.latest.partition_point(|latest| *latest < at_us) as u64;
+        (blocks * BLOCK).max(self.first)
+    }
+
     fn stored(&self) -> u64 {
         self.spans.len() as u64 * BLOCK
     }
@@ -150,7 +209,7 @@ impl Index {
         if let Some(request) = &filter.request {
             let mut indices = self.store.of_request(request)?;
             indices.extend(self.tail_requests.get(request).into_iter().flatten());
-            for index in indices.into_iter().rev().filter(|index| *index < before) {
+            for index in indices.into_iter().rev().filter(|index| (self.first..before).contains(index)) {
                 if let Some(place) = self.place(index)? {
                     take(&mut page, filter, index, place, read)?;
                 }
@@ -159,7 +218,7 @@ impl Index {
         }
         for (behind, entry) in self.tail.iter().enumerate().rev() {
             let index = self.stored() + behind as u64;
-            if index < before && filter.fits(&entry.gist) {
+            if (self.first..before).contains(&index) && filter.fits(&entry.gist) {
                 if page.records.len() == limit {
                     page.next = page.records.last().map(|(index, _)| *index);
                     return Ok(page);
@@ -180,7 +239,8 @@ impl Index {
         read: &mut Read<'_>,
     ) -> Result<(), StoreError> {
         let fields: Vec<_> = filter.fields().collect();
-        for found in self.candidates(&fields, 0..before.div_ceil(BLOCK)) {
+        let end = before.div_ceil(BLOCK);
+        for found in self.candidates(&fields, (self.first / BLOCK).min(end)..end) {
             let (number, first) = found?;
             let span = self.spans[number as usize];
             if filter.from_us.is_some_and(|from| self.latest[number as usize] < from) {
@@ -195,7 +255,7 @@ impl Index {
             let Some(places) = self.store.places(number)? else { continue };
             for record in records.into_iter().rev() {
                 let (index, place) = (number * BLOCK + u64::from(record), places[usize::from(record)]);
-                if index >= before {
+                if !(self.first..before).contains(&index) {
                     continue;
                 }
                 if page.records.len() == limit {

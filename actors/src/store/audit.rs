@@ -8,6 +8,8 @@ use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sled::{Batch, Config, Db, IVec, Mode};
 
@@ -18,6 +20,8 @@ use crate::audit::merkle::{Hash, Hashes};
 pub const BLOCK: u64 = 1_024;
 /// Memory for pages; what is read often is small.
 const CACHE_BYTES: u64 = 16 << 20;
+/// Longest wait for an index that was open until now.
+const LOCKED_MAX: Duration = Duration::from_secs(2);
 /// Longest term that is told from others with the same beginning, in bytes.
 const TERM_MAX: usize = 200;
 
@@ -137,10 +141,18 @@ impl AuditStore {
         // Some damage makes sled panic as it opens.
         let config =
             Config::new().path(path).cache_capacity(CACHE_BYTES).mode(Mode::LowSpace).print_profile_on_drop(false);
-        match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(Ok(db)) => Ok(Self { db }),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(StoreError::Unusable("sled panicked as it read its file".into())),
+        let began = Instant::now();
+        loop {
+            return match catch_unwind(AssertUnwindSafe(|| config.open())) {
+                Ok(Ok(db)) => Ok(Self { db }),
+                // Threads of an index that was closed just now hold its files a moment longer.
+                Ok(Err(error)) if is_locked(&error) && began.elapsed() < LOCKED_MAX => {
+                    thread::park_timeout(LOCKED_MAX / 100);
+                    continue;
+                }
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(StoreError::Unusable("sled panicked as it read its file".into())),
+            };
         }
     }
 
@@ -195,6 +207,28 @@ impl AuditStore {
             open.iter().flat_map(|open| [open.call.to_be_bytes(), open.index.to_be_bytes()].concat()).collect();
         batch.insert(b"o", open);
         batch.insert(b"a", &(first + block.places.len() as u64).to_be_bytes());
+        self.db.apply_batch(batch)?;
+        Ok(())
+    }
+
+    /// Takes records out of what they can be found by: `postings` names them within each block, rising, `requests` by
+    /// their index. Places, times and hashes stay, as the blocks have to.
+    pub fn forget(
+        &self,
+        postings: &BTreeMap<(Term, u64), Vec<u16>>,
+        requests: &[(String, u64)],
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for (((field, value), number), gone) in postings {
+            let key = term_key(*field, value, Some(*number));
+            let Some(held) = self.db.get(&key)? else { continue };
+            let stays = |record: &u16| gone.binary_search(record).is_err();
+            let left: Vec<u8> = records(&held).into_iter().filter(stays).flat_map(u16::to_be_bytes).collect();
+            if left.is_empty() { batch.remove(key) } else { batch.insert(key, left) }
+        }
+        for (request, index) in requests {
+            batch.remove(request_key(request, Some(*index)));
+        }
         self.db.apply_batch(batch)?;
         Ok(())
     }
@@ -282,6 +316,10 @@ impl Hashes for AuditStore {
         // A store that cannot be read knows no hash; whoever needs it says so.
         TileHashes::new(|id| self.tile(id).ok().flatten()).subtree(level, index)
     }
+}
+
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 fn big_endian(bytes: &[u8]) -> u64 {
