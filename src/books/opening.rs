@@ -123,10 +123,10 @@ impl Opened {
     /// not write the end are closed as `abandoned`.
     pub fn open(config: &Config, keys: Keys, progress: &mut Progress<'_>) -> Result<Self, BooksError> {
         let (path, disk) = (&config.storage.path, Arc::new(RealDisk));
-        let (vault, recovered) = Vault::open(path, &keys.master, disk)?;
+        let (vault, recovered) = Vault::open(path, &keys.master, disk.clone())?;
         let vault = Arc::new(vault);
         let _ = recovered;
-        let checkpoints = CheckpointFile::open(&path.join("checkpoints"), &keys.signing.verifying())?;
+        let checkpoints = CheckpointFile::open(disk.as_ref(), &path.join("checkpoints"), &keys.signing.verifying())?;
         let floor = checkpoints.last().map_or(0, |note| note.checkpoint().size);
         let options = JournalOptions { durable_floor: floor, ..JournalOptions::new(path) };
         let (journal, recovery) = Journal::open(options)?;

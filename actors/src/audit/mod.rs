@@ -1,6 +1,7 @@
 //! The books: what every request was, in an append-only log that proves itself.
 
 pub mod checkpoint;
+pub mod export;
 pub mod filter;
 pub mod index;
 pub mod journal;
@@ -9,3 +10,4 @@ pub mod merkle;
 pub mod record;
 pub mod restore;
 pub mod retire;
+pub mod verify;

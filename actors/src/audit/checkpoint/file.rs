@@ -1,13 +1,12 @@
 //! The file of checkpoints: signed notes one behind the other, each closed by an empty line, only ever appended to.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::{Chain, Note, NoteError, Tampered, VerifyingKey};
+use crate::audit::journal::{Access, Disk, DiskFile};
 
 /// More bytes than any note has, signatures of witnesses included.
 const NOTE_MAX: usize = 64 * 1024;
@@ -80,10 +79,10 @@ impl<R: BufRead> Notes<R> {
 }
 
 /// The checkpoints of a log, open for appending.
-#[derive(Debug)]
 pub struct CheckpointFile {
     path: PathBuf,
-    file: File,
+    file: Box<dyn DiskFile>,
+    length: u64,
     chain: Chain,
     last: Option<Note>,
 }
@@ -92,12 +91,10 @@ impl CheckpointFile {
     /// Opens or makes the file at `path`, reads all notes and cuts off one that was torn in the writing.
     ///
     /// Every note must follow the one before it, and `key` must have signed the last, which vouches for the others.
-    pub fn open(path: &Path, key: &VerifyingKey) -> Result<Self, CheckpointError> {
+    pub fn open(disk: &dyn Disk, path: &Path, key: &VerifyingKey) -> Result<Self, CheckpointError> {
         let failed = |source| CheckpointError::File { path: path.to_owned(), source };
-        let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
-        let mut notes = Notes::new(BufReader::new(&file));
+        let file = open_or_create(disk, path).map_err(failed)?;
+        let mut notes = Notes::new(BufReader::new(FromStart { file: file.as_ref(), offset: 0 }));
         let (mut chain, mut last) = (Chain::default(), None);
         while let Some(note) = notes.next_note().map_err(failed)? {
             let number = chain.notes();
@@ -109,13 +106,12 @@ impl CheckpointFile {
             let number = chain.notes() - 1;
             note.verify(key).map_err(|why| CheckpointError::Note { path: path.to_owned(), number, why })?;
         }
-        let (whole, torn) = notes.extent();
+        let (length, torn) = notes.extent();
         drop(notes);
         if torn > 0 {
-            file.set_len(whole).and_then(|()| file.sync_all()).map_err(failed)?;
+            file.truncate(length).and_then(|()| file.sync()).map_err(failed)?;
         }
-        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file, chain, last })
+        Ok(Self { path: path.to_owned(), file, length, chain, last })
     }
 
     /// Returns the last note, which the next one has to name.
@@ -124,11 +120,46 @@ impl CheckpointFile {
     }
 
     /// Appends `note` and waits until it is durable; refused if it does not follow the last.
+    ///
+    /// After an error the file is as it was, as far as the disk obeys, and the next note may be tried.
     pub fn append(&mut self, note: Note) -> Result<(), CheckpointError> {
-        self.chain.follow(&note)?;
-        let written = self.file.write_all(format!("{}\n", note.text()).as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|source| CheckpointError::File { path: self.path.clone(), source })?;
+        let mut chain = self.chain.clone();
+        chain.follow(&note)?;
+        let bytes = format!("{}\n", note.text());
+        let written = self.file.write_all_at(bytes.as_bytes(), self.length).and_then(|()| self.file.sync());
+        if let Err(source) = written {
+            // Best effort: whatever is left of the note is overwritten by the next, or cut off at the next start.
+            let _ = self.file.truncate(self.length);
+            return Err(CheckpointError::File { path: self.path.clone(), source });
+        }
+        self.length += bytes.len() as u64;
+        self.chain = chain;
         self.last = Some(note);
         Ok(())
+    }
+}
+
+fn open_or_create(disk: &dyn Disk, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    match disk.open(path, Access::Write) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = disk.open(path, Access::Create)?;
+            disk.sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+            Ok(file)
+        }
+        other => other,
+    }
+}
+
+/// Reads a file from its beginning.
+struct FromStart<'a> {
+    file: &'a dyn DiskFile,
+    offset: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
     }
 }

@@ -218,7 +218,7 @@ pub fn check_against<'a>(
 }
 
 /// Holds each note against the one before: same log, no fewer records, and the hash it names.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Chain {
     last: Option<(Hash, u64, String)>,
     notes: u64,

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::audit::journal::RealDisk;
 use crate::audit::merkle::{Frontier, leaf_hash};
 
 const LOG: &str = "00112233445566778899aabbccddeeff";
@@ -134,7 +135,7 @@ fn appended_checkpoints_come_back_and_a_torn_one_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
     let key = key(1).verifying();
-    let mut file = CheckpointFile::open(&path, &key).unwrap();
+    let mut file = CheckpointFile::open(&RealDisk, &path, &key).unwrap();
     let first = note(3, None);
     let second = note(5, Some(&first));
     file.append(first.clone()).unwrap();
@@ -144,7 +145,7 @@ fn appended_checkpoints_come_back_and_a_torn_one_is_cut_off() {
 
     for length in whole.len()..both.len() {
         std::fs::write(&path, &both[..length]).unwrap();
-        let mut file = CheckpointFile::open(&path, &key).unwrap();
+        let mut file = CheckpointFile::open(&RealDisk, &path, &key).unwrap();
 
         assert_eq!(file.last(), Some(&first), "cut at {length}");
         assert_eq!(std::fs::read(&path).unwrap(), whole);
@@ -163,7 +164,7 @@ fn a_checkpoint_that_was_removed_inserted_or_changed_breaks_the_chain() {
     let open = |notes: &[&Note]| {
         let text: String = notes.iter().map(|note| format!("{}\n", note.text())).collect();
         std::fs::write(&path, text).unwrap();
-        CheckpointFile::open(&path, &key(1).verifying())
+        CheckpointFile::open(&RealDisk, &path, &key(1).verifying())
     };
 
     assert!(open(&[&first, &second, &third]).is_ok());
@@ -171,7 +172,7 @@ fn a_checkpoint_that_was_removed_inserted_or_changed_breaks_the_chain() {
         assert!(matches!(open(&flawed), Err(CheckpointError::Tampered(Tampered::Chain { .. }))));
     }
     assert!(matches!(
-        CheckpointFile::open(&path, &key(2).verifying()),
+        CheckpointFile::open(&RealDisk, &path, &key(2).verifying()),
         Err(CheckpointError::Tampered(_) | CheckpointError::Note { .. })
     ));
 }
