@@ -3,14 +3,18 @@
 //! `acquire` asks from another thread, one call after the other, as a lone request does: it is the latency of waking the
 //! actors' thread and being woken in return, far more than the work of either.
 
+#[path = "../actors/tests/fixture/mod.rs"]
+mod fixture;
+
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bursar_actors::{
-    Acquire, BreakerPolicy, Candidate, Chance, Clock, EndpointSpec, KeyPolicy, KeySpec, Load, Outcome, Repeat,
-    ReplyForm, RetryBudget, Secret, Strategy, SystemOptions, choose, start,
+    Acquire, Chance, Clock, EndpointSpec, Load, Outcome, RetryBudget, Strategy, SystemOptions, choose, start,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
+
+const ENDPOINTS: [&str; 4] = ["e0", "e1", "e2", "e3"];
 
 fn routing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("choose");
@@ -43,49 +47,16 @@ fn retry_budget(criterion: &mut Criterion) {
     criterion.bench_function("retry_budget/on_request", |bencher| bencher.iter(|| budget.on_request(Instant::now())));
 }
 
-fn endpoint(id: String, keys: usize) -> EndpointSpec {
-    let key = |index: usize| KeySpec {
-        id: format!("key_{index}").into(),
-        secret: Some(Secret::new(format!("sk-{index}"))),
-        weight: 1,
-        rpm: None,
-        tpm: None,
-        models: vec!["*".into()],
-        deny: vec![],
-        teams: vec![],
-    };
-    EndpointSpec {
-        id: id.into(),
-        home: 0,
-        keys: (0..keys).map(key).collect(),
-        in_flight_max: 1_000,
-        breaker: BreakerPolicy::default(),
-        key_policy: KeyPolicy {
-            strategy: Strategy::P2cEwma,
-            headroom: 0.9,
-            quota_rest: Duration::from_secs(3600),
-            breaker: BreakerPolicy::default(),
-        },
-    }
-}
-
 fn acquire(criterion: &mut Criterion) {
     let system = actix::System::new();
     let handles = system.block_on(async {
-        let endpoints = (0..4).map(|index| endpoint(format!("e{index}"), 10)).collect();
+        let keys: Vec<String> = (0..10).map(|index| format!("key_{index}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let endpoint = |id: &&str| EndpointSpec { in_flight_max: 1_000, ..fixture::endpoint(id, &keys) };
+        let endpoints = ENDPOINTS.iter().map(endpoint).collect();
         start(SystemOptions { endpoints, clock: Clock::system(), seed: 1, chance_for: None })
     });
-    let candidate =
-        |rank: u32| Candidate { endpoint: format!("e{rank}").into(), home: 0, model: "m".into(), weight: 1, rank };
-    let ask = Acquire {
-        candidates: (0..4).map(candidate).collect(),
-        strategy: Strategy::P2cEwma,
-        team: None,
-        tokens: 500,
-        form: ReplyForm::Whole,
-        tried: vec![],
-        repeat: Repeat::LastResort,
-    };
+    let ask = Acquire { strategy: Strategy::P2cEwma, tokens: 500, ..fixture::ask(&ENDPOINTS) };
     criterion.bench_function("acquire_and_report/4_endpoints_of_10_keys", |bencher| {
         bencher.iter_custom(|rounds| {
             system.block_on(async {

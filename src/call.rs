@@ -96,6 +96,8 @@ pub struct Wishes {
     pub retries: Option<u32>,
     /// `x-bursar-fallback: off`.
     pub no_fallback: bool,
+    /// `x-bursar-strict: true`: a refusal rather than an answer to less than was asked.
+    pub strict: bool,
 }
 
 /// One request in flight.

@@ -426,3 +426,32 @@ fn the_shipped_file_is_what_its_sources_build() {
     assert!(std::fs::read_to_string(&out).unwrap() == shipped(), "build it again and look at the difference");
     assert!(String::from_utf8_lossy(&output.stderr).contains("models have a price in both sources"));
 }
+
+#[test]
+fn targets_known_to_lack_what_their_alias_needs_are_told_and_the_unknown_stay() {
+    let alias = |name: &str, targets: &str, needs: &str| {
+        format!("[models.alias.{name}]\ntargets = [{targets}]\nneeds = {{ {needs} }}\n")
+    };
+    let blind = r#"{ provider = "local", model = "blind" }"#;
+    let unknown = r#"{ provider = "local", model = "unknown" }"#;
+    let text = "[providers.local]\nkind = \"openai_compatible\"\nbase_url = \"http://127.0.0.1:1/v1\"\nkeys = []\n\
+        [catalog.models.\"local/blind\"]\ncontext = 100\ncannot = [\"vision\"]\n"
+        .to_owned()
+        + &alias("fits", blind, "capabilities = [\"tools\"]")
+        + &alias("one", &format!("{blind}, {unknown}"), "capabilities = [\"vision\"]")
+        + &alias("none", blind, "context_window = 101");
+    let (config, _folder) = loaded(&text).unwrap();
+
+    let warnings = bursar::pipeline::fitness::warnings(&config);
+    let routes = bursar::pipeline::route::Routes::new(&config);
+
+    let told = [
+        "models.alias.none leaves out `local/blind`, which reads 100 tokens of the 101 in `needs.context_window`",
+        "models.alias.none.needs is met by no target, so all of them stay; ask for less, or add a target",
+        "models.alias.one leaves out `local/blind`, which lacks `vision` of `needs.capabilities`",
+    ];
+    assert_eq!(warnings, told);
+    let left =
+        |name: &str| routes.alias(name).unwrap().candidates.iter().map(|c| c.model.to_string()).collect::<Vec<_>>();
+    assert_eq!((left("one"), left("none")), (vec!["unknown".to_owned()], vec!["blind".to_owned()]));
+}

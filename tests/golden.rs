@@ -123,7 +123,7 @@ fn streamed(pieces: &[&[u8]], include_usage: bool) -> (Vec<u8>, Value) {
             "truncated"
         }
     };
-    (out, json!({ "end": end, "usage": repair.usage(), "output_seen": repair.output_seen() }))
+    (out, json!({ "end": end, "usage": repair.usage() }))
 }
 
 fn take(item: SseItem, repair: &mut StreamRepair, out: &mut Vec<u8>) -> Option<Value> {

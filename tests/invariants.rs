@@ -6,24 +6,30 @@ mod invariants;
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
+
+use bursar::schema::chat::Dialect;
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{Index, select};
 
 /// What holds for an input, or panics.
 type Holds = fn(&[u8]);
 
 /// The name of each fuzz target, and what it runs.
-const TARGETS: [(&str, Holds); 8] = [
+const TARGETS: [(&str, Holds); 11] = [
     ("auth_header", invariants::auth_header),
+    ("client_body", invariants::client_body),
     ("configuration", invariants::configuration),
+    ("event_stream", invariants::event_stream),
     ("judge", invariants::judge),
     ("reply_stream", invariants::reply_stream),
     ("request_intake", invariants::request_intake),
     ("retry_after", invariants::retry_after),
     ("sse_reader", invariants::sse_reader),
+    ("translated_stream", invariants::translated_stream),
     ("whole_reply", invariants::whole_reply),
 ];
 
@@ -68,6 +74,65 @@ fn the_wire_invariants_hold_over_the_golden_files() {
     }
 }
 
+/// What a golden file is to a target, and the byte that steers it.
+struct Sample {
+    steer: u8,
+    lines: Vec<String>,
+}
+
+/// Returns the golden streams of every upstream, in [`invariants::UPSTREAMS`]' order.
+fn streams() -> Vec<Sample> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut samples = Vec::new();
+    for (place, (kind, dialect, _)) in invariants::UPSTREAMS.into_iter().enumerate() {
+        let folder = match (kind, dialect) {
+            (_, Dialect::Responses) => "responses",
+            ("openai", _) => "chat",
+            ("vertex", _) => "gemini",
+            (kind, _) => kind,
+        };
+        for case in names(&root.join(folder)) {
+            let case = root.join(folder).join(case);
+            let stream =
+                ["stream.txt", "stream.jsonl"].iter().find_map(|name| fs::read_to_string(case.join(name)).ok());
+            let lines = |text: String| text.split_inclusive('\n').map(str::to_owned).collect();
+            samples.extend(stream.map(|text| Sample { steer: (place as u8) << 2, lines: lines(text) }));
+        }
+    }
+    samples
+}
+
+/// Returns the golden bodies of every client.
+fn bodies() -> Vec<(u8, serde_json::Value)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let read = |path: std::path::PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
+    let chats =
+        names(&root.join("requests")).into_iter().filter_map(|name| Some((0, read(root.join("requests").join(name))?)));
+    let others = [(1, "anthropic"), (2, "responses"), (3, "gemini")].into_iter().flat_map(|(steer, client)| {
+        let folder = root.join("clients").join(client);
+        names(&folder).into_iter().filter_map(move |case| Some((steer, read(folder.join(case).join("request.json"))?)))
+    });
+    chats.chain(others).collect()
+}
+
+#[test]
+fn the_translations_hold_over_the_golden_files() {
+    let (streams, bodies) = (streams(), bodies());
+    assert!(streams.len() > 60 && bodies.len() > 30, "only {} and {} are found", streams.len(), bodies.len());
+    for Sample { steer, lines } in streams {
+        (0..4).for_each(|client| invariants::translated_stream(&steer_with(&[steer | client, 7, 1], &lines.concat())));
+    }
+    for (steer, body) in bodies {
+        invariants::client_body(&steer_with(&[steer], &body.to_string()));
+    }
+}
+
+fn steer_with(lengths: &[u8], text: &str) -> Vec<u8> {
+    // A line feed would end the steering. Nine upstreams further stands the same one.
+    let lengths: Vec<u8> = lengths.iter().map(|&byte| if byte == b'\n' { byte + (9 << 2) } else { byte }).collect();
+    [&lengths, &b"\n"[..], text.as_bytes()].concat()
+}
+
 /// Any one of the texts.
 fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
     select(texts).prop_map(str::to_owned)
@@ -80,7 +145,7 @@ fn object(members: Vec<(&'static str, BoxedStrategy<String>)>) -> BoxedStrategy<
         .into_iter()
         .map(|(key, value)| option::weighted(0.7, value.prop_map(move |value| format!("\"{key}\":{value}"))))
         .collect();
-    (members, vec(any::<prop::sample::Index>(), 0..2))
+    (members, vec(any::<Index>(), 0..2))
         .prop_map(move |(members, twice)| {
             let again = twice.iter().filter_map(|index| members[index.index(many)].clone()).collect::<Vec<_>>();
             let all: Vec<String> = members.iter().flatten().cloned().chain(again).collect();
@@ -254,6 +319,115 @@ proptest! {
     fn keys_are_found_in_any_headers(headers in vec(("(authorization|x-api-key|api-key)", "(Bearer|bearer|Basic)?[ \t]{0,2}\\PC{0,6}[ \t]?"), 0..4)) {
         let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}")).collect();
         invariants::auth_header(lines.join("\n").as_bytes());
+    }
+}
+
+/// What goes wrong with one line of a stream.
+#[derive(Debug, Clone)]
+enum Mishap {
+    Lost,
+    Twice,
+    Moved(Index),
+    Byte(Index, u8),
+    Value(Index, &'static str),
+}
+
+/// Values that nobody expects.
+const ODD: &[&str] =
+    &["null", "\"\"", "\"x\"", "7", "-1", "1e99", "[]", "{}", "[null]", "true", "\"\\u0000\"", "{\"type\":\"x\"}"];
+
+fn mishap() -> impl Strategy<Value = (Index, Mishap)> {
+    let what = prop_oneof![
+        1 => Just(Mishap::Lost),
+        1 => Just(Mishap::Twice),
+        1 => any::<Index>().prop_map(Mishap::Moved),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mishap::Byte(at, byte)),
+        4 => (any::<Index>(), select(ODD)).prop_map(|(at, value)| Mishap::Value(at, value)),
+    ];
+    (any::<Index>(), what)
+}
+
+fn befall(lines: &mut Vec<Vec<u8>>, at: Index, mishap: &Mishap) {
+    if lines.is_empty() {
+        return;
+    }
+    let at = at.index(lines.len());
+    match mishap {
+        Mishap::Lost => _ = lines.remove(at),
+        Mishap::Twice => lines.insert(at, lines[at].clone()),
+        Mishap::Moved(to) => {
+            let line = lines.remove(at);
+            lines.insert(to.index(lines.len() + 1), line);
+        }
+        Mishap::Byte(place, byte) => {
+            let place = place.index(lines[at].len());
+            lines[at][place] = *byte;
+        }
+        Mishap::Value(place, odd) => {
+            let start = lines[at].iter().position(|byte| *byte == b'{').unwrap_or(lines[at].len());
+            let Ok(mut value) = serde_json::from_slice(&lines[at][start..]) else { return };
+            replace(&mut value, *place, odd);
+            lines[at].truncate(start);
+            lines[at].extend(format!("{value}\n").bytes());
+        }
+    }
+}
+
+/// Puts `odd` in the place of one of the values within `value`, all of them as likely.
+fn replace(value: &mut serde_json::Value, place: Index, odd: &str) {
+    fn count(value: &serde_json::Value) -> usize {
+        1 + value
+            .as_object()
+            .into_iter()
+            .flat_map(|all| all.values())
+            .chain(value.as_array().into_iter().flatten())
+            .map(count)
+            .sum::<usize>()
+    }
+    fn put(value: &mut serde_json::Value, left: &mut usize, odd: &serde_json::Value) {
+        if *left == 0 {
+            value.clone_from(odd);
+        }
+        *left = left.wrapping_sub(1);
+        match value {
+            serde_json::Value::Object(all) => all.values_mut().for_each(|value| put(value, left, odd)),
+            serde_json::Value::Array(all) => all.iter_mut().for_each(|value| put(value, left, odd)),
+            _ => {}
+        }
+    }
+    let mut left = place.index(count(value));
+    put(value, &mut left, &serde_json::from_str(odd).expect("the odd values are JSON"));
+}
+
+static STREAMS: LazyLock<Vec<Sample>> = LazyLock::new(streams);
+static BODIES: LazyLock<Vec<(u8, serde_json::Value)>> = LazyLock::new(bodies);
+
+proptest! {
+    #[test]
+    fn damaged_streams_are_translated_or_refused(
+        sample in any::<Index>(), client in 0..4_u8, lengths in lengths(), mishaps in vec(mishap(), 1..4),
+    ) {
+        let Sample { steer, lines } = &STREAMS[sample.index(STREAMS.len())];
+        let mut lines: Vec<Vec<u8>> = lines.iter().map(|line| line.clone().into_bytes()).collect();
+        mishaps.iter().for_each(|(at, mishap)| befall(&mut lines, *at, mishap));
+
+        let mut input = steer_with(&[&[steer | client][..], &lengths].concat(), "");
+        input.extend(lines.concat());
+        invariants::translated_stream(&input);
+    }
+
+    #[test]
+    fn odd_bodies_are_read_or_refused(body in any::<Index>(), odd in vec((any::<Index>(), select(ODD)), 1..4)) {
+        let (steer, mut body) = BODIES[body.index(BODIES.len())].clone();
+        odd.iter().for_each(|(place, odd)| replace(&mut body, *place, odd));
+
+        invariants::client_body(&steer_with(&[steer], &body.to_string()));
+    }
+
+    #[test]
+    fn messages_of_aws_are_read_however_they_come(lengths in lengths(), name in "\\PC{0,12}", body in vec(any::<u8>(), 0..80), sound in any::<bool>()) {
+        let head = steer_with(&[&[u8::from(sound)][..], &lengths].concat(), "");
+        invariants::event_stream(&[&head[..], name.as_bytes(), b"\n", &body].concat());
     }
 }
 

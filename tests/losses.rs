@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Calls whose first text names a parameter.
-const CALLS: [&str; 5] = [".lose(", ".drop(", ".drop_if(", ".dropped(", ".note("];
+const CALLS: [&str; 5] = [".drop(", ".drop_if(", ".leave_out(", ".note(", ".tell("];
 
 /// Adds the first word of each parameter that is named in `source`.
 fn parameters(source: &str, found: &mut BTreeSet<String>) {

@@ -5,6 +5,7 @@
 //! |------------------------------------|---------------------------------------------------------------------------|
 //! | `requests/<case>.json`             | for each provider `<provider>/<case>/wire.json`                           |
 //! | `<provider>/<case>/reply.json`     | `client.json`, as OpenAI chat                                             |
+//! | `<provider>/<case>/request.json`   | what was asked, where the answer depends on it                            |
 //! | `<provider>/<case>/stream.txt`     | `client.sse`, also in all pieces; the same answer as `reply.json` beside  |
 //! | `<provider>/<case>/stream.jsonl`   | the same, a line per message of AWS's binary framing                      |
 //! | `<provider>/<case>/error.json`     | `verdict.json`                                                            |
@@ -27,7 +28,7 @@ use std::time::{Duration, SystemTime};
 use bursar::call::RequestId;
 use bursar::error::Failure;
 use bursar::pipeline::flow::{Flow, TranslateFlow};
-use bursar::pipeline::translation::{Goal, Translation};
+use bursar::pipeline::translation::{Goal, Thoughts, Translation};
 use bursar::providers::dialect::{ModelFacts, StreamFailure, Target, UpstreamDialect};
 use bursar::providers::framing::Framer;
 use bursar::providers::sequence::{Sequence, in_order};
@@ -61,12 +62,17 @@ const CHAT: Client = Client(
     Operation::ChatCompletions,
     r#"{"model":"m","messages":[{"role":"user","content":"Hi"}],"stream":true,"stream_options":{"include_usage":true}}"#,
 );
-const CLIENTS: [Client; 3] = [
+const CLIENTS: [Client; 4] = [
     Client(
         "anthropic",
         Operation::Messages,
         r#"{"model":"m","max_tokens":2048,"messages":[{"role":"user","content":"Hi"}],
             "thinking":{"type":"enabled","budget_tokens":1024}}"#,
+    ),
+    Client(
+        "completions",
+        Operation::Completions,
+        r#"{"model":"m","prompt":"Hi","stream":true,"stream_options":{"include_usage":true}}"#,
     ),
     Client(
         "gemini",
@@ -198,9 +204,10 @@ fn refused(error: &bursar::schema::IntakeError) -> Value {
 
 /// What `client` gets of the answers in `case`, which are `provider`'s; goes to the folder `out`.
 fn answers(case: &Path, provider: &Provider, client: &Client, out: &Path, golden: &mut Golden) {
-    let request = clients::of(client.1).read(client.2.as_bytes()).unwrap();
+    let asked = fs::read(case.join("request.json")).ok().filter(|_| client.1 == CHAT.1);
+    let request = clients::of(client.1).read(asked.as_deref().unwrap_or(client.2.as_bytes())).unwrap();
     let request = Rc::new(ChatRequest { stream: true, ..request });
-    let goal = Goal { dialect: provider.2, upstream: upstream(provider), model: provider.3 };
+    let goal = Goal { dialect: provider.2, upstream: upstream(provider), model: provider.3, thoughts: Thoughts::Own };
     let named = (RequestId::from_client("golden").unwrap(), 1_790_000_000);
     let translation = Translation::between(clients::of(client.1), request.clone(), &goal, &Arc::default(), named);
     let reply = fs::read(case.join("reply.json")).ok().map(|reply| match translation.whole(&reply.into()) {
@@ -233,7 +240,7 @@ fn streamed<'p>(
     operation: Operation,
     pieces: impl IntoIterator<Item = &'p [u8]>,
 ) -> Vec<u8> {
-    let mut flow = TranslateFlow::new(translation.clone(), false);
+    let mut flow = TranslateFlow::new(translation.clone(), None);
     let mut out = Vec::new();
     let mut pieces = pieces.into_iter().map(Bytes::copy_from_slice);
     loop {
@@ -265,6 +272,9 @@ fn accumulated(translation: &Translation, stream: &[u8]) -> Value {
     }
     read.into_iter().for_each(|chunk| sequence.push(chunk, &mut ordered));
     sequence.finish(&mut ordered);
+    if let Some(mut custom) = translation.custom.stream() {
+        std::mem::take(&mut ordered).into_iter().for_each(|chunk| custom.push(chunk, &mut ordered));
+    }
     let mut accumulator = Accumulator::default();
     for chunk in &mut ordered {
         translation.note(chunk);

@@ -51,6 +51,8 @@ pub struct Tried {
 pub struct Acquire {
     /// What may serve.
     pub candidates: Arc<[Candidate]>,
+    /// Those of them, by index, that this request has no use for: they are not asked.
+    pub left_out: Vec<usize>,
     /// How one is chosen.
     pub strategy: Strategy,
     /// Who asks.
@@ -152,6 +154,9 @@ pub(crate) fn order(acquire: &Acquire, board: &EndpointBoard, turn: u64, now: In
     let mut fresh: Vec<(usize, Load)> = Vec::with_capacity(acquire.candidates.len());
     let mut last_resort = Vec::new();
     for (index, candidate) in acquire.candidates.iter().enumerate() {
+        if acquire.left_out.contains(&index) {
+            continue;
+        }
         let view = board.view(&candidate.endpoint);
         if let Some(refusal) = refusal_of(view, now) {
             // A call that has ended since may have made room: the endpoint reads its word before it decides.

@@ -13,6 +13,8 @@ use serde::Serialize;
 pub enum ErrorClass {
     /// The request itself is at fault; every upstream would refuse it.
     ClientInvalid,
+    /// The upstream does not take a thought's or call's signature for its own; without signatures it may serve.
+    SignatureRefused,
     /// The request cannot be put into this upstream's words; no call was made.
     Inexpressible,
     /// The prompt is longer than the model's context window.
@@ -129,6 +131,7 @@ impl ErrorClass {
         match self {
             //                                                         same key    endpoint  key effect    breaker
             Self::ClientInvalid           => ("client_invalid",             0, false, false, K::None,      false),
+            Self::SignatureRefused        => ("signature_refused",          0, false, false, K::None,      false),
             Self::Inexpressible           => ("inexpressible",              0, false, true,  K::None,      false),
             Self::ContextLength           => ("context_length",             0, false, false, K::None,      false),
             Self::ContentPolicy           => ("content_policy",             0, false, false, K::None,      false),

@@ -1,56 +1,23 @@
 //! Leases granted ahead of need: when they are, when they are void, and that the books agree.
 
+mod fixture;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_actors::{
-    BreakerPolicy, Candidate, Clock, Command, EndpointSpec, ErrorClass, Handles, KeyPolicy, KeySpec, Lease, LeasePool,
-    Outcome, Reconfigure, Refill, ReplyForm, Secret, Steering, Strategy, SystemOptions, Views, start,
+    BreakerPolicy, Clock, Command, EndpointSpec, ErrorClass, Handles, KeySpec, Lease, LeasePool, Outcome, Reconfigure,
+    Refill, ReplyForm, Steering, Strategy, SystemOptions, Views, start,
 };
 
-fn key(id: &str) -> KeySpec {
-    KeySpec {
-        id: id.into(),
-        secret: Some(Secret::new(format!("sk-{id}"))),
-        weight: 1,
-        rpm: None,
-        tpm: None,
-        models: vec!["*".into()],
-        deny: vec![],
-        teams: vec![],
-    }
-}
-
-fn endpoint(id: &str, keys: Vec<KeySpec>) -> EndpointSpec {
-    EndpointSpec {
-        id: id.into(),
-        home: 0,
-        keys,
-        in_flight_max: 400,
-        breaker: BreakerPolicy::default(),
-        key_policy: KeyPolicy {
-            strategy: Strategy::P2cEwma,
-            headroom: 0.9,
-            quota_rest: Duration::from_secs(60),
-            breaker: BreakerPolicy::default(),
-        },
-    }
-}
+use fixture::{endpoint, key};
 
 fn begin(endpoints: Vec<EndpointSpec>) -> Handles {
     start(SystemOptions { endpoints, clock: Clock::manual(), seed: 7, chance_for: None })
 }
 
 fn pool(endpoints: &[&str], strategy: Strategy) -> Arc<LeasePool> {
-    let candidate = |(rank, id): (usize, &&str)| Candidate {
-        endpoint: (*id).into(),
-        home: 0,
-        model: "m".into(),
-        weight: 1,
-        rank: rank as u32,
-    };
-    let candidates = endpoints.iter().enumerate().map(candidate).collect();
-    Arc::new(LeasePool::new(candidates, strategy, ReplyForm::Whole))
+    Arc::new(LeasePool::new(fixture::candidates(endpoints), strategy, ReplyForm::Whole))
 }
 
 /// Passes messages through the tree until all before them are done.
@@ -99,7 +66,7 @@ fn load(handles: &Handles, id: &str) -> (u32, u32) {
 
 #[actix::test]
 async fn a_name_that_is_used_twice_gets_its_leases_without_asking() {
-    let handles = begin(vec![endpoint("a", vec![key("k")])]);
+    let handles = begin(vec![endpoint("a", &["k"])]);
     let pool = pool(&["a"], Strategy::P2cEwma);
 
     let first = pool.take(1);
@@ -119,7 +86,7 @@ async fn a_name_that_is_used_twice_gets_its_leases_without_asking() {
 
 #[actix::test]
 async fn a_failure_voids_at_once_what_was_granted_ahead() {
-    let handles = begin(vec![endpoint("a", vec![key("k"), key("l")])]);
+    let handles = begin(vec![endpoint("a", &["k", "l"])]);
     let pool = pool(&["a"], Strategy::P2cEwma);
     let lease = take(&handles, &pool).await.expect("plain weather");
     pass(&handles).await;
@@ -138,7 +105,7 @@ async fn a_failure_voids_at_once_what_was_granted_ahead() {
 
 #[actix::test]
 async fn a_refusal_that_is_the_clients_own_voids_nothing() {
-    let handles = begin(vec![endpoint("a", vec![key("k")])]);
+    let handles = begin(vec![endpoint("a", &["k"])]);
     let pool = pool(&["a"], Strategy::P2cEwma);
     let lease = take(&handles, &pool).await.expect("plain weather");
     pass(&handles).await;
@@ -150,7 +117,7 @@ async fn a_refusal_that_is_the_clients_own_voids_nothing() {
 
 #[actix::test]
 async fn what_the_operator_takes_out_serves_no_further_call() {
-    let handles = begin(vec![endpoint("a", vec![key("k")])]);
+    let handles = begin(vec![endpoint("a", &["k"])]);
     let pool = pool(&["a"], Strategy::P2cEwma);
     drop(take(&handles, &pool).await.expect("plain weather"));
     pass(&handles).await;
@@ -166,12 +133,12 @@ async fn what_the_operator_takes_out_serves_no_further_call() {
 
 #[actix::test]
 async fn a_renewed_endpoint_grants_afresh() {
-    let handles = begin(vec![endpoint("a", vec![key("old")])]);
+    let handles = begin(vec![endpoint("a", &["old"])]);
     let pool = pool(&["a"], Strategy::P2cEwma);
     drop(take(&handles, &pool).await.expect("plain weather"));
     pass(&handles).await;
 
-    let endpoints = vec![endpoint("a", vec![key("new")])];
+    let endpoints = vec![endpoint("a", &["new"])];
     handles.supervisor.send(Reconfigure { endpoints }).await.unwrap();
 
     assert!(ask(&handles, &pool).await.is_none());
@@ -185,11 +152,11 @@ async fn nothing_is_granted_ahead_where_calls_are_counted_out() {
     let of_a_team = KeySpec { teams: vec!["research".into()], ..key("l") };
     let rings = [vec![few_requests], vec![few_tokens], vec![key("k"), of_a_team]];
     for keys in rings {
-        let handles = begin(vec![endpoint("a", keys)]);
+        let handles = begin(vec![EndpointSpec { keys, ..endpoint("a", &[]) }]);
         assert!(stays_empty(&handles, &pool(&["a"], Strategy::P2cEwma)).await);
         assert_eq!(load(&handles, "a"), (0, 0));
     }
-    let handles = begin(vec![EndpointSpec { in_flight_max: 100, ..endpoint("a", vec![key("k")]) }]);
+    let handles = begin(vec![EndpointSpec { in_flight_max: 100, ..endpoint("a", &["k"]) }]);
     assert!(stays_empty(&handles, &pool(&["a"], Strategy::P2cEwma)).await);
 }
 
@@ -197,7 +164,7 @@ async fn nothing_is_granted_ahead_where_calls_are_counted_out() {
 async fn an_endpoint_that_may_have_healed_is_asked_call_by_call() {
     let fragile = BreakerPolicy { open_after: 1, ..BreakerPolicy::default() };
     let clock = Clock::manual();
-    let endpoints = ["a", "b"].map(|id| EndpointSpec { breaker: fragile.clone(), ..endpoint(id, vec![key("k")]) });
+    let endpoints = ["a", "b"].map(|id| EndpointSpec { breaker: fragile.clone(), ..endpoint(id, &["k"]) });
     let handles = start(SystemOptions { endpoints: endpoints.into(), clock: clock.clone(), seed: 7, chance_for: None });
     let pool = pool(&["a", "b"], Strategy::Ordered);
     let lease = take(&handles, &pool).await.expect("plain weather");
@@ -216,7 +183,7 @@ async fn an_endpoint_that_may_have_healed_is_asked_call_by_call() {
 
 #[actix::test]
 async fn leases_ahead_are_spread_like_any_others() {
-    let handles = begin(vec![endpoint("a", vec![key("k")]), endpoint("b", vec![key("k")])]);
+    let handles = begin(vec![endpoint("a", &["k"]), endpoint("b", &["k"])]);
     let pool = pool(&["a", "b"], Strategy::P2cEwma);
     let mut counts = [0; 2];
     let mut served = 0;

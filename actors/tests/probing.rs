@@ -1,12 +1,13 @@
 //! Probes over the real tree: who is asked when, with which key, and what an answer changes.
 #![allow(clippy::unwrap_used)]
 
+mod fixture;
+
 use std::time::Duration;
 
 use bursar_actors::{
-    Acquire, BreakerPolicy, BreakerState, Candidate, Clock, Command, EndpointSpec, EndpointStatus, ErrorClass, Handles,
-    KeyPolicy, KeySpec, KeyState, Outcome, ProbeLease, Probed, ProbesDue, Reconfigure, Repeat, ReplyForm, Secret,
-    Steering, Strategy, SystemOptions, Views, start,
+    Acquire, BreakerState, Candidate, Clock, Command, EndpointSpec, EndpointStatus, ErrorClass, Handles, KeyState,
+    Outcome, ProbeLease, Probed, ProbesDue, Reconfigure, Repeat, Steering, SystemOptions, Views, start,
 };
 
 const EVERY: Duration = Duration::from_secs(30);
@@ -14,29 +15,7 @@ const EVERY: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(37);
 
 fn endpoint(id: &str, keys: &[&str]) -> EndpointSpec {
-    let key = |id: &&str| KeySpec {
-        id: (*id).into(),
-        secret: Some(Secret::new(format!("sk-{id}"))),
-        weight: 1,
-        rpm: None,
-        tpm: None,
-        models: vec!["*".into()],
-        deny: vec![],
-        teams: vec![],
-    };
-    EndpointSpec {
-        id: id.into(),
-        home: 1,
-        keys: keys.iter().map(key).collect(),
-        in_flight_max: 100,
-        breaker: BreakerPolicy::default(),
-        key_policy: KeyPolicy {
-            strategy: Strategy::Ordered,
-            headroom: 0.9,
-            quota_rest: Duration::from_secs(3600),
-            breaker: BreakerPolicy::default(),
-        },
-    }
+    EndpointSpec { home: 1, ..fixture::endpoint(id, keys) }
 }
 
 fn begin(endpoints: Vec<EndpointSpec>) -> (Handles, Clock) {
@@ -70,15 +49,7 @@ async fn status(handles: &Handles) -> EndpointStatus {
 
 async fn serve(handles: &Handles, endpoint: &str, outcome: Outcome) {
     let candidate = Candidate { endpoint: endpoint.into(), home: 1, model: "m".into(), weight: 1, rank: 0 };
-    let acquire = Acquire {
-        candidates: [candidate].into(),
-        strategy: Strategy::Ordered,
-        team: None,
-        tokens: 10,
-        form: ReplyForm::Whole,
-        tried: vec![],
-        repeat: Repeat::Never,
-    };
+    let acquire = Acquire { candidates: [candidate].into(), repeat: Repeat::Never, ..fixture::ask(&[]) };
     handles.supervisor.send(acquire).await.unwrap().unwrap_or_else(|why| panic!("{why:?}")).report(outcome);
 }
 
@@ -149,6 +120,33 @@ async fn a_wrong_key_is_retired_and_the_next_is_asked_at_once() {
     let probe = status.probe.unwrap();
     assert_eq!((probe.key.as_str(), probe.probed), ("k2", Probed::Ok));
     assert_eq!(status.keys[0].failed, 0, "a probe is no call");
+}
+
+#[actix::test]
+async fn keys_that_nobody_knows_are_asked_one_after_the_other_and_then_in_turn() {
+    let (handles, clock) = begin(vec![endpoint("a", &["k1", "k2", "k3"])]);
+
+    let mut asked = vec![];
+    loop {
+        let out = due(&handles, &["a"], 9).await;
+        assert!(out.len() < 2, "never two at once");
+        let Some(lease) = out.first() else { break };
+        asked.push(lease.secret.as_ref().unwrap().expose().to_owned());
+        end(&handles, out, Probed::Ok).await;
+    }
+
+    assert_eq!(asked, ["sk-k1", "sk-k2", "sk-k3"]);
+    clock.advance(LONG);
+    assert_eq!(due(&handles, &["a"], 9).await.len(), 1);
+}
+
+#[actix::test]
+async fn an_upstream_that_fails_is_not_asked_with_one_key_after_the_other() {
+    let (handles, _) = begin(vec![endpoint("a", &["k1", "k2"])]);
+
+    end(&handles, due(&handles, &["a"], 9).await, failed(ErrorClass::ConnectFailed)).await;
+
+    assert!(names(&handles, &["a"], 9).await.is_empty());
 }
 
 #[actix::test]

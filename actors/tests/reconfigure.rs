@@ -1,86 +1,27 @@
 //! A configuration that changes while calls are out, with real actors: nothing is lost, nobody is called who is gone.
 #![allow(clippy::unwrap_used)]
 
+mod fixture;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use bursar_actors::{
-    Acquire, BreakerPolicy, BreakerState, Candidate, Chance, Clock, EndpointSpec, ErrorClass, Handles, KeyPolicy,
-    KeySpec, KeyState, Lease, Outcome, Reconfigure, Reconfigured, Refusal, Repeat, ReplyForm, Secret, Strategy,
-    SystemOptions, Unavailable, Views, start,
+    BreakerState, Chance, Clock, EndpointSpec, ErrorClass, Handles, KeyState, Lease, Outcome, Reconfigure,
+    Reconfigured, Refusal, SystemOptions, Unavailable, Views, start,
 };
 
-/// Keys are written `id` or `id=value`.
-fn endpoint(id: &str, keys: &[&str]) -> EndpointSpec {
-    let key = |text: &&str| {
-        let (id, value) = text.split_once('=').unwrap_or((text, text));
-        KeySpec {
-            id: id.into(),
-            secret: Some(Secret::new(format!("sk-{value}"))),
-            weight: 1,
-            rpm: None,
-            tpm: None,
-            models: vec!["*".into()],
-            deny: vec![],
-            teams: vec![],
-        }
-    };
-    EndpointSpec {
-        id: id.into(),
-        home: 0,
-        keys: keys.iter().map(key).collect(),
-        in_flight_max: 100,
-        breaker: BreakerPolicy::default(),
-        key_policy: KeyPolicy {
-            strategy: Strategy::P2cEwma,
-            headroom: 0.9,
-            quota_rest: Duration::from_secs(3600),
-            breaker: BreakerPolicy::default(),
-        },
-    }
-}
+use fixture::{ask, endpoint, in_flight, settle};
 
 fn begin(endpoints: Vec<EndpointSpec>) -> Handles {
     start(SystemOptions { endpoints, clock: Clock::system(), seed: 5, chance_for: None })
 }
 
 async fn acquire(handles: &Handles, endpoints: &[&str]) -> Result<Lease, Unavailable> {
-    let candidate = |(rank, id): (usize, &&str)| Candidate {
-        endpoint: (*id).into(),
-        home: 0,
-        model: "m".into(),
-        weight: 1,
-        rank: rank as u32,
-    };
-    let acquire = Acquire {
-        candidates: endpoints.iter().enumerate().map(candidate).collect(),
-        strategy: Strategy::Ordered,
-        team: None,
-        tokens: 10,
-        form: ReplyForm::Whole,
-        tried: vec![],
-        repeat: Repeat::LastResort,
-    };
-    handles.supervisor.send(acquire).await.expect("the supervisor lives")
+    fixture::acquire(handles, ask(endpoints)).await
 }
 
 async fn reconfigure(handles: &Handles, endpoints: Vec<EndpointSpec>) -> Reconfigured {
     handles.supervisor.send(Reconfigure { endpoints }).await.expect("the supervisor lives")
-}
-
-/// Passes messages through the tree until `done`; every message is a step, so no time is waited for.
-async fn settle(handles: &Handles, done: impl Fn(&Handles) -> bool) {
-    for _ in 0..10_000 {
-        if done(handles) {
-            return;
-        }
-        handles.supervisor.send(Views).await.expect("the supervisor lives");
-    }
-    panic!("the tree did not settle");
-}
-
-fn in_flight(handles: &Handles, id: &str) -> u32 {
-    handles.board.view(&id.into()).expect("the endpoint is on the board").pulse.in_flight
 }
 
 async fn key_states(handles: &Handles) -> Vec<(String, KeyState, u32)> {

@@ -21,6 +21,7 @@ use crate::config::audit::{Commit, Kept};
 const NOTED_MAX: usize = 16;
 
 /// What is told when a page is closed.
+#[derive(Default)]
 pub struct Closing<'a> {
     /// `served`, `failed` or `cancelled`.
     pub outcome: &'static str,
@@ -62,6 +63,7 @@ pub struct Page {
     rejected: Vec<Rejected<'static>>,
     rules: Vec<Cow<'static, str>>,
     latency: Latency,
+    closed: bool,
 }
 
 enum Admission {
@@ -110,6 +112,7 @@ impl Page {
             rejected: Vec::new(),
             rules: Vec::new(),
             latency: Latency::default(),
+            closed: false,
             books: books.clone(),
         }
     }
@@ -260,6 +263,7 @@ impl Page {
 
     /// Closes the page: `completed` where the request was let in, else `refused`.
     pub fn close(&mut self, closing: &Closing<'_>) {
+        self.closed = true;
         let admitted = !matches!(self.admission, Admission::Open | Admission::Lost(_));
         let (reply, sealed, cut) = self.reply_content();
         let mut latency = self.latency;
@@ -304,6 +308,15 @@ impl Page {
                     .flatten();
                 (Some(hasher.finish()), sealed, cut)
             }
+        }
+    }
+}
+
+impl Drop for Page {
+    /// What was let in and never closed was cut short.
+    fn drop(&mut self) {
+        if !self.closed && !matches!(self.admission, Admission::Open) {
+            self.close(&Closing { outcome: "cancelled", alias: "none", ..Closing::default() });
         }
     }
 }

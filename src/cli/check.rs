@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use crate::config::Config;
 use crate::config::fault::Faults;
 use crate::config::load::{Sources, load};
+use crate::pipeline::fitness;
 
 /// Checks `sources`, prints the result to `output`, and returns 0 where the gateway would start, otherwise 1.
 pub fn run(sources: &Sources, output: &mut dyn Write) -> io::Result<ExitCode> {
     match load(sources) {
-        Ok(config) => {
+        Ok(mut config) => {
+            config.warnings.extend(fitness::warnings(&config));
             for warning in &config.warnings {
                 writeln!(output, "{warning} [warning]")?;
             }

@@ -20,6 +20,7 @@ use crate::config::load::{Sources, load};
 use crate::config::{Config, LogFormat, ProviderEndpoint};
 use crate::demo::Demo;
 use crate::http::{self, Gateway, Opening, Server};
+use crate::pipeline::fitness;
 use crate::telemetry::logs;
 
 /// Connections that may wait to be accepted.
@@ -50,6 +51,7 @@ pub fn run(sources: &Sources) -> ExitCode {
         Ok(demos) => demos,
         Err(error) => return complain(format!("the demo provider cannot start: {error}")),
     };
+    config.warnings.extend(fitness::warnings(&config));
     let prepared = Data::hold(&config.storage.path).and_then(|data| {
         let tcp = listen(config.server.listen)?;
         let socket = data.listen().map_err(|error| format!("cannot open the control socket: {error}"))?;
@@ -157,10 +159,14 @@ async fn watch_actors(gateway: Arc<Gateway>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
-        if !gateway.actors.supervisor.connected() {
-            complain("the supervisor has died; stopping so that a fresh process can take over");
-            std::process::exit(EXIT_SOFTWARE);
-        }
+        let books_kept = gateway.books.as_ref().is_none_or(|books| books.log.connected());
+        let dead = match (gateway.actors.supervisor.connected(), books_kept) {
+            (true, true) => continue,
+            (false, _) => "supervisor",
+            (true, false) => "audit log",
+        };
+        complain(format!("the {dead} has died; stopping so that a fresh process can take over"));
+        std::process::exit(EXIT_SOFTWARE);
     }
 }
 

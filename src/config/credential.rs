@@ -28,6 +28,8 @@ pub enum Credential {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Google {
     ServiceAccount(ServiceAccount),
+    AuthorizedUser(AuthorizedUser),
+    ExternalAccount(ExternalAccount),
     /// The account of the machine in Google's cloud.
     Metadata,
 }
@@ -42,6 +44,34 @@ pub struct ServiceAccount {
     pub token_url: String,
     /// PEM.
     pub key: Secret,
+}
+
+/// What `gcloud auth application-default login` leaves of a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthorizedUser {
+    /// As the configuration names it.
+    pub file: String,
+    pub client_id: String,
+    pub client_secret: Secret,
+    pub refresh_token: Secret,
+    pub token_url: String,
+}
+
+/// Workload identity federation: the token of another issuer, exchanged for one of Google's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalAccount {
+    /// As the configuration names it.
+    pub file: String,
+    pub audience: String,
+    /// Kind of the other issuer's token, as a URN.
+    pub token_type: String,
+    pub token_url: String,
+    /// Where the other issuer's token is kept current by somebody else.
+    pub token_file: String,
+    /// The field of that file which holds the token, where the file is JSON.
+    pub token_field: Option<String>,
+    /// Who gives the token of a service account in exchange; without it the exchanged token itself is used.
+    pub impersonation_url: Option<String>,
 }
 
 /// `entra = ...`: OAuth tokens for Azure.
@@ -75,6 +105,34 @@ pub enum Aws {
     Container,
     /// The role of the EC2 instance.
     Instance,
+    /// A role taken on with a token that another issuer leaves in a file (EKS calls it IRSA).
+    WebIdentity(WebIdentity),
+    /// A role taken on with other keys.
+    Role(Box<Role>),
+}
+
+/// A role to be taken on, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    pub arn: String,
+    /// What the role's owner asks the caller to name.
+    pub external_id: Option<String>,
+    /// How the caller is called in the owner's logs.
+    pub session_name: Option<String>,
+    /// Whose STS is asked; without it the one of the region in the environment.
+    pub region: Option<String>,
+    /// The keys that the role is taken on with.
+    pub source: Aws,
+}
+
+/// A role and a token for it; what is missing stands in the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebIdentity {
+    pub role_arn: Option<String>,
+    pub token_file: Option<String>,
+    pub session_name: Option<String>,
+    /// As in [`Role`].
+    pub region: Option<String>,
 }
 
 impl Credential {
@@ -91,23 +149,61 @@ impl Credential {
 
     fn parts(&self) -> Vec<&str> {
         match self {
-            Self::Google(Google::ServiceAccount(account)) => {
-                let key_id = account.key_id.as_deref().unwrap_or_default();
-                vec!["google", &account.email, key_id, &account.token_url, account.key.expose()]
-            }
-            Self::Google(Google::Metadata) => vec!["google metadata"],
+            Self::Google(google) => google.parts(),
             Self::Entra(Entra::Client { tenant, client_id, client_secret, scope, authority }) => {
                 vec!["entra", tenant, client_id, client_secret.expose(), scope, authority]
             }
             Self::Entra(Entra::Managed) => vec!["entra managed"],
-            Self::Aws(Aws::Static { access_key_id, secret_access_key, session_token }) => {
+            Self::Aws(aws) => aws.parts(),
+        }
+    }
+}
+
+impl Google {
+    fn parts(&self) -> Vec<&str> {
+        match self {
+            Self::ServiceAccount(account) => {
+                let key_id = account.key_id.as_deref().unwrap_or_default();
+                vec!["google", &account.email, key_id, &account.token_url, account.key.expose()]
+            }
+            Self::AuthorizedUser(user) => {
+                let (secret, token) = (user.client_secret.expose(), user.refresh_token.expose());
+                vec!["google user", &user.client_id, secret, token, &user.token_url]
+            }
+            Self::ExternalAccount(account) => {
+                let impersonation = account.impersonation_url.as_deref().unwrap_or_default();
+                let field = account.token_field.as_deref().unwrap_or_default();
+                let of_token = [account.token_type.as_str(), &account.token_file, field];
+                let head = ["google external", &account.audience, &account.token_url, impersonation];
+                [head.as_slice(), of_token.as_slice()].concat()
+            }
+            Self::Metadata => vec!["google metadata"],
+        }
+    }
+}
+
+impl Aws {
+    fn parts(&self) -> Vec<&str> {
+        fn or_none(part: &Option<String>) -> &str {
+            part.as_deref().unwrap_or_default()
+        }
+        match self {
+            Self::Static { access_key_id, secret_access_key, session_token } => {
                 let token = session_token.as_ref().map(Secret::expose).unwrap_or_default();
                 vec!["aws", access_key_id, secret_access_key.expose(), token]
             }
-            Self::Aws(Aws::Environment) => vec!["aws environment"],
-            Self::Aws(Aws::Profile(name)) => vec!["aws profile", name],
-            Self::Aws(Aws::Container) => vec!["aws container"],
-            Self::Aws(Aws::Instance) => vec!["aws instance"],
+            Self::Environment => vec!["aws environment"],
+            Self::Profile(name) => vec!["aws profile", name],
+            Self::Container => vec!["aws container"],
+            Self::Instance => vec!["aws instance"],
+            Self::WebIdentity(WebIdentity { role_arn, token_file, session_name, region }) => {
+                let rest = [role_arn, token_file, session_name, region].map(or_none);
+                [["aws web identity"].as_slice(), &rest].concat()
+            }
+            Self::Role(role) => {
+                let rest = [&role.external_id, &role.session_name, &role.region].map(or_none);
+                [["aws role", &role.arn].as_slice(), &rest, &role.source.parts()].concat()
+            }
         }
     }
 }
@@ -115,6 +211,12 @@ impl Credential {
 impl fmt::Debug for ServiceAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceAccount").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AuthorizedUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizedUser").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -138,6 +240,8 @@ impl fmt::Debug for Aws {
             Self::Profile(name) => f.debug_tuple("Profile").field(name).finish(),
             Self::Container => f.write_str("Container"),
             Self::Instance => f.write_str("Instance"),
+            Self::WebIdentity(identity) => identity.fmt(f),
+            Self::Role(role) => role.fmt(f),
         }
     }
 }
@@ -167,6 +271,30 @@ mod tests {
     }
 
     #[test]
+    fn a_role_is_another_credential_for_each_of_its_parts() {
+        let role = Role {
+            arn: "arn:aws:iam::1:role/a".into(),
+            external_id: None,
+            session_name: None,
+            region: None,
+            source: Aws::Instance,
+        };
+        let others = [
+            Role { arn: "arn:aws:iam::1:role/b".into(), ..role.clone() },
+            Role { external_id: Some("x".into()), ..role.clone() },
+            Role { session_name: Some("x".into()), ..role.clone() },
+            Role { region: Some("x".into()), ..role.clone() },
+            Role { source: Aws::Container, ..role.clone() },
+        ];
+        let placeholder = |role: &Role| Credential::Aws(Aws::Role(Box::new(role.clone()))).placeholder();
+        let mut all: Vec<_> = others.iter().chain([&role]).map(|role| placeholder(role).expose().to_owned()).collect();
+        all.sort();
+        all.dedup();
+
+        assert_eq!(all.len(), 6);
+    }
+
+    #[test]
     fn nothing_secret_shows() {
         let aws = Credential::Aws(Aws::Static {
             access_key_id: "AKIAhunter2".into(),
@@ -181,7 +309,16 @@ mod tests {
             key: Secret::new("hunter2".into()),
         }));
 
-        let shown = format!("{aws:?} {account:?} {:?} {:?}", client("hunter2"), client("hunter2").placeholder());
+        let user = Google::AuthorizedUser(AuthorizedUser {
+            file: "adc.json".into(),
+            client_id: "c".into(),
+            client_secret: Secret::new("hunter2".into()),
+            refresh_token: Secret::new("hunter2".into()),
+            token_url: "https://x".into(),
+        });
+
+        let shown =
+            format!("{aws:?} {account:?} {user:?} {:?} {:?}", client("hunter2"), client("hunter2").placeholder());
 
         assert!(!shown.contains("hunter2"), "{shown}");
     }

@@ -45,9 +45,9 @@ kinds! {
     Mistral "mistral", Some("https://api.mistral.ai/v1"), Some("MISTRAL_API_KEY");
     Cohere "cohere", Some("https://api.cohere.com"), Some("COHERE_API_KEY");
     Groq "groq", Some("https://api.groq.com/openai/v1"), Some("GROQ_API_KEY");
-    DeepSeek "deepseek", Some("https://api.deepseek.com/v1"), Some("DEEPSEEK_API_KEY");
+    DeepSeek "deepseek", Some("https://api.deepseek.com"), Some("DEEPSEEK_API_KEY");
     XAi "xai", Some("https://api.x.ai/v1"), Some("XAI_API_KEY");
-    Together "together", Some("https://api.together.xyz/v1"), Some("TOGETHER_API_KEY");
+    Together "together", Some("https://api.together.ai/v1"), Some("TOGETHER_API_KEY");
     Fireworks "fireworks", Some("https://api.fireworks.ai/inference/v1"), Some("FIREWORKS_API_KEY");
     OpenRouter "openrouter", Some("https://openrouter.ai/api/v1"), Some("OPENROUTER_API_KEY");
     Perplexity "perplexity", Some("https://api.perplexity.ai"), Some("PERPLEXITY_API_KEY");
@@ -55,13 +55,13 @@ kinds! {
     Moonshot "moonshot", Some("https://api.moonshot.ai/v1"), Some("MOONSHOT_API_KEY");
     Zai "zai", Some("https://api.z.ai/api/paas/v4"), Some("ZAI_API_KEY");
     HuggingFace "huggingface", Some("https://router.huggingface.co/v1"), Some("HF_TOKEN");
-    // The addresses from here to Hyperbolic are general knowledge, not checked against the providers' own pages.
     Nvidia "nvidia", Some("https://integrate.api.nvidia.com/v1"), Some("NVIDIA_API_KEY");
+    // The variable of its tokens, GITHUB_TOKEN, is set on many machines for other purposes.
     GitHubModels "github_models", Some("https://models.github.ai/inference"), None;
     SambaNova "sambanova", Some("https://api.sambanova.ai/v1"), Some("SAMBANOVA_API_KEY");
     DeepInfra "deepinfra", Some("https://api.deepinfra.com/v1/openai"), Some("DEEPINFRA_API_KEY");
-    Nebius "nebius", Some("https://api.studio.nebius.com/v1"), Some("NEBIUS_API_KEY");
-    Novita "novita", Some("https://api.novita.ai/v3/openai"), Some("NOVITA_API_KEY");
+    Nebius "nebius", Some("https://api.tokenfactory.nebius.com/v1"), Some("NEBIUS_API_KEY");
+    Novita "novita", Some("https://api.novita.ai/openai/v1"), Some("NOVITA_API_KEY");
     Hyperbolic "hyperbolic", Some("https://api.hyperbolic.xyz/v1"), Some("HYPERBOLIC_API_KEY");
     /// Ollama by its own API, which knows context length, thinking and keep-alive.
     Ollama "ollama", Some("http://127.0.0.1:11434"), None;
@@ -77,6 +77,15 @@ kinds! {
 }
 
 impl ProviderKind {
+    /// Returns headers that go with every call, unless the configuration has others of these names.
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            // Without it the version is whatever GitHub's default is by then ("API Versions", GitHub REST API).
+            Self::GitHubModels => &[("x-github-api-version", "2022-11-28")],
+            _ => &[],
+        }
+    }
+
     /// Returns whether it cannot be used without a key.
     pub fn needs_key(self) -> bool {
         !self.is_self_hosted() && !matches!(self, Self::OpenAiCompatible)
@@ -89,5 +98,21 @@ impl ProviderKind {
             self,
             Kind::Ollama | Kind::Vllm | Kind::SgLang | Kind::LlamaCpp | Kind::LmStudio | Kind::Tgi | Kind::Demo
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::units;
+
+    #[test]
+    fn addresses_and_headers_are_as_a_configuration_would_have_them() {
+        for kind in ProviderKind::ALL {
+            if let Some(url) = kind.base_url() {
+                assert_eq!(units::base_url(url).as_deref(), Ok(url), "{kind:?}");
+            }
+            assert!(kind.headers().iter().all(|(name, _)| name.to_ascii_lowercase() == **name), "{kind:?}");
+        }
     }
 }

@@ -26,7 +26,7 @@ pub mod settings;
 pub mod units;
 pub mod word_or;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -247,6 +247,8 @@ pub struct Models {
     pub allow_direct: bool,
     /// What a request without a model gets.
     pub default: Option<String>,
+    /// Whether a request is refused rather than sent without a part of it, where no alias says otherwise.
+    pub strict: bool,
     pub aliases: BTreeMap<String, Alias>,
 }
 
@@ -261,6 +263,17 @@ pub struct Alias {
     pub targets: Vec<Target>,
     /// Aliases that exist, tried in order when every target failed. Free of cycles.
     pub fallback: Vec<String>,
+    /// The alias's own word, or the one of `[models]`.
+    pub strict: bool,
+    pub needs: AliasNeeds,
+}
+
+/// `[models.alias.<name>.needs]`: what every target has to offer; one that is known to lack some of it is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AliasNeeds {
+    /// In tokens.
+    pub context_window: Option<u64>,
+    pub capabilities: BTreeSet<catalog::Ability>,
 }
 
 /// One provider and model that may serve an alias.

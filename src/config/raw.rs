@@ -138,6 +138,7 @@ pub struct RawKey {
 #[serde(deny_unknown_fields, default)]
 pub struct RawGoogle {
     pub service_account: Option<String>,
+    pub credentials: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -156,6 +157,12 @@ pub struct RawAws {
     pub access_key_id: Option<String>,
     pub secret_access_key: Option<String>,
     pub session_token: Option<String>,
+    pub role_arn: Option<String>,
+    pub source: Option<String>,
+    pub external_id: Option<String>,
+    pub session_name: Option<String>,
+    pub web_identity_token_file: Option<String>,
+    pub region: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -233,6 +240,7 @@ pub struct RawProbes {
 pub struct RawModels {
     pub allow_direct: Option<bool>,
     pub default: Option<String>,
+    pub strict: Option<bool>,
     pub alias: BTreeMap<String, RawAlias>,
 }
 
@@ -243,6 +251,15 @@ pub struct RawAlias {
     pub strategy: Option<Strategy>,
     pub targets: Vec<RawTarget>,
     pub fallback: Vec<String>,
+    pub strict: Option<bool>,
+    pub needs: RawNeeds,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawNeeds {
+    pub context_window: Option<u64>,
+    pub capabilities: Vec<Ability>,
 }
 
 #[derive(Default, Deserialize)]

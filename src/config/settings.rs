@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use super::audit::{Audit, Witness};
 use super::catalog::Tier;
-use super::credential::{Aws, Credential, Entra, Google};
+use super::credential::{Aws, Credential, Entra, Google, WebIdentity};
 use super::layer::{Origins, child, item};
 use super::{Balancing, Config, LogFormat, Models, Provider, ProviderEndpoint, Target};
 
@@ -265,16 +265,10 @@ impl List<'_> {
     }
 
     fn credential(&mut self, key: &str, credential: &Credential) {
-        let (google, entra, aws) = (child(key, "google"), child(key, "entra"), child(key, "aws"));
+        let entra = child(key, "entra");
         match credential {
-            Credential::Google(Google::Metadata) => self.put(&google, "metadata"),
-            Credential::Google(Google::ServiceAccount(account)) => {
-                let path = child(&google, "service_account");
-                self.secret(&path, &path, account.key.expose().as_bytes());
-                if let Some(setting) = self.settings.last_mut() {
-                    setting.value.clone_from(&account.file);
-                }
-            }
+            Credential::Google(google) => self.google(&child(key, "google"), google),
+            Credential::Aws(aws) => self.aws(&child(key, "aws"), aws),
             Credential::Entra(Entra::Managed) => self.put(&entra, "managed"),
             Credential::Entra(Entra::Client { tenant, client_id, client_secret, scope, authority }) => {
                 let secret = child(&entra, "client_secret");
@@ -285,9 +279,30 @@ impl List<'_> {
                     self.put(&child(&entra, name), value);
                 }
             }
-            Credential::Aws(Aws::Static { access_key_id, secret_access_key, session_token }) => {
+        }
+    }
+
+    fn google(&mut self, path: &str, google: &Google) {
+        let (key, file, secret) = match google {
+            Google::Metadata => return self.put(path, "metadata"),
+            Google::ServiceAccount(account) => ("service_account", &account.file, &account.key),
+            Google::AuthorizedUser(user) => ("credentials", &user.file, &user.refresh_token),
+            Google::ExternalAccount(account) => return self.put(&child(path, "credentials"), &account.file),
+        };
+        // A service account may have been given by either key.
+        let given = ["service_account", "credentials"].map(|key| child(path, key));
+        let path = given.into_iter().find(|path| self.origins.contains_key(path)).unwrap_or_else(|| child(path, key));
+        self.secret(&path, &path, secret.expose().as_bytes());
+        if let Some(setting) = self.settings.last_mut() {
+            setting.value.clone_from(file);
+        }
+    }
+
+    fn aws(&mut self, path: &str, aws: &Aws) {
+        match aws {
+            Aws::Static { access_key_id, secret_access_key, session_token } => {
                 let mut secret = |name: &str, value: &str| {
-                    let path = child(&aws, name);
+                    let path = child(path, name);
                     self.secret(&path, &path, value.as_bytes());
                 };
                 secret("access_key_id", access_key_id);
@@ -296,10 +311,27 @@ impl List<'_> {
                     secret("session_token", token.expose());
                 }
             }
-            Credential::Aws(Aws::Environment) => self.put(&aws, "environment"),
-            Credential::Aws(Aws::Profile(name)) => self.put(&aws, format!("profile:{name}")),
-            Credential::Aws(Aws::Container) => self.put(&aws, "container"),
-            Credential::Aws(Aws::Instance) => self.put(&aws, "instance"),
+            Aws::WebIdentity(WebIdentity { role_arn: None, token_file: None, .. }) => self.put(path, "web_identity"),
+            Aws::WebIdentity(WebIdentity { role_arn, token_file, session_name, region }) => {
+                self.optional(&child(path, "role_arn"), role_arn.as_ref());
+                self.optional(&child(path, "web_identity_token_file"), token_file.as_ref());
+                self.optional(&child(path, "session_name"), session_name.as_ref());
+                self.optional(&child(path, "region"), region.as_ref());
+            }
+            Aws::Role(role) => {
+                self.put(&child(path, "role_arn"), &role.arn);
+                self.optional(&child(path, "external_id"), role.external_id.as_ref());
+                self.optional(&child(path, "session_name"), role.session_name.as_ref());
+                self.optional(&child(path, "region"), role.region.as_ref());
+                match &role.source {
+                    keys @ Aws::Static { .. } => self.aws(path, keys),
+                    source => self.aws(&child(path, "source"), source),
+                }
+            }
+            Aws::Environment => self.put(path, "environment"),
+            Aws::Profile(name) => self.put(path, format!("profile:{name}")),
+            Aws::Container => self.put(path, "container"),
+            Aws::Instance => self.put(path, "instance"),
         }
     }
 
@@ -324,6 +356,7 @@ impl List<'_> {
     fn models(&mut self, models: &Models) {
         self.put("models.allow_direct", models.allow_direct);
         self.optional("models.default", models.default.as_ref());
+        self.put("models.strict", models.strict);
         for alias in models.aliases.values() {
             let path = child("models.alias", &alias.name);
             self.optional(&child(&path, "description"), alias.description.as_ref());
@@ -336,6 +369,13 @@ impl List<'_> {
             }
             if !alias.fallback.is_empty() {
                 self.words(&child(&path, "fallback"), &alias.fallback);
+            }
+            self.put(&child(&path, "strict"), alias.strict);
+            let needs = child(&path, "needs");
+            self.optional(&child(&needs, "context_window"), alias.needs.context_window);
+            if !alias.needs.capabilities.is_empty() {
+                let words: Vec<_> = alias.needs.capabilities.iter().collect();
+                self.words(&child(&needs, "capabilities"), &words);
             }
         }
     }

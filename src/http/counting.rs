@@ -1,14 +1,15 @@
-//! The routes that count the tokens of a request without asking a model: an estimate by size, and the answer says so.
+//! The routes that count the tokens of a request without asking a model: by the upstream's own count where it has one, else
+//! by an estimate, and the answer says so.
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderName};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use bytes::Bytes;
 
 use super::error::respond_in;
 use super::inference::{read, refused};
 use super::unread::closing;
 use super::{Worker, request_id};
+use crate::books::Page;
 use crate::call::RequestId;
 use crate::error::GatewayError;
 use crate::providers::anthropic::estimate_tokens;
@@ -17,53 +18,55 @@ use crate::schema::Operation;
 
 const X_BURSAR_ESTIMATE: HeaderName = HeaderName::from_static("x-bursar-estimate");
 
-/// `POST /v1/messages/count_tokens`.
-pub async fn messages(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    count(Operation::Messages, request, payload, worker).await
-}
-
-/// `POST /v1/responses/input_tokens`.
-pub async fn responses(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    count(Operation::Responses, request, payload, worker).await
-}
-
-/// `POST /v1beta/models/{model}:countTokens`.
-pub async fn generate_content(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    count(Operation::GenerateContent, request, payload, worker).await
-}
-
-async fn count(operation: Operation, request: HttpRequest, mut payload: Payload, worker: Data<Worker>) -> HttpResponse {
+/// Counts the tokens that a request for `operation` would send.
+pub async fn count(
+    operation: Operation,
+    request: HttpRequest,
+    mut payload: Payload,
+    worker: Data<Worker>,
+) -> HttpResponse {
     let id = request_id(&request);
-    match estimate(operation, &id, &request, &mut payload, &worker).await {
+    match answer(operation, &id, &request, &mut payload, &worker).await {
         Err(error) => {
             refused(&worker, &request, &id, &error);
             closing(respond_in(operation.dialect(), &error, &id), payload)
         }
-        Ok(answer) => {
+        Ok((tokens, exact)) => {
             let mut head = HttpResponse::Ok();
             head.insert_header((CONTENT_TYPE, "application/json"));
-            head.insert_header((X_BURSAR_ESTIMATE, "by size"));
+            if exact == Exact::No {
+                head.insert_header((X_BURSAR_ESTIMATE, "by size"));
+            }
             head.insert_header(("x-request-id", id.as_str()));
-            head.body(answer)
+            head.body(clients::counted(operation, tokens))
         }
     }
 }
 
-async fn estimate(
+/// Whether it is the upstream's own count.
+#[derive(PartialEq)]
+enum Exact {
+    Yes,
+    No,
+}
+
+async fn answer(
     operation: Operation,
     id: &RequestId,
     request: &HttpRequest,
     payload: &mut Payload,
     worker: &Worker,
-) -> Result<Bytes, GatewayError> {
+) -> Result<(u64, Exact), GatewayError> {
     let call = read(operation, id, request, payload, worker).await?;
-    let routes = worker.gateway.routes.load();
+    let routes = worker.gateway.routes.load_full();
     let asked = call.head.model.as_deref();
-    match routes.resolve(asked, operation) {
-        Some(route) if route.allows(&call.caller) => {}
-        Some(route) => return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone() }),
-        None => return Err(routes.not_found(asked, &call.caller)),
+    let Some(route) = routes.resolve(asked, operation) else { return Err(routes.not_found(asked, &call.caller)) };
+    if !route.allows(&call.caller) {
+        return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone() });
     }
     let request = clients::read_to_count(operation, &call.body).map_err(GatewayError::Invalid)?;
-    Ok(clients::counted(operation, estimate_tokens(&request)))
+    let estimate = estimate_tokens(&request);
+    let page = worker.gateway.books.as_ref().map(|books| Page::open(books, &call, "count_tokens"));
+    let counted = worker.pipeline.count(&call, &route, request, page).await;
+    Ok(counted.map_or((estimate, Exact::No), |tokens| (tokens, Exact::Yes)))
 }

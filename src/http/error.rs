@@ -153,10 +153,7 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::Overloaded => {
             overloaded("requests and answers fill the memory set aside for them (server.memory_limit)")
         }
-        GatewayError::NotRecorded { why } => {
-            let message = format!("this gateway serves only what it can write down, and it cannot now: {why}");
-            Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(Some(NOT_RECORDED_FOR), true)
-        }
+        GatewayError::NotRecorded { why } => not_recorded(why, code),
         GatewayError::InvalidApiKey => {
             let message = "no valid client key; send yours as `authorization: Bearer <key>`";
             Face::new(StatusCode::UNAUTHORIZED, INVALID, code, message)
@@ -200,6 +197,12 @@ fn face(error: &GatewayError) -> Face {
     }
 }
 
+/// The books cannot be written, which passes once the disk has room, or an operator has looked.
+fn not_recorded(why: &str, code: &str) -> Face {
+    let message = format!("this gateway serves only what it can write down, and it cannot now: {why}");
+    Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(Some(NOT_RECORDED_FOR), true)
+}
+
 /// The gateway's own shortage, which passes.
 fn overloaded(why: &str) -> Face {
     let (code, message) = (ErrorClass::GatewayOverloaded.as_str(), format!("the gateway is overloaded: {why}"));
@@ -229,7 +232,7 @@ fn upstream(failure: &Failure, attempts: u32) -> Face {
     };
     match failure.class {
         Class::ClientInvalid if failure.status == Some(422) => theirs(StatusCode::UNPROCESSABLE_ENTITY, None),
-        Class::ClientInvalid | Class::Inexpressible => theirs(StatusCode::BAD_REQUEST, None),
+        Class::ClientInvalid | Class::SignatureRefused | Class::Inexpressible => theirs(StatusCode::BAD_REQUEST, None),
         Class::ContextLength => theirs(StatusCode::BAD_REQUEST, Some("context_length_exceeded")),
         Class::ContentPolicy => theirs(StatusCode::BAD_REQUEST, Some("content_filter")),
         Class::RequestTooLarge => theirs(StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large")),

@@ -1,4 +1,4 @@
-//! The routes that call a model: chat completions, legacy completions, embeddings.
+//! The routes that call a model: chats in every dialect, legacy completions, embeddings.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -41,37 +41,13 @@ const X_BURSAR_REQUEST_ID: HeaderName = HeaderName::from_static("x-bursar-reques
 const X_BURSAR_WARNING: HeaderName = HeaderName::from_static("x-bursar-warning");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// `POST /v1/chat/completions`.
-pub async fn chat_completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::ChatCompletions, request, payload, worker).await
-}
-
-/// `POST /v1/responses`.
-pub async fn responses(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::Responses, request, payload, worker).await
-}
-
-/// `POST /v1/messages`.
-pub async fn messages(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::Messages, request, payload, worker).await
-}
-
-/// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`.
-pub async fn generate_content(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::GenerateContent, request, payload, worker).await
-}
-
-/// `POST /v1/completions`.
-pub async fn completions(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::Completions, request, payload, worker).await
-}
-
-/// `POST /v1/embeddings`.
-pub async fn embeddings(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
-    serve(Operation::Embeddings, request, payload, worker).await
-}
-
-async fn serve(operation: Operation, request: HttpRequest, mut payload: Payload, worker: Data<Worker>) -> HttpResponse {
+/// Serves a request for `operation`.
+pub async fn serve(
+    operation: Operation,
+    request: HttpRequest,
+    mut payload: Payload,
+    worker: Data<Worker>,
+) -> HttpResponse {
     let id = request_id(&request);
     let call = match read(operation, &id, &request, &mut payload, &worker).await {
         Ok(call) => call,
@@ -138,7 +114,11 @@ pub(super) async fn read(
     let body = body::read(request, payload, bounds, worker).await?;
     let read = Instant::now();
     let mut head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
-    if operation == Operation::GenerateContent {
+    if let Some(user) = request.headers().get("x-bursar-user").and_then(|user| user.to_str().ok()) {
+        head.user = Some(user.to_owned());
+    }
+    head.user = head.user.filter(|user| !user.is_empty());
+    if operation.has_model_in_path() {
         // Google's clients say in the path what others say in the body.
         let model = request.match_info().get("model").unwrap_or_default();
         head.model = Some(schema::model_name(model.into()).map_err(GatewayError::Invalid)?);
@@ -303,6 +283,8 @@ fn wishes(headers: &HeaderMap) -> Result<Wishes, GatewayError> {
             }
             "fallback" if text == "off" => wishes.no_fallback = true,
             "fallback" => return Err(refused("`off`")),
+            // `false` says no more than silence: what the operator wants strict stays so.
+            "strict" => wishes.strict = text.parse().map_err(|_| refused("`true` or `false`"))?,
             _ => {}
         }
     }

@@ -38,6 +38,7 @@ use socket2::SockRef;
 use crate::call::RequestId;
 use crate::error::GatewayError;
 use crate::pipeline::Pipeline;
+use crate::schema::Operation;
 use crate::schema::chat::Dialect;
 use crate::upstream::Upstream;
 pub use gateway::{Gateway, Opening};
@@ -123,18 +124,18 @@ pub fn routes(config: &mut ServiceConfig) {
     for end in ["", "/"] {
         for prefix in PREFIXES {
             let at = |path: &str| format!("{prefix}{path}{end}");
-            config.service(post(&at("/chat/completions"), web::to(inference::chat_completions)));
-            config.service(post(&at("/completions"), web::to(inference::completions)));
-            config.service(post(&at("/embeddings"), web::to(inference::embeddings)));
-            config.service(post(&at("/responses"), web::to(inference::responses)));
+            config.service(post(&at("/chat/completions"), serving(Operation::ChatCompletions)));
+            config.service(post(&at("/completions"), serving(Operation::Completions)));
+            config.service(post(&at("/embeddings"), serving(Operation::Embeddings)));
+            config.service(post(&at("/responses"), serving(Operation::Responses)));
         }
         for prefix in ["/v1", "/anthropic/v1", ""] {
             let at = |path: &str| format!("{prefix}{path}{end}");
-            config.service(post(&at("/messages"), web::to(inference::messages)));
-            config.service(post(&at("/messages/count_tokens"), web::to(counting::messages)));
+            config.service(post(&at("/messages"), serving(Operation::Messages)));
+            config.service(post(&at("/messages/count_tokens"), counting(Operation::Messages)));
         }
         for prefix in PREFIXES {
-            config.service(post(&format!("{prefix}/responses/input_tokens{end}"), web::to(counting::responses)));
+            config.service(post(&format!("{prefix}/responses/input_tokens{end}"), counting(Operation::Responses)));
         }
     }
     config.service(read_only("/", web::to(health::root)));
@@ -150,8 +151,10 @@ pub fn routes(config: &mut ServiceConfig) {
     for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
         let at = |methods: &str| format!("{prefix}/models/{{model:.+}}:{{method:{methods}}}");
         let generate = at("generateContent|streamGenerateContent");
-        config.service(post(&generate, web::to(inference::generate_content)));
-        config.service(post(&at("countTokens"), web::to(counting::generate_content)));
+        config.service(post(&generate, serving(Operation::GenerateContent)));
+        config.service(post(&at("countTokens"), counting(Operation::GenerateContent)));
+        config.service(post(&at("embedContent"), serving(Operation::EmbedContent)));
+        config.service(post(&at("batchEmbedContents"), serving(Operation::BatchEmbedContents)));
         // A method that is not there is no model to read.
         config.service(web::resource(at("[A-Za-z]+")).guard(guard::Post()).to(no_route));
     }
@@ -172,6 +175,16 @@ fn read_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
     const ALLOW: &str = "GET, HEAD, OPTIONS";
     let reads = guard::Any(guard::Get()).or(guard::Head());
     web::resource(path).route(route.guard(reads)).route(options(ALLOW)).default_service(web::to(no_method(ALLOW)))
+}
+
+/// Answers requests for `operation`.
+fn serving(operation: Operation) -> actix_web::Route {
+    web::to(move |request, payload, worker| inference::serve(operation, request, payload, worker))
+}
+
+/// Answers how many tokens requests for `operation` have.
+fn counting(operation: Operation) -> actix_web::Route {
+    web::to(move |request, payload, worker| counting::count(operation, request, payload, worker))
 }
 
 /// A resource for POST; OPTIONS says so, anything else is a 405.

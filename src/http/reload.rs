@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::config::fault::Faults;
 use crate::config::load::{Sources, load};
 use crate::config::reload::{Change, changes, in_force};
+use crate::pipeline::fitness;
 use crate::pipeline::route::{Routes, Unused};
 use crate::upstream::credentials::wanted as wanted_credentials;
 
@@ -109,7 +110,9 @@ impl Gateway {
     async fn wanted(&self) -> Result<Config, Refused> {
         let sources = self.reloads.sources.get().cloned().ok_or(Refused::NoSources)?;
         let loaded = tokio::task::spawn_blocking(move || load(&sources)).await;
-        loaded.map_err(|_| Refused::Stopping)?.map_err(Refused::Faults)
+        let mut wanted = loaded.map_err(|_| Refused::Stopping)?.map_err(Refused::Faults)?;
+        wanted.warnings.extend(fitness::warnings(&wanted));
+        Ok(wanted)
     }
 
     fn refuse(&self, refused: &Refused, cause: &'static str) {

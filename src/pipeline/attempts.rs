@@ -12,14 +12,17 @@ use bytes::Bytes;
 use rand::RngExt;
 
 use super::Pipeline;
+use super::fitness::{Demand, LeftOut};
 use super::memory::Full;
 use super::preamble::Preamble;
 use super::route::{Route, Routes};
 use super::settlement::{Provenance, Settlement};
 use super::stream::{Opened, open};
+use super::translation::Thoughts;
 use super::way::{self, Aim, Asked, Prepared, Way};
 use crate::call::Call;
 use crate::error::{Failure, GatewayError};
+use crate::providers::announced::Announced;
 use crate::upstream::{Destination, Reply};
 
 /// Largest whole reply that is read, in bytes; embeddings of large batches come to tens of megabytes.
@@ -51,6 +54,8 @@ struct Attempts<'a> {
     books: &'a mut Settlement,
     preamble: &'a Preamble,
     asked: Asked,
+    /// Refuse what would be lost: what was promised of the name that was asked for holds for its fallbacks, too.
+    strict: bool,
     /// What the upstream did not get of the request, by the last call.
     warnings: RefCell<Vec<String>>,
     made: u32,
@@ -69,7 +74,15 @@ struct Leg<'a> {
     route: &'a Route,
     /// The fallback alias it belongs to; none for what the client asked for.
     fallback: Option<&'a String>,
+    /// Candidates whose models are known not to be enough for this request.
+    left_out: Vec<LeftOut>,
     tried: Vec<Tried>,
+}
+
+impl<'a> Leg<'a> {
+    fn new(route: &'a Route, fallback: Option<&'a String>, demand: &Demand) -> Self {
+        Self { route, fallback, left_out: route.fitness.left_out(demand), tried: Vec::new() }
+    }
 }
 
 /// Returns the first good answer, its lease still out where the answer is a stream, and what served it.
@@ -88,6 +101,7 @@ pub async fn run(
         books,
         preamble,
         asked: Asked::default(),
+        strict: route.strict || call.wishes.strict,
         warnings: RefCell::default(),
         made: 0,
         paid: 0,
@@ -104,7 +118,8 @@ pub async fn run(
     let fallbacks = fallbacks.iter().filter(|name| call.caller.may_use(name));
     let fallbacks = fallbacks.filter_map(|name| Some((&**routes.alias(name)?, Some(name))));
     let legs = std::iter::once((&**route, None)).chain(fallbacks);
-    let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg { route, fallback, tried: Vec::new() }).collect();
+    let demand = Demand::of(&call.head);
+    let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg::new(route, fallback, &demand)).collect();
     // What failed may fail again, so a fallback goes first.
     let rounds: &[Repeat] = if legs.len() > 1 { &[Repeat::Never, Repeat::LastResort] } else { &[Repeat::LastResort] };
     loop {
@@ -116,7 +131,7 @@ pub async fn run(
             }
         }
         if !attempts.queued_for_the_soonest().await {
-            return Err(attempts.exhausted(route));
+            return Err(attempts.exhausted(&legs[0]));
         }
         // A key that this request met in its rest may serve it now.
         legs.iter_mut().for_each(|leg| leg.tried.retain(|tried| !tried.class.passes_with_time()));
@@ -135,7 +150,7 @@ impl Attempts<'_> {
                     self.note_refusals(&unavailable, route);
                     let earlier = self.refused.take().and_then(|(_, soonest)| soonest);
                     let soonest = earlier.into_iter().chain(unavailable.soonest).min();
-                    self.refused = Some((describe(&unavailable, route), soonest));
+                    self.refused = Some((describe(&unavailable, leg), soonest));
                     return Ok(None);
                 }
             };
@@ -167,7 +182,15 @@ impl Attempts<'_> {
                 let (endpoint, key) = (lease.endpoint().to_string(), lease.key_id.to_string());
                 page.dispatched(target(route, candidate), endpoint, key, acquired);
             }
-            let called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
+            let may_repeat = self.asked.thoughts == Thoughts::Own && prepared.way.may_leave_thoughts_out();
+            let mut called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
+            if may_repeat && called.as_ref().is_err_and(|failure| failure.class == ErrorClass::SignatureRefused) {
+                // Quality is lost with the thoughts, but the conversation goes on.
+                self.asked.thoughts = Thoughts::None;
+                if let Ok(prepared) = self.prepare(route, candidate, destination) {
+                    called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
+                }
+            }
             self.upstream += sent.elapsed();
             let failure = match called {
                 Ok(begun) => return Ok(Some(self.answered(begun, lease, leg, destination))),
@@ -231,14 +254,18 @@ impl Attempts<'_> {
     async fn acquire(&self, leg: &Leg<'_>, repeat: Repeat) -> Result<Result<Lease, Unavailable>, GatewayError> {
         let head = &self.call.head;
         let route = leg.route;
-        let tokens = head.tokens_in_estimate.saturating_add(head.max_output_tokens.unwrap_or(0).min(OUTPUT_TOKENS_MAX));
+        let tokens_out = head.max_output_tokens.unwrap_or(0).saturating_mul(head.choices).min(OUTPUT_TOKENS_MAX);
+        let tokens = head.tokens_in_estimate.saturating_add(tokens_out);
         let form = if head.stream { ReplyForm::Streamed } else { ReplyForm::Whole };
         let supervisor = &self.pipeline.actors.supervisor;
+        // What was granted ahead is for requests that any candidate may serve.
+        let plain = leg.tried.is_empty() && leg.left_out.is_empty();
         let Taken { lease, refill } =
-            if leg.tried.is_empty() { route.pool(form).take(tokens) } else { Taken { lease: None, refill: false } };
+            if plain { route.pool(form).take(tokens) } else { Taken { lease: None, refill: false } };
         let asked = lease.is_none().then(|| {
             supervisor.send(Acquire {
                 candidates: route.candidates.clone(),
+                left_out: leg.left_out.iter().map(|(candidate, _)| *candidate).collect(),
                 strategy: route.strategy,
                 team: self.call.caller.team.clone(),
                 tokens,
@@ -272,7 +299,8 @@ impl Attempts<'_> {
 
     fn prepare(&self, route: &Route, candidate: usize, to: &Destination) -> Result<Prepared, Failure> {
         let (model, facts) = (route.candidates[candidate].model.as_str(), &route.facts[candidate]);
-        way::prepare(self.call, &self.asked, &Aim { to, model, facts, signatures: &self.pipeline.signatures })
+        let signatures = &self.pipeline.signatures;
+        way::prepare(self.call, &self.asked, &Aim { to, model, facts, strict: self.strict || route.strict, signatures })
     }
 
     async fn call_upstream(
@@ -300,7 +328,7 @@ impl Attempts<'_> {
         let idle = destination.timeouts.idle;
         if head.stream {
             let provenance = || self.provenance(leg, lease, destination, self.upstream + sent.elapsed());
-            let flow = way.flow(head, self.preamble.is_sent());
+            let flow = way.flow(head, self.preamble.sent().map(|sent| Announced::read(&sent)));
             let opened = open(reply, flow, idle, begin_by, self.preamble, provenance).await?;
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));
@@ -390,7 +418,8 @@ impl Attempts<'_> {
     }
 
     /// Says why nothing is left: the last failure if calls were made, else who refused.
-    fn exhausted(self, route: &Route) -> GatewayError {
+    fn exhausted(self, leg: &Leg<'_>) -> GatewayError {
+        let route = leg.route;
         let (why, soonest) = self.refused.unwrap_or_default();
         if let Some(mut failure) = self.last {
             // Without an alias it is the client that named a model which does not exist.
@@ -399,6 +428,9 @@ impl Attempts<'_> {
             }
             if failure.class.passes_with_time() {
                 failure.retry_after = soonest.or(failure.retry_after);
+            }
+            if !leg.left_out.is_empty() {
+                failure.message = format!("{}; {}", failure.message, unasked(leg));
             }
             return GatewayError::Upstream { failure, attempts: self.made };
         }
@@ -415,11 +447,23 @@ fn target(route: &Route, candidate: usize) -> String {
     format!("{}/{}", route.destinations[candidate].provider, route.candidates[candidate].model)
 }
 
-/// Says in words who refused and why; at most three.
-fn describe(unavailable: &Unavailable, route: &Route) -> String {
+/// Says in words who refused and why, and who was not asked.
+fn describe(unavailable: &Unavailable, leg: &Leg<'_>) -> String {
+    let refusals = unavailable.refusals.iter().map(|(candidate, refusal)| (*candidate, refusal.to_string()));
+    let words = [by_endpoint(leg.route, refusals), unasked(leg)];
+    words.iter().filter(|words| !words.is_empty()).map(String::as_str).collect::<Vec<_>>().join("; ")
+}
+
+/// Says in words who was not asked and why; empty where everybody was.
+fn unasked(leg: &Leg<'_>) -> String {
+    by_endpoint(leg.route, leg.left_out.iter().map(|(candidate, why)| (*candidate, format!("not asked, {why}"))))
+}
+
+/// Joins what is said of candidates; at most three different things.
+fn by_endpoint(route: &Route, said: impl Iterator<Item = (usize, String)>) -> String {
     let mut words: Vec<String> = Vec::new();
-    for (candidate, refusal) in &unavailable.refusals {
-        let word = format!("`{}`: {refusal}", route.candidates[*candidate].endpoint);
+    for (candidate, what) in said {
+        let word = format!("`{}`: {what}", route.candidates[candidate].endpoint);
         if !words.contains(&word) {
             words.push(word);
         }

@@ -2,7 +2,9 @@
 
 pub mod attempts;
 pub mod catalog;
+mod counting;
 pub mod drain;
+pub mod fitness;
 pub mod flow;
 pub mod memory;
 pub mod preamble;

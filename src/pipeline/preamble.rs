@@ -19,20 +19,23 @@ enum State {
     #[default]
     None,
     Offered(Bytes, Box<Provenance>),
-    Sent,
+    Sent(Bytes),
 }
 
 impl Preamble {
-    /// Returns whether the client has one already.
-    pub fn is_sent(&self) -> bool {
-        matches!(*self.0.borrow(), State::Sent)
+    /// Returns what the client has of one already.
+    pub fn sent(&self) -> Option<Bytes> {
+        match &*self.0.borrow() {
+            State::Sent(bytes) => Some(bytes.clone()),
+            _ => None,
+        }
     }
 
     /// Offers `bytes` of an upstream that `provenance` describes. Returns them where the client has a preamble already.
     pub fn offer(&self, bytes: Bytes, provenance: impl FnOnce() -> Provenance) -> Bytes {
         let mut state = self.0.borrow_mut();
         match &mut *state {
-            State::Sent => return bytes,
+            State::Sent(_) => return bytes,
             State::None => *state = State::Offered(bytes, Box::new(provenance())),
             State::Offered(before, _) => {
                 let mut longer = BytesMut::from(std::mem::take(before));
@@ -58,7 +61,7 @@ impl Preamble {
     pub fn take(&self) -> Option<(Bytes, Provenance)> {
         match self.0.take() {
             State::Offered(bytes, provenance) => {
-                self.0.replace(State::Sent);
+                self.0.replace(State::Sent(bytes.clone()));
                 Some((bytes, *provenance))
             }
             sent_or_none => {

@@ -91,7 +91,7 @@ impl ModelPrice {
 }
 
 #[cfg(test)]
-mod worked;
+mod worked_tests;
 
 #[cfg(test)]
 mod tests {

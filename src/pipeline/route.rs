@@ -8,6 +8,7 @@ use bursar_actors::{Candidate, LeasePool, ReplyForm, RetryBudget, Strategy};
 use dashmap::DashMap;
 use tokio::sync::watch;
 
+use super::fitness::{Fitness, fitting};
 use super::pricing::ModelPrice;
 use crate::call::Caller;
 use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
@@ -41,9 +42,13 @@ pub struct Route {
     pub destinations: Vec<Arc<Destination>>,
     /// What is known of each candidate's model.
     pub facts: Vec<ModelFacts>,
+    /// For which requests they are enough.
+    pub fitness: Fitness,
     /// What each candidate's model costs.
     pub prices: Vec<Arc<ModelPrice>>,
     pub strategy: Strategy,
+    /// Whether a request is refused rather than sent without a part of it.
+    pub strict: bool,
     /// Leases granted ahead, for streams and for whole replies.
     pools: [Arc<LeasePool>; 2],
     /// Aliases to try when no candidate is left.
@@ -67,6 +72,13 @@ struct ProviderRoutes {
     retry_budget: Arc<RetryBudget>,
 }
 
+/// What the catalog says of a route's candidates.
+struct Known {
+    facts: Vec<ModelFacts>,
+    fitness: Fitness,
+    prices: Vec<Arc<ModelPrice>>,
+}
+
 /// Every name there is.
 #[derive(Debug)]
 pub struct Routes {
@@ -79,6 +91,7 @@ pub struct Routes {
     allow_direct: bool,
     default: Option<String>,
     strategy: Strategy,
+    strict: bool,
     pub retry: Retry,
     /// Longest time a request waits for the soonest key.
     pub max_wait: Duration,
@@ -138,6 +151,7 @@ impl Routes {
             allow_direct: config.models.allow_direct,
             default: config.models.default.clone(),
             strategy: config.balancing.strategy,
+            strict: config.models.strict,
             retry: retry.clone(),
             max_wait: config.balancing.max_wait,
             request_timeout: config.server.request_timeout,
@@ -147,8 +161,9 @@ impl Routes {
             in_use: watch::Sender::new(()),
         };
         for alias in config.models.aliases.values() {
-            let (candidates, destinations) = routes.spread(&alias.targets);
-            let (facts, prices) = routes.known(&candidates, &destinations);
+            let (targets, _) = fitting(alias, &config.providers, &routes.catalog);
+            let (candidates, destinations) = routes.spread(&targets);
+            let Known { facts, fitness, prices } = routes.known(&candidates, &destinations);
             let route = Route {
                 asked: alias.name.clone(),
                 label: alias.name.clone(),
@@ -157,8 +172,10 @@ impl Routes {
                 candidates,
                 destinations,
                 facts,
+                fitness,
                 prices,
                 strategy: alias.strategy,
+                strict: alias.strict,
                 fallback: alias.fallback.clone(),
                 retry_budget: budget(),
             };
@@ -240,7 +257,7 @@ impl Routes {
     }
 
     /// Spreads targets over their providers' endpoints. Weights multiply; the rank is the target's place.
-    fn spread(&self, targets: &[Target]) -> (Arc<[Candidate]>, Vec<Arc<Destination>>) {
+    fn spread(&self, targets: &[&Target]) -> (Arc<[Candidate]>, Vec<Arc<Destination>>) {
         let mut candidates = Vec::new();
         let mut destinations = Vec::new();
         for (rank, target) in targets.iter().enumerate() {
@@ -260,19 +277,19 @@ impl Routes {
     }
 
     /// Looks up what the catalog knows of each candidate, and what it costs.
-    fn known(
-        &self,
-        candidates: &[Candidate],
-        destinations: &[Arc<Destination>],
-    ) -> (Vec<ModelFacts>, Vec<Arc<ModelPrice>>) {
+    fn known(&self, candidates: &[Candidate], destinations: &[Arc<Destination>]) -> Known {
         let of = |(candidate, destination): (&Candidate, &Arc<Destination>)| {
-            let provider = self.config_of(&destination.provider);
-            let entry = provider.and_then(|provider| self.catalog.of(provider, candidate.model.as_str()));
-            let facts = entry.as_ref().map(Entry::facts).unwrap_or_default();
-            let (price, snapshot) = (entry.and_then(|entry| entry.price), self.catalog_hash);
-            (facts, Arc::new(ModelPrice { price, regional: is_regional(&destination.base_url), snapshot }))
+            let provider = self.config_of(&destination.provider)?;
+            self.catalog.of(provider, candidate.model.as_str())
         };
-        candidates.iter().zip(destinations).map(of).unzip()
+        let entries: Vec<_> = candidates.iter().zip(destinations).map(of).collect();
+        let facts = entries.iter().map(|entry| entry.as_ref().map(Entry::facts).unwrap_or_default()).collect();
+        let fitness = Fitness::new(entries.iter().map(Option::as_ref));
+        let price = |(entry, destination): (Option<Entry>, &Arc<Destination>)| {
+            let (price, snapshot) = (entry.and_then(|entry| entry.price), self.catalog_hash);
+            Arc::new(ModelPrice { price, regional: is_regional(&destination.base_url), snapshot })
+        };
+        Known { facts, fitness, prices: entries.into_iter().zip(destinations).map(price).collect() }
     }
 
     fn config_of(&self, provider: &str) -> Option<&Provider> {
@@ -288,18 +305,20 @@ impl Routes {
         let routes = self.providers.get(provider)?;
         let model = if routes.kind == ProviderKind::Demo { demo_model(model, operation)? } else { model };
         let target = Target { provider: provider.into(), model: model.into(), weight: 1 };
-        let (candidates, destinations) = self.spread(&[target]);
-        let (facts, prices) = self.known(&candidates, &destinations);
+        let (candidates, destinations) = self.spread(&[&target]);
+        let Known { facts, fitness, prices } = self.known(&candidates, &destinations);
         Some(Route {
             asked: asked.into(),
             label: DIRECT.into(),
             direct_name: Some(format!("{provider}/{model}")),
             pools: pools(&candidates, self.strategy),
             facts,
+            fitness,
             prices,
             candidates,
             destinations,
             strategy: self.strategy,
+            strict: self.strict,
             fallback: vec![],
             retry_budget: routes.retry_budget.clone(),
         })
@@ -360,7 +379,7 @@ fn demo_model(model: &str, operation: Operation) -> Option<&str> {
         return Some(model);
     }
     let known = maker(model).is_some() || model.starts_with("llama");
-    known.then_some(if operation == Operation::Embeddings { "demo-embed" } else { "demo-small" })
+    known.then_some(if operation.embeds() { "demo-embed" } else { "demo-small" })
 }
 
 fn destination(provider: &Provider, endpoint: &ProviderEndpoint) -> Destination {

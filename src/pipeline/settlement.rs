@@ -266,5 +266,6 @@ fn operation_name(operation: Operation) -> &'static str {
         Operation::Responses => "response",
         Operation::Messages => "message",
         Operation::GenerateContent => "generate_content",
+        Operation::EmbedContent | Operation::BatchEmbedContents => "embed_content",
     }
 }

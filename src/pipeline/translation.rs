@@ -10,9 +10,10 @@ use bytes::Bytes;
 use crate::call::{Call, RequestId};
 use crate::error::Failure;
 use crate::providers::clients;
+use crate::providers::custom::CustomTools;
 use crate::providers::dialect::{ClientDialect, Nonsense, UpstreamDialect};
 use crate::providers::sequence::in_order;
-use crate::providers::signatures::{Signatures, fill, note_chunk, note_reply, strip_foreign};
+use crate::providers::signatures::{Signatures, fill, note_chunk, note_reply, strip, strip_foreign};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Content, Dialect};
 use crate::upstream::judge;
@@ -23,6 +24,8 @@ pub struct Translation {
     pub request: Rc<ChatRequest>,
     pub client: &'static dyn ClientDialect,
     pub upstream: &'static dyn UpstreamDialect,
+    /// Outlive the request, because the calls of a stream need them.
+    pub custom: CustomTools,
     /// The upstream's name of the model.
     model: Rc<str>,
     signatures: Arc<Signatures>,
@@ -36,6 +39,17 @@ pub struct Goal<'a> {
     pub dialect: Dialect,
     pub upstream: &'static dyn UpstreamDialect,
     pub model: &'a str,
+    pub thoughts: Thoughts,
+}
+
+/// What becomes of signed thoughts and calls in a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Thoughts {
+    /// The model gets its own back.
+    #[default]
+    Own,
+    /// It gets none, because an upstream refused a signature.
+    None,
 }
 
 impl Translation {
@@ -65,10 +79,16 @@ impl Translation {
     ) -> Self {
         if has_history(&request) {
             let (own, now) = (Rc::make_mut(&mut request), Instant::now());
-            fill(own, signatures, now);
-            strip_foreign(own, goal.dialect, goal.model, signatures, now);
+            match goal.thoughts {
+                Thoughts::None => strip(own),
+                Thoughts::Own => {
+                    fill(own, signatures, now);
+                    strip_foreign(own, goal.dialect, goal.model, signatures, now);
+                }
+            }
         }
         Self {
+            custom: CustomTools::of(&request),
             request,
             client,
             upstream: goal.upstream,
@@ -91,6 +111,7 @@ impl Translation {
         }
         let mut reply = self.upstream.decode(body).map_err(|nonsense| unusable(&nonsense))?;
         in_order(&mut reply);
+        self.custom.restore(&mut reply);
         let ChatReply { id, created, model, .. } = &mut reply;
         self.name(id, created, model);
         note_reply(&reply, &self.model, &self.signatures, Instant::now());

@@ -8,15 +8,15 @@ use bursar_actors::{ErrorClass, Usage};
 use bytes::Bytes;
 
 use super::flow::{ChatFlow, Flow, PassFlow, TranslateFlow};
-use super::translation::{Goal, Translation, unusable};
+use super::translation::{Goal, Thoughts, Translation, unusable};
 use crate::call::Call;
 use crate::error::Failure;
+use crate::providers::announced::Announced;
 use crate::providers::anthropic::own_history;
-use crate::providers::chat::{read_embeddings, write_embeddings};
-use crate::providers::dialect::{EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
-use crate::providers::openai::{Quirks, encode, repair_whole, whole_facts};
-use crate::providers::passing;
+use crate::providers::dialect::{CountingDialect, EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
+use crate::providers::openai::{Quirks, encode, fit_thinking, repair_whole, whole_facts};
 use crate::providers::signatures::Signatures;
+use crate::providers::{clients, gemini, passing};
 use crate::schema::chat::ChatRequest;
 use crate::schema::embeddings::EmbeddingRequest;
 use crate::schema::{self, IntakeError, Operation, RequestHead};
@@ -36,7 +36,11 @@ pub enum Way {
 
 /// The client's request, read at most once for all attempts, and only if one of them has to translate it.
 #[derive(Default)]
-pub struct Asked(OnceCell<Result<Rc<ChatRequest>, IntakeError>>);
+pub struct Asked {
+    request: OnceCell<Result<Rc<ChatRequest>, IntakeError>>,
+    /// What all further calls take along of the history's thoughts.
+    pub thoughts: Thoughts,
+}
 
 /// A call, ready to be made.
 pub struct Prepared {
@@ -52,56 +56,107 @@ pub struct Aim<'a> {
     /// The upstream's name of the model.
     pub model: &'a str,
     pub facts: &'a ModelFacts,
+    /// Refuse what would be lost, instead of warning.
+    pub strict: bool,
     pub signatures: &'a Arc<Signatures>,
 }
 
 /// Returns the call to make for `call`, and the way of its answer.
 pub fn prepare(call: &Call, asked: &Asked, aim: &Aim<'_>) -> Result<Prepared, Failure> {
     let (head, to, model) = (&call.head, aim.to, aim.model);
-    if to.format.passes(head.operation) {
-        return pass(call, to, model);
+    let passes = to.format.passes(head.operation);
+    if passes && !(asked.thoughts == Thoughts::None && has_thoughts(head.operation)) {
+        return pass(call, aim);
     }
-    let target = Target { model, model_facts: aim.facts, strict: false };
-    if head.operation == Operation::Embeddings
+    let target = Target { model, model_facts: aim.facts, strict: aim.strict };
+    if head.operation.embeds()
         && let Some(upstream) = to.format.upstream.embeddings()
     {
-        let request = Rc::new(read_embeddings(&call.body).map_err(refused)?);
+        let request = clients::read_embeddings(head.operation, &call.body);
+        // What no other upstream can embed, Google's own may, to whom such a request passes unread.
+        let request = request.map_err(if head.operation == Operation::Embeddings { refused } else { inexpressible });
+        let request = Rc::new(request?);
         let wire = upstream.encode(&request, &target).map_err(inexpressible)?;
         return written(to, wire, model, Way::Embed(request, upstream));
     }
-    if matches!(head.operation, Operation::Completions | Operation::Embeddings) {
-        let message = format!("`{}` has no such route; ask for a model of another provider", to.provider);
-        let (param, code) = (Some("model".into()), Some("unsupported_operation"));
-        return Err(inexpressible(IntakeError { message, param, code }));
+    if head.operation.embeds() {
+        return Err(no_route(to));
     }
-    let request = asked.0.get_or_init(|| Translation::read(call)).clone().map_err(refused)?;
-    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model };
+    let request = asked.request.get_or_init(|| Translation::read(call)).clone();
+    // A prompt that is no chat may still suit an upstream that completes text.
+    let request = request.map_err(if head.operation == Operation::Completions { inexpressible } else { refused })?;
+    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model, thoughts: asked.thoughts };
     let translation = Translation::new(call, request, &goal, aim.signatures);
-    let wire = translation.upstream.encode(&translation.request, &target).map_err(inexpressible)?;
-    written(to, wire, model, Way::Translate(translation))
+    let mut wire = translation.upstream.encode(&translation.request, &target).map_err(inexpressible)?;
+    wire.warnings.splice(0..0, translation.request.lost.iter().cloned());
+    let mut prepared = written(to, wire, model, Way::Translate(translation))?;
+    if passes {
+        prepared.outgoing.headers.extend(call.forwarded.iter().cloned());
+    }
+    Ok(prepared)
+}
+
+/// Returns whether requests for `operation` may hold signed thoughts where they pass as they stand.
+fn has_thoughts(operation: Operation) -> bool {
+    matches!(operation, Operation::Messages | Operation::GenerateContent | Operation::Responses)
 }
 
 /// Returns the call whose body is the client's own, but for the model's name and what the upstream would refuse of it.
-fn pass(call: &Call, to: &Destination, model: &str) -> Result<Prepared, Failure> {
-    let head = &call.head;
+fn pass(call: &Call, aim: &Aim<'_>) -> Result<Prepared, Failure> {
+    let (head, to, model) = (&call.head, aim.to, aim.model);
     let openai = matches!(head.operation, Operation::ChatCompletions | Operation::Completions | Operation::Embeddings);
-    // Thoughts of other vendors that stand in an Anthropic client's history.
-    let cleaned = (head.operation == Operation::Messages).then(|| own_history(&call.body)).flatten();
-    let body = match cleaned {
-        Some(cleaned) => {
-            let head = schema::read(head.operation, &cleaned).map_err(refused)?;
-            encode(&cleaned.into(), &head, model, Quirks::default())
+    let fits = to.format.openai_models && head.operation == Operation::ChatCompletions;
+    let fitted = fits.then(|| fit_thinking(&call.body, model, aim.facts)).flatten();
+    let (body, warnings) = match fitted {
+        Some((body, warnings)) => {
+            let head = schema::read(head.operation, &body).map_err(refused)?;
+            (encode(&body, &head, model, Quirks::default()), warnings)
         }
-        None => {
-            // Google's clients name the model in the path, so nothing stands for it in the body.
-            let in_path = head.model.as_deref().filter(|_| head.operation == Operation::GenerateContent);
-            encode(&call.body, head, in_path.unwrap_or(model), Quirks::default())
-        }
+        None => (own_body(call, model)?, vec![]),
     };
     let outgoing = to.passing(head.operation, model, head.stream, body);
     let mut outgoing = outgoing.ok_or_else(|| no_address(model))?;
     outgoing.headers.extend(call.forwarded.iter().cloned());
-    Ok(Prepared { outgoing, way: if openai { Way::Chat } else { Way::Pass }, warnings: vec![] })
+    Ok(Prepared { outgoing, way: if openai { Way::Chat } else { Way::Pass }, warnings })
+}
+
+/// Returns the client's own body for an upstream of the same dialect.
+fn own_body(call: &Call, model: &str) -> Result<Bytes, Failure> {
+    let head = &call.head;
+    if head.operation.embeds() && head.operation.has_model_in_path() {
+        return Ok(gemini::own_embeddings(&call.body, model));
+    }
+    // Thoughts of other vendors that stand in an Anthropic client's history.
+    let cleaned = (head.operation == Operation::Messages).then(|| own_history(&call.body)).flatten();
+    if let Some(cleaned) = cleaned {
+        let head = schema::read(head.operation, &cleaned).map_err(refused)?;
+        return Ok(encode(&cleaned.into(), &head, model, Quirks::default()));
+    }
+    // Google's clients name the model in the path, so nothing stands for it in the body.
+    let in_path = head.model.as_deref().filter(|_| head.operation.has_model_in_path());
+    Ok(encode(&call.body, head, in_path.unwrap_or(model), Quirks::default()))
+}
+
+/// Returns the question how many tokens `request`, which `call` came with, has, and who reads the answer.
+pub fn question(
+    call: &Call,
+    request: Rc<ChatRequest>,
+    aim: &Aim<'_>,
+) -> Result<(Outgoing, &'static dyn CountingDialect), Failure> {
+    let (to, model) = (aim.to, aim.model);
+    let upstream = to.format.upstream.counting().ok_or_else(|| no_route(to))?;
+    let goal = Goal { dialect: to.format.dialect, upstream: to.format.upstream, model, thoughts: Thoughts::default() };
+    let target = Target { model, model_facts: aim.facts, strict: false };
+    let translation = Translation::new(call, request, &goal, aim.signatures);
+    let mut wire = upstream.question(&translation.request, &target).map_err(inexpressible)?;
+    // Anthropic's clients ask the very question that Anthropic answers, possibly with betas that nobody here knows.
+    let own = call.head.operation == Operation::Messages && to.format.passes(Operation::Messages);
+    if own {
+        wire.body = own_body(call, model)?;
+    }
+    let mut outgoing = to.written(wire, model).ok_or_else(|| no_address(model))?;
+    outgoing.headers.extend(call.forwarded.iter().filter(|_| own).cloned());
+    Ok((outgoing, upstream))
 }
 
 fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Result<Prepared, Failure> {
@@ -111,12 +166,17 @@ fn written(to: &Destination, mut wire: WireRequest, model: &str, way: Way) -> Re
 }
 
 impl Way {
-    /// Begins a streamed answer. `skips_preamble` leaves out what comes before the first output.
-    pub fn flow(&self, head: &RequestHead, skips_preamble: bool) -> Box<dyn Flow> {
+    /// Returns whether the call can be made again without signed thoughts: not where OpenAI's own body passes, which has none.
+    pub fn may_leave_thoughts_out(&self) -> bool {
+        matches!(self, Self::Pass | Self::Translate(_))
+    }
+
+    /// Begins a streamed answer. What an earlier upstream has `announced` is not announced again, and holds for this one.
+    pub fn flow(&self, head: &RequestHead, announced: Option<Announced>) -> Box<dyn Flow> {
         match self {
-            Self::Chat | Self::Embed(..) => Box::new(ChatFlow::new(head, skips_preamble)),
-            Self::Pass => Box::new(PassFlow::new(passing::reader(head.operation), skips_preamble)),
-            Self::Translate(translation) => Box::new(TranslateFlow::new(translation.clone(), skips_preamble)),
+            Self::Chat | Self::Embed(..) => Box::new(ChatFlow::new(head, announced)),
+            Self::Pass => Box::new(PassFlow::new(passing::reader(head.operation), announced)),
+            Self::Translate(translation) => Box::new(TranslateFlow::new(translation.clone(), announced)),
         }
     }
 
@@ -142,7 +202,7 @@ impl Way {
             Self::Translate(translation) => translation.whole(&body),
             Self::Embed(request, upstream) => {
                 let reply = upstream.decode(&body, request).map_err(|nonsense| unusable(&nonsense))?;
-                Ok((write_embeddings(&reply, request), reply.usage))
+                Ok((clients::write_embeddings(head.operation, &reply, request), reply.usage))
             }
         }
     }
@@ -163,6 +223,11 @@ fn refused(error: IntakeError) -> Failure {
 /// This upstream has no words for it; another may.
 fn inexpressible(error: IntakeError) -> Failure {
     Failure { class: ErrorClass::Inexpressible, ..refused(error) }
+}
+
+fn no_route(to: &Destination) -> Failure {
+    let message = format!("`{}` has no such route; ask for a model of another provider", to.provider);
+    inexpressible(IntakeError { message, param: Some("model".into()), code: Some("unsupported_operation") })
 }
 
 fn no_address(model: &str) -> Failure {

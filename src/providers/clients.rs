@@ -2,17 +2,19 @@
 
 use bytes::Bytes;
 
-use super::chat::OpenAiChat;
+use super::chat::{self, Completions, OpenAiChat};
 use super::dialect::{ClientDialect, StreamFailure};
 use super::openai::error_chunk;
 use super::responses::{Progress, Responses};
 use super::{anthropic, gemini, responses};
 use crate::schema::chat::{ChatRequest, Dialect};
+use crate::schema::embeddings::{EmbeddingReply, EmbeddingRequest};
 use crate::schema::{IntakeError, Operation};
 
 /// Returns the dialect that the clients of `operation` speak.
 pub fn of(operation: Operation) -> &'static dyn ClientDialect {
     match operation.dialect() {
+        _ if operation == Operation::Completions => &Completions,
         Dialect::Responses => &Responses,
         Dialect::Anthropic => &anthropic::Anthropic,
         Dialect::Gemini => &gemini::Gemini { vertex: false },
@@ -28,6 +30,24 @@ pub fn error_event(operation: Operation, status: u16, failure: &StreamFailure<'_
         Dialect::Anthropic => anthropic::error_event(failure.message, anthropic::error_type(status)),
         Dialect::Gemini => gemini::error_event(status, failure.message),
         _ => error_chunk(failure.message, failure.kind, failure.code, failure.param),
+    }
+}
+
+/// Reads a request for embeddings.
+pub fn read_embeddings(operation: Operation, body: &[u8]) -> Result<EmbeddingRequest, IntakeError> {
+    match operation {
+        Operation::EmbedContent => gemini::read_embedding(body),
+        Operation::BatchEmbedContents => gemini::read_embeddings(body),
+        _ => chat::read_embeddings(body),
+    }
+}
+
+/// Writes the reply to a request for embeddings.
+pub fn write_embeddings(operation: Operation, reply: &EmbeddingReply, request: &EmbeddingRequest) -> Bytes {
+    match operation {
+        Operation::EmbedContent => gemini::write_embedding(reply),
+        Operation::BatchEmbedContents => gemini::write_embeddings(reply),
+        _ => chat::write_embeddings(reply, request),
     }
 }
 

@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use super::framing::{Frame, Framing};
 use super::sse::SseEvent;
-use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Effort};
 use crate::schema::embeddings::{EmbeddingReply, EmbeddingRequest};
+use crate::schema::{IntakeError, Operation};
 
 /// What an upstream sent makes no sense; in our words, without its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +136,11 @@ pub trait UpstreamDialect: Send + Sync {
     /// Begins reading a streamed reply.
     fn reader(&self) -> Box<dyn StreamReader>;
 
+    /// How it is asked to count the tokens of a request, where it does.
+    fn counting(&self) -> Option<&dyn CountingDialect> {
+        None
+    }
+
     /// How it is asked for embeddings, where it has any.
     fn embeddings(&self) -> Option<&dyn EmbeddingsDialect> {
         None
@@ -179,8 +184,22 @@ pub trait PassReader {
     }
 }
 
+/// How an upstream is asked how many tokens a request has.
+pub trait CountingDialect: Send + Sync {
+    /// Writes the question how many tokens `request` would send to `target`.
+    fn question(&self, request: &ChatRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError>;
+
+    /// Reads the answer.
+    fn answer(&self, body: &[u8]) -> Result<u64, Nonsense>;
+}
+
 /// How an upstream is asked for embeddings.
 pub trait EmbeddingsDialect: Send + Sync {
+    /// Returns whether a client's request for `operation` is understood there as it stands, but for the model's name.
+    fn passes(&self, _operation: Operation) -> bool {
+        false
+    }
+
     /// Writes `request` for `target`.
     fn encode(&self, request: &EmbeddingRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError>;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::dialect::Nonsense;
-use super::losses::refusal;
+use super::losses::{Losses, refusal};
 use crate::schema::IntakeError;
 use crate::schema::embeddings::{EmbeddingInput, EmbeddingRequest};
 
@@ -17,6 +17,27 @@ pub(crate) fn texts(request: &EmbeddingRequest) -> Result<Vec<&str>, IntakeError
         }
     });
     texts.collect()
+}
+
+/// Leaves out what only Gemini's clients say of a text: what its vector is for, and its title.
+pub(crate) fn drop_purpose(request: &EmbeddingRequest, losses: &mut Losses) -> Result<(), IntakeError> {
+    losses.drop_if(request.task.is_some(), "taskType")?;
+    losses.drop_if(request.title.is_some(), "title")
+}
+
+/// Returns Cohere's word for what the vectors are for. It wants one always; documents are what is embedded most.
+pub(crate) fn input_type(request: &EmbeddingRequest, losses: &mut Losses) -> Result<&'static str, IntakeError> {
+    losses.drop_if(request.title.is_some(), "title")?;
+    Ok(match request.task.as_deref() {
+        None | Some("TASK_TYPE_UNSPECIFIED" | "RETRIEVAL_DOCUMENT") => "search_document",
+        Some("RETRIEVAL_QUERY" | "QUESTION_ANSWERING" | "FACT_VERIFICATION" | "CODE_RETRIEVAL_QUERY") => "search_query",
+        Some("CLASSIFICATION") => "classification",
+        Some("CLUSTERING") => "clustering",
+        Some(_) => {
+            losses.note("taskType", "has no equivalent there; the texts were embedded as documents")?;
+            "search_document"
+        }
+    })
 }
 
 /// Returns the vectors in `found`, of which there must be as many as there were texts.

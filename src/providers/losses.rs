@@ -1,8 +1,10 @@
 //! What of a request an upstream does not get: a warning each, or a refusal where the client wants it strict.
 
+use std::borrow::Cow;
+
 use super::dialect::Target;
 use crate::schema::IntakeError;
-use crate::schema::chat::{ChatRequest, Dialect, Extra, Source};
+use crate::schema::chat::{ChatRequest, Content, Dialect, Extra, Part, Source, ToolChoice, ToolResult};
 
 /// Most characters of a parameter's name in a warning; names of unknown fields are the client's own words.
 const NAME_MAX: usize = 64;
@@ -21,10 +23,15 @@ impl Losses {
         Self { upstream, strict: target.strict, warnings: Vec::new() }
     }
 
-    /// `param` is left out.
+    /// `param` is left out, because the upstream has nothing for it.
     pub(crate) fn drop(&mut self, param: &str) -> Result<(), IntakeError> {
-        let what = format!("has no equivalent at {} and was left out", self.upstream);
+        let what = format!("was left out: {} does not take it", self.upstream);
         self.note(param, &what)
+    }
+
+    /// `param` is left out for a reason of its own.
+    pub(crate) fn leave_out(&mut self, param: &str, why: &str) -> Result<(), IntakeError> {
+        self.note(param, &format!("was left out: {why}"))
     }
 
     /// `param` is left out if the client sent it.
@@ -34,17 +41,28 @@ impl Losses {
 
     /// Something else than asked for becomes of `param`: `what` continues the sentence that begins with its name.
     pub(crate) fn note(&mut self, param: &str, what: &str) -> Result<(), IntakeError> {
-        let name = clean(param);
         if self.strict {
-            let message =
-                format!("`{name}` {what}, which this request does not allow; remove it or choose another model");
+            let name = clean(param);
+            let message = format!(
+                "nothing of a strict request may be lost, but `{name}` {what}; change or remove it, or choose another model"
+            );
             return Err(IntakeError { message, param: Some(name), code: Some("unsupported_parameter") });
         }
-        let warning = format!("`{name}` {what}");
+        self.tell(param, what);
+        Ok(())
+    }
+
+    /// The same where even a strict request is served, because it gets all that it asks of the answer.
+    pub(crate) fn tell(&mut self, param: &str, what: &str) {
+        let warning = format!("`{}` {what}", clean(param));
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
-        Ok(())
+    }
+
+    /// Returns the refusal of what makes no sense without `param`; `instead` says why and what to do.
+    pub(crate) fn impossible(&self, param: &str, instead: &str) -> IntakeError {
+        refusal(param, &format!("cannot be sent to {}; {instead}", self.upstream))
     }
 
     /// Returns `value` within `[low, high]`, with a warning if it was not.
@@ -76,21 +94,49 @@ impl Losses {
     }
 }
 
-/// A header carries the name, so it holds nothing but visible ASCII.
+/// A header carries the name, so it holds nothing but printable ASCII.
 fn clean(name: &str) -> String {
-    name.chars().take(NAME_MAX).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect()
+    name.chars().take(NAME_MAX).map(|c| if matches!(c, ' '..='~') && c != '`' { c } else { '?' }).collect()
 }
 
-/// Returns the refusal of what makes no sense without `param`.
-pub(crate) fn refusal(param: impl Into<String>, message: impl Into<String>) -> IntakeError {
-    IntakeError { message: message.into(), param: Some(param.into()), code: Some("unsupported_parameter") }
+/// Returns the refusal of what makes no sense without `param`: `what` continues the sentence that begins with its name.
+pub(crate) fn refusal(param: &str, what: &str) -> IntakeError {
+    let message = format!("`{param}` {what}");
+    IntakeError { message, param: Some(param.to_owned()), code: Some("unsupported_parameter") }
 }
 
 /// Refuses more than one choice, for upstreams that give one.
 pub(crate) fn one_choice(request: &ChatRequest) -> Result<(), IntakeError> {
     match request.choices {
-        Some(choices) if choices > 1 => Err(refusal("n", "this upstream gives one choice per request; send `n`: 1")),
+        Some(choices) if choices > 1 => {
+            Err(refusal("n", "is more than 1, and this upstream gives one choice per request; send 1"))
+        }
         _ => Ok(()),
+    }
+}
+
+/// Returns what a tool answered, for upstreams that know no failed calls: there the text says so.
+pub(crate) fn told(result: &ToolResult) -> Cow<'_, [Part]> {
+    const FAILED: &str = "ERROR: ";
+    if !result.is_error {
+        return Cow::Borrowed(&result.parts);
+    }
+    let mut parts = result.parts.clone();
+    match parts.iter_mut().find_map(|part| if let Content::Text(text) = &mut part.content { Some(text) } else { None })
+    {
+        Some(text) if text.starts_with(FAILED) => {}
+        Some(text) => text.insert_str(0, FAILED),
+        None => parts.insert(0, Part::text(format!("{FAILED}the tool failed"))),
+    }
+    Cow::Owned(parts)
+}
+
+/// Returns whether a tool is offered to an upstream to which none can be named: then only the named one is.
+pub(crate) fn is_offered(name: &str, choice: Option<&ToolChoice>) -> bool {
+    match choice {
+        Some(ToolChoice::Named(named)) => named == name,
+        Some(ToolChoice::Allowed { names, .. }) => names.iter().any(|allowed| allowed == name),
+        _ => true,
     }
 }
 
@@ -122,12 +168,12 @@ mod tests {
         lenient.drop("seed").unwrap();
         let refused = strict.drop("seed").unwrap_err();
 
-        assert_eq!(lenient.into_warnings(), ["`seed` has no equivalent at Cohere and was left out"]);
+        assert_eq!(lenient.into_warnings(), ["`seed` was left out: Cohere does not take it"]);
         assert_eq!(refused.param.as_deref(), Some("seed"));
     }
 
     #[test]
     fn a_name_that_no_header_can_carry_is_made_harmless() {
-        assert_eq!(clean("a\r\nx: y\u{e9}"), "a??x:?y?");
+        assert_eq!(clean("a\r\nx: y\u{e9}"), "a??x: y?");
     }
 }

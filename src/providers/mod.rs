@@ -1,11 +1,13 @@
 //! Translation only: what goes to a provider and what its bytes mean. No socket, no clock, no actor.
 
+pub mod announced;
 pub mod anthropic;
 pub mod bedrock;
 pub mod catalog;
 pub mod chat;
 pub mod clients;
 pub mod cohere;
+pub mod custom;
 pub mod dialect;
 mod embedding;
 pub mod framing;

@@ -31,6 +31,7 @@ pub fn reader(operation: Operation) -> Box<dyn PassReader> {
 pub fn whole(operation: Operation, body: &[u8]) -> Result<Whole, Nonsense> {
     let read = match operation.dialect() {
         Dialect::Anthropic => anthropic::whole,
+        Dialect::Gemini if operation.embeds() => gemini::whole_embeddings,
         Dialect::Gemini => gemini::whole,
         _ => responses::whole,
     };

@@ -212,6 +212,15 @@ pub fn strip_foreign(request: &mut ChatRequest, target: Dialect, model: &str, si
         Some(maker) => maker.as_ref() == model,
         None => vendor == Some(target),
     };
+    retain(request, is_own);
+}
+
+/// Takes out every signature, and every thought that has one: for an upstream that refused them.
+pub fn strip(request: &mut ChatRequest) {
+    retain(request, |_, _| false);
+}
+
+fn retain(request: &mut ChatRequest, is_own: impl Fn(&str, Option<Dialect>) -> bool) {
     let keeps = |thinking: &Thinking| {
         let mut proofs = [&thinking.signature, &thinking.encrypted].into_iter().flatten();
         proofs.all(|made| is_own(made, thinking.vendor))

@@ -36,6 +36,11 @@ fn compatible(kind: &str) -> &'static dyn UpstreamDialect {
     &ALL[row.name]
 }
 
+/// Returns whether the kind, which copies OpenAI's API, has its legacy completions, too.
+pub fn has_completions(kind: &str) -> bool {
+    row(kind).is_none_or(|row| row.completions)
+}
+
 /// Returns whether the kind copies OpenAI's API with differences that a request has to be rewritten for.
 pub fn is_particular(kind: &str) -> bool {
     row(kind).is_some_and(|row| row.knows.is_some())

@@ -13,6 +13,10 @@ pub struct EmbeddingRequest {
     pub base64: bool,
     /// Pseudonym of the end user.
     pub user: Option<String>,
+    /// What the vectors are for, in Gemini's words: `RETRIEVAL_QUERY`, `CLUSTERING`, …
+    pub task: Option<String>,
+    /// Of the document that each text is.
+    pub title: Option<String>,
 }
 
 /// One text.

@@ -75,6 +75,8 @@ pub(super) fn known(operation: Operation, key: &str) -> Option<(&'static str, Ki
         Operation::Responses => responses(key),
         Operation::Messages => messages(key),
         Operation::GenerateContent => generate_content(key),
+        Operation::EmbedContent => embed_content(key),
+        Operation::BatchEmbedContents => batch_embed_contents(key),
     }
 }
 
@@ -93,6 +95,8 @@ const ARRAY: Kinds = Kinds::ARRAY.or(Kinds::NULL);
 const OBJECT: Kinds = Kinds::OBJECT.or(Kinds::NULL);
 const STRING_OR_ARRAY: Kinds = STRING.or(Kinds::ARRAY);
 const STRING_OR_OBJECT: Kinds = STRING.or(Kinds::OBJECT);
+/// Read if it can be, and otherwise left to the upstream.
+const ANY: Kinds = Kinds(u8::MAX);
 
 fn chat(key: &str) -> Option<(&'static str, Kinds)> {
     table!(key, {
@@ -107,6 +111,7 @@ fn chat(key: &str) -> Option<(&'static str, Kinds)> {
         STRING_OR_OBJECT => "tool_choice", "function_call";
         STRING_OR_ARRAY => "stop";
         STRING => "user", "safety_identifier", "prompt_cache_key", "service_tier", "verbosity";
+        ANY => "reasoning_effort", "reasoning";
     })
 }
 
@@ -158,6 +163,7 @@ fn messages(key: &str) -> Option<(&'static str, Kinds)> {
         OBJECT => "tool_choice", "thinking", "metadata", "output_config";
         STRING_OR_ARRAY => "system";
         STRING => "service_tier";
+        ANY => "output_format";
     })
 }
 
@@ -166,5 +172,14 @@ fn generate_content(key: &str) -> Option<(&'static str, Kinds)> {
         Kinds::ARRAY.or(Kinds::OBJECT).or(Kinds::STRING) => "contents";
         Kinds::OBJECT => "generateContentRequest";
         ARRAY => "tools";
+        ANY => "generationConfig";
     })
+}
+
+fn embed_content(key: &str) -> Option<(&'static str, Kinds)> {
+    table!(key, { Kinds::OBJECT => "content"; })
+}
+
+fn batch_embed_contents(key: &str) -> Option<(&'static str, Kinds)> {
+    table!(key, { Kinds::ARRAY => "requests"; })
 }

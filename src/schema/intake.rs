@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::chat::Dialect;
 use super::fields::{Kinds, known};
 use super::messages::{MessageFacts, Messages, Text};
+use super::needs::{self, Needs};
 use super::scan::{self, DEPTH_MAX, ScanFault};
 
 /// What the client asks for.
@@ -29,6 +30,10 @@ pub enum Operation {
     Messages,
     /// Gemini's generateContent; model and stream stand in its path.
     GenerateContent,
+    /// Gemini's embedContent, for one text; the model stands in its path.
+    EmbedContent,
+    /// Gemini's batchEmbedContents, for several.
+    BatchEmbedContents,
 }
 
 impl Operation {
@@ -38,25 +43,24 @@ impl Operation {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::OpenAi,
             Self::Responses => Dialect::Responses,
             Self::Messages => Dialect::Anthropic,
-            Self::GenerateContent => Dialect::Gemini,
+            Self::GenerateContent | Self::EmbedContent | Self::BatchEmbedContents => Dialect::Gemini,
         }
+    }
+
+    /// Returns whether it asks for vectors.
+    pub fn embeds(self) -> bool {
+        matches!(self, Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents)
+    }
+
+    /// Returns whether a client names the model in the path, and not in the body.
+    pub fn has_model_in_path(self) -> bool {
+        self.dialect() == Dialect::Gemini
     }
 
     /// Returns whether a stream of it has to be asked for its usage.
     fn asks_usage(self) -> bool {
         matches!(self, Self::ChatCompletions | Self::Completions)
     }
-}
-
-/// What the model must be able to do to serve the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
-    pub tools: bool,
-    pub vision: bool,
-    pub audio: bool,
-    pub files: bool,
-    pub json_object: bool,
-    pub json_schema: bool,
 }
 
 /// One change to the body: these bytes give way to this text.
@@ -85,11 +89,13 @@ pub struct RequestHead {
     pub own_span: Option<Range<usize>>,
     /// The same with key and comma, to be cut before sending.
     pub own_cut: Option<Range<usize>>,
+    /// What the model must be able to do to serve the request.
     pub needs: Needs,
     /// The most tokens one choice may have, where the client set a bound.
     pub max_output_tokens: Option<u64>,
     /// Choices asked for; at least 1.
     pub choices: u64,
+    /// The end user, by the client's word: `user`, `safety_identifier` or `metadata.user_id`.
     pub user: Option<String>,
     /// Input tokens, estimated on the high side: a quarter of the ASCII bytes of the whole body (JSON included), half
     /// of the others, and 1,600 for an image in place of its bytes.
@@ -184,7 +190,7 @@ impl<'b> Reader<'b> {
             stream_options_cut: None,
             own_span: None,
             own_cut: None,
-            needs: Needs::default(),
+            needs: Needs::NONE,
             max_output_tokens: None,
             choices: 1,
             user: None,
@@ -245,14 +251,20 @@ impl<'b> Reader<'b> {
                 self.head.own_cut = Some(member(self.text, self.span(raw)));
             }
             "n" => self.head.choices = choices(raw.get())?,
+            // Who sends several means the same person by all.
+            "user" | "safety_identifier" => self.head.user = Some(string(raw.get(), name)?),
+            "metadata" => self.head.user = end_user(raw.get()).or(self.head.user.take()),
             // A negative bound means "no bound" to some servers; what is no bound here is theirs to judge.
             "max_completion_tokens" | "max_output_tokens" => self.head.max_output_tokens = raw.get().parse().ok(),
             "max_tokens" => self.max_tokens = raw.get().parse().ok(),
-            "tools" | "functions" => self.head.needs.tools |= !is_empty(raw.get()),
             "response_format" => self.response_format(raw)?,
-            "user" => self.head.user = Some(string(raw.get(), "user")?),
+            "generationConfig" => {
+                let (needs, most) = needs::of_generation(raw.get());
+                self.head.needs = self.head.needs.with(needs);
+                self.head.max_output_tokens = most;
+            }
             // The last holds all of them, where tokens are counted.
-            "prompt" | "input" | "contents" | "generateContentRequest" => {
+            "prompt" | "input" | "content" | "contents" | "requests" | "generateContentRequest" => {
                 if found == Kinds::of("[") && is_empty(raw.get()) {
                     return Err(fault(
                         "empty_array",
@@ -261,10 +273,20 @@ impl<'b> Reader<'b> {
                     ));
                 }
                 self.has_input = true;
+                self.media(name, raw.get());
             }
-            _ => {}
+            _ => self.head.needs = self.head.needs.with(needs::of_field(name, raw.get())),
         }
         Ok(())
+    }
+
+    /// Looks for media where they do not stand in messages.
+    fn media(&mut self, name: &str, raw: &str) {
+        match (name, self.head.operation) {
+            ("input", Operation::Responses) => self.messages.media = needs::of_input(raw),
+            ("contents", _) => self.messages.media = needs::of_contents(raw),
+            _ => {}
+        }
     }
 
     fn model(&mut self, raw: &RawValue) -> Result<(), IntakeError> {
@@ -278,8 +300,9 @@ impl<'b> Reader<'b> {
             let message = "`response_format` must have a string `type`: text, json_object or json_schema";
             return Err(fault("invalid_value", Some("response_format.type".into()), message));
         };
-        self.head.needs.json_object = kind == "json_object";
-        self.head.needs.json_schema = kind == "json_schema";
+        if kind == "json_schema" {
+            self.head.needs = self.head.needs.with(Needs::JSON_SCHEMA);
+        }
         Ok(())
     }
 
@@ -292,15 +315,16 @@ impl<'b> Reader<'b> {
                 Operation::Completions => "prompt",
                 Operation::Embeddings | Operation::Responses => "input",
                 Operation::GenerateContent => "contents",
+                Operation::EmbedContent => "content",
+                Operation::BatchEmbedContents => "requests",
             };
             let message = format!("`{name}` is missing; the request needs it");
             return Err(fault("missing_required_parameter", Some(name.into()), message));
         }
         self.settle_stream_options()?;
         self.head.max_output_tokens = self.head.max_output_tokens.or(self.max_tokens);
-        let seen = &self.messages;
-        let needs = &mut self.head.needs;
-        (needs.vision, needs.audio, needs.files) = (seen.images > 0, seen.audio, seen.files);
+        let seen = &self.messages.media;
+        self.head.needs = self.head.needs.with(seen.needs);
         let bytes = self.text.len().saturating_sub(seen.image_bytes);
         let wide = self.text.bytes().filter(|byte| !byte.is_ascii()).count();
         let narrow = bytes.saturating_sub(wide);
@@ -393,6 +417,15 @@ fn is_empty(raw: &str) -> bool {
 fn string(raw: &str, name: &str) -> Result<String, IntakeError> {
     serde_json::from_str(raw)
         .map_err(|_| fault("invalid_type", Some(name.into()), format!("`{name}` must be a string")))
+}
+
+/// Returns the user that Anthropic's clients name in `metadata`.
+fn end_user(metadata: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        user_id: Option<String>,
+    }
+    serde_json::from_str::<Metadata>(metadata).ok()?.user_id.filter(|user| !user.is_empty())
 }
 
 fn choices(raw: &str) -> Result<u64, IntakeError> {

@@ -9,15 +9,12 @@ use serde_json::value::RawValue;
 
 use super::IntakeError;
 use super::intake::fault;
+use super::needs::{Media, Needs, of_part};
 
 /// What the messages hold.
 #[derive(Debug, Default)]
 pub(super) struct MessageFacts {
-    pub(super) images: u64,
-    /// Bytes of the image parts, which say nothing about tokens.
-    pub(super) image_bytes: usize,
-    pub(super) audio: bool,
-    pub(super) files: bool,
+    pub(super) media: Media,
     pub(super) fault: Option<IntakeError>,
     inside: bool,
     count: usize,
@@ -48,7 +45,7 @@ impl MessageFacts {
             b'"' | b'n' => Ok(()),
             b'[' => {
                 let mut parser = serde_json::Deserializer::from_str(raw.get());
-                let read = parser.deserialize_seq(Parts { facts: self });
+                let read = parser.deserialize_seq(Parts { facts: self, inside: Inside::Message });
                 let wrong = "must be a string or an array of objects, each with one string `type`";
                 read.map_err(|_| self.refuse("invalid_type", "content", wrong))
             }
@@ -146,9 +143,18 @@ impl<'de> Visitor<'de> for Message<'_> {
     }
 }
 
-/// The parts of one message's content.
+/// Where parts stand.
+#[derive(Clone, Copy, PartialEq)]
+enum Inside {
+    Message,
+    /// What a tool gave back. Nothing is looked for further down, so that nothing is read more than twice.
+    ToolResult,
+}
+
+/// The parts of one message's content, or of a tool's result in it.
 struct Parts<'f> {
     facts: &'f mut MessageFacts,
+    inside: Inside,
 }
 
 impl<'de> Visitor<'de> for Parts<'_> {
@@ -159,7 +165,7 @@ impl<'de> Visitor<'de> for Parts<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Part { facts: &mut *self.facts })?.is_some() {}
+        while seq.next_element_seed(Part { facts: &mut *self.facts, inside: self.inside })?.is_some() {}
         Ok(())
     }
 }
@@ -167,6 +173,7 @@ impl<'de> Visitor<'de> for Parts<'_> {
 /// One part.
 struct Part<'f> {
     facts: &'f mut MessageFacts,
+    inside: Inside,
 }
 
 impl<'de> DeserializeSeed<'de> for Part<'_> {
@@ -187,22 +194,30 @@ impl<'de> Visitor<'de> for Part<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut kind = None;
         let mut bytes = 0;
+        let mut content = None;
         while let Some(key) = map.next_key_seed(Text)? {
             if key != "type" {
-                bytes += map.next_value::<&'de RawValue>()?.get().len();
+                let raw = map.next_value::<&'de RawValue>()?;
+                bytes += raw.get().len();
+                if key == "content" && raw.get().starts_with('[') {
+                    content = Some(raw);
+                }
             } else if kind.replace(map.next_value_seed(Text)?).is_some() {
                 return Err(A::Error::duplicate_field("type"));
             }
         }
-        match kind.as_deref() {
-            Some("image_url" | "input_image" | "image") => {
-                self.facts.images += 1;
-                self.facts.image_bytes += bytes;
-            }
-            Some("input_audio") => self.facts.audio = true,
-            Some("file" | "input_file") => self.facts.files = true,
-            Some(_) => {}
-            None => return Err(A::Error::missing_field("type")),
+        let Some(kind) = kind else { return Err(A::Error::missing_field("type")) };
+        let needs = of_part(&kind);
+        let media = &mut self.facts.media;
+        media.needs = media.needs.with(needs);
+        if needs == Needs::VISION {
+            media.images += 1;
+            media.image_bytes += bytes;
+        }
+        // What a tool gave back may be a picture. What is no list of parts there is the upstream's business.
+        if let (Some(content), "tool_result", Inside::Message) = (content, &*kind, self.inside) {
+            let parts = Parts { facts: self.facts, inside: Inside::ToolResult };
+            let _ = serde_json::Deserializer::from_str(content.get()).deserialize_seq(parts);
         }
         Ok(())
     }

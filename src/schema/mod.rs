@@ -8,10 +8,12 @@ pub mod embeddings;
 mod fields;
 mod intake;
 mod messages;
+mod needs;
 mod scan;
 
-pub use intake::{Edit, IntakeError, Needs, Operation, RequestHead, model_name, read};
+pub use intake::{Edit, IntakeError, Operation, RequestHead, model_name, read};
 pub(crate) use messages::Text;
+pub use needs::Needs;
 pub use scan::DEPTH_MAX;
 #[cfg(test)]
 mod tests;

@@ -30,11 +30,11 @@ fn the_head_says_what_the_request_says() {
 
     let head = chat(&body);
 
-    assert_eq!((head.model.as_deref(), head.user.as_deref()), (Some("fast"), Some("u-1")));
+    assert_eq!(head.model.as_deref(), Some("fast"));
     assert_eq!(&body[head.model_span.unwrap()], r#""fast""#);
     assert!(head.stream && head.include_usage && head.ask_usage.is_none());
     assert_eq!((head.choices, head.max_output_tokens), (3, Some(7)));
-    assert_eq!(head.needs, Needs { tools: true, json_schema: true, ..Needs::default() });
+    assert_eq!(head.needs, Needs::TOOLS.with(Needs::JSON_SCHEMA));
 }
 
 #[test]
@@ -46,8 +46,28 @@ fn parts_say_what_the_model_must_read_and_an_image_is_not_counted_by_bytes() {
 
     let head = chat(&body);
 
-    assert!(head.needs.vision && !head.needs.audio);
+    assert_eq!(head.needs, Needs::VISION);
     assert!((1_600..1_700).contains(&head.tokens_in_estimate), "{}", head.tokens_in_estimate);
+}
+
+#[test]
+fn a_picture_that_a_tool_gave_back_has_to_be_seen_too() {
+    let body = r#"{"model":"m","max_tokens":9,"tools":[],"messages":[{"role":"user","content":[{"type":"tool_result",
+        "tool_use_id":"t","content":[{"type":"image","source":{"type":"base64","data":"AAAA"}}]}]}]}"#;
+
+    let head = read(Operation::Messages, body.as_bytes()).unwrap();
+
+    assert_eq!((head.needs, head.max_output_tokens), (Needs::VISION, Some(9)));
+}
+
+#[test]
+fn the_needs_of_geminis_clients_stand_in_its_own_places() {
+    let body = r#"{"contents":[{"parts":[{"fileData":{"mimeType":"audio/wav","fileUri":"gs://a"}}]}],
+        "generationConfig":{"maxOutputTokens":7,"thinkingConfig":{"thinkingLevel":"HIGH"}}}"#;
+
+    let head = read(Operation::GenerateContent, body.as_bytes()).unwrap();
+
+    assert_eq!((head.needs, head.max_output_tokens), (Needs::AUDIO.with(Needs::REASONING), Some(7)));
 }
 
 #[test]

@@ -127,16 +127,8 @@ impl Metrics {
                 "Tokens by kind, as upstreams report them",
                 &["alias", "team", "kind"],
             ),
-            cost: counters(
-                "bursar_cost_nano_dollars_total",
-                "What answers cost by the catalog's prices, in billionths of a dollar",
-                &["alias", "team"],
-            ),
-            unpriced: counters(
-                "bursar_unpriced_requests_total",
-                "Answers of unknown cost: the catalog has no price for the model, or for a part of what was used",
-                &["reason"],
-            ),
+            cost: counters("bursar_cost_nano_dollars_total", "Cost of answers in nano-dollars", &["alias", "team"]),
+            unpriced: counters("bursar_unpriced_requests_total", "Answers whose cost nobody knows", &["reason"]),
             duration: histogram("bursar_request_duration_seconds", "From request to last byte", &["alias"], &SECONDS),
             first_token: histogram(
                 "bursar_first_token_seconds",

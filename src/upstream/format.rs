@@ -18,8 +18,12 @@ pub struct Format {
     pub auth: Auth,
     /// It answers OpenAI's Responses by itself.
     pub responses: bool,
+    /// It has OpenAI's legacy completions.
+    completions: bool,
     /// Its OpenAI dialect has differences, so that what is sent there has to be written anew.
     pub particular: bool,
+    /// It serves OpenAI's own models.
+    pub openai_models: bool,
     /// Azure's dated API: the model is a part of the path.
     api_version: Option<String>,
 }
@@ -50,7 +54,9 @@ impl Format {
             upstream: upstreams::of(ProviderKind::OpenAiCompatible.as_str(), Dialect::OpenAi),
             auth: Auth::Bearer,
             responses: false,
+            completions: true,
             particular: false,
+            openai_models: false,
             api_version: None,
         }
     }
@@ -82,7 +88,9 @@ impl Format {
             responses: matches!(provider.kind, Kind::OpenAi | Kind::AzureOpenAi | Kind::XAi | Kind::OpenRouter)
                 && !dated
                 || dialect == Dialect::Responses,
+            completions: dialect == Dialect::OpenAi && upstreams::has_completions(provider.kind.as_str()),
             particular: dialect == Dialect::OpenAi && upstreams::is_particular(provider.kind.as_str()),
+            openai_models: matches!(provider.kind, Kind::OpenAi | Kind::AzureOpenAi),
             api_version: provider.api_version.clone(),
         }
     }
@@ -91,8 +99,11 @@ impl Format {
     pub fn passes(&self, operation: Operation) -> bool {
         match operation {
             Operation::Responses => self.responses,
-            // What it lacks cannot be written anew either: there is no chat in it.
-            Operation::Completions | Operation::Embeddings => self.dialect == Dialect::OpenAi,
+            Operation::Completions => self.completions,
+            Operation::Embeddings => self.dialect == Dialect::OpenAi,
+            Operation::EmbedContent | Operation::BatchEmbedContents => {
+                self.upstream.embeddings().is_some_and(|upstream| upstream.passes(operation))
+            }
             _ => self.dialect == operation.dialect() && !self.particular,
         }
     }
@@ -109,6 +120,8 @@ impl Format {
                 return format!("/models/{}:streamGenerateContent?alt=sse", in_path(model));
             }
             Operation::GenerateContent => return format!("/models/{}:generateContent", in_path(model)),
+            Operation::EmbedContent => return format!("/models/{}:embedContent", in_path(model)),
+            Operation::BatchEmbedContents => return format!("/models/{}:batchEmbedContents", in_path(model)),
         };
         path.to_owned()
     }

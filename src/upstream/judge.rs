@@ -135,6 +135,7 @@ fn bad_request(report: &Report) -> ErrorClass {
         // xAI and Gemini answer a wrong key with 400.
         () if report.has(p::AUTH) => ErrorClass::AuthInvalid,
         () if report.has(p::QUOTA) => ErrorClass::QuotaExhausted,
+        () if report.has(p::SIGNATURE) => ErrorClass::SignatureRefused,
         () if report.has(p::MODEL_MALFORMED) => ErrorClass::ModelMalformed,
         () if report.has(p::TOO_LARGE) => ErrorClass::RequestTooLarge,
         () if report.has(p::MODEL_MISSING) => ErrorClass::ConfigMissing,

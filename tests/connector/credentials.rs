@@ -23,7 +23,7 @@ use crate::peers::{Caller, PATIENCE, listen, names};
 const SEC: Duration = Duration::from_secs(1);
 
 /// Somebody who is asked over HTTP and answers as the test says at that moment.
-struct Peer {
+pub struct Peer {
     address: SocketAddr,
     /// Requests so far, head and body.
     asked: Arc<Mutex<Vec<String>>>,
@@ -31,7 +31,7 @@ struct Peer {
 
 impl Peer {
     /// Answers each request, with its number from 1, with this status and body.
-    fn answering(answer: impl Fn(&str, usize) -> (u16, String) + Send + Sync + 'static) -> Self {
+    pub fn answering(answer: impl Fn(&str, usize) -> (u16, String) + Send + Sync + 'static) -> Self {
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = asked.clone();
         let address = listen(move |mut stream, _| {
@@ -51,11 +51,11 @@ impl Peer {
         Self { address, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
@@ -77,7 +77,7 @@ fn read(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// A store that is kept current on this thread, and what to turn.
-struct Store {
+pub struct Store {
     credentials: Arc<Credentials>,
     clock: Clock,
     wanted: Vec<Wanted>,
@@ -89,7 +89,7 @@ struct Store {
 }
 
 impl Store {
-    fn of(key: &str, surroundings: &[(&str, &str)]) -> Self {
+    pub fn of(key: &str, surroundings: &[(&str, &str)]) -> Self {
         let config = config(key);
         let (clock, wanted, stop) = (Clock::manual(), wanted(&config), Arc::new(AtomicBool::new(false)));
         let secret = config.providers["p"].keys[0].value.clone();
@@ -112,23 +112,23 @@ impl Store {
     }
 
     /// Turns the clock; the refresher looks at it at once.
-    fn advance(&self, by: Duration) {
+    pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.credentials.want(self.wanted.clone());
     }
 
-    async fn until(&self, what: &str, so: impl Fn() -> bool) {
+    pub async fn until(&self, what: &str, so: impl Fn() -> bool) {
         while !so() {
             assert!(self.began.elapsed() < PATIENCE, "it did not come to this: {what}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    async fn until_token(&self, token: &str) {
+    pub async fn until_token(&self, token: &str) {
         self.until(token, || self.token().as_deref() == Some(token)).await;
     }
 
-    fn why(&self) -> String {
+    pub fn why(&self) -> String {
         self.credentials.pending(&self.id(), None).message
     }
 }
@@ -145,8 +145,9 @@ fn shown(kind: &Kind) -> String {
 
 fn config(key: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
+    let kind = if key.starts_with("aws") { "bedrock" } else { "openai_compatible" };
     let text = format!(
-        "[providers.p]\nkind = 'openai_compatible'\nbase_url = 'http://a/v1'\nkeys = [{{ id = 'k', {key} }}]\n"
+        "[providers.p]\nkind = '{kind}'\nbase_url = 'http://a/v1'\nregion = 'eu-west-1'\nkeys = [{{ id = 'k', {key} }}]\n"
     );
     std::fs::write(folder.path().join("bursar.toml"), text).unwrap();
     let (working_dir, system_file) = (folder.path().to_owned(), folder.path().join("none.toml"));
@@ -158,7 +159,7 @@ fn entra(peer: &Peer) -> String {
     format!("entra = {{ tenant = 't', client_id = 'c', client_secret = 'hunter2', authority = '{authority}' }}")
 }
 
-fn token(number: usize, life_s: u64) -> (u16, String) {
+pub fn token(number: usize, life_s: u64) -> (u16, String) {
     (200, format!("{{\"access_token\":\"token-{number}\",\"expires_in\":{life_s}}}"))
 }
 
@@ -249,98 +250,6 @@ async fn minting_ends_when_the_gateway_stops() {
 
     assert!(ended.is_ok_and(|ended| ended.is_ok()));
     assert_eq!(peer.asked().len(), 1);
-}
-
-#[actix_web::test]
-async fn an_ec2_instance_gives_the_keys_of_its_role() {
-    let peer = Peer::answering(|request, _| {
-        let body = match request.lines().next().unwrap() {
-            "PUT /latest/api/token HTTP/1.1" => "session",
-            "GET /latest/meta-data/iam/security-credentials/ HTTP/1.1" => "role",
-            "GET /latest/meta-data/iam/security-credentials/role HTTP/1.1" => {
-                r#"{"Code":"Success","AccessKeyId":"id","SecretAccessKey":"s","Token":"t","Expiration":"2999-01-01T00:00:00Z"}"#
-            }
-            _ => return (404, String::new()),
-        };
-        (200, body.to_owned())
-    });
-    let url = peer.url();
-
-    let store = Store::of("aws = 'instance'", &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url)]);
-    store.until_token("id s t").await;
-
-    let asked = peer.asked();
-    assert!(asked[0].contains("x-aws-ec2-metadata-token-ttl-seconds: 300\r\n"), "{}", asked[0]);
-    assert!(asked[1..].iter().all(|asked| asked.contains("x-aws-ec2-metadata-token: session\r\n")) && asked.len() == 3);
-}
-
-#[actix_web::test]
-async fn a_container_shows_the_token_of_its_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token");
-    std::fs::write(&file, "let-me-in\n").unwrap();
-    let peer = Peer::answering(|_, _| (200, r#"{"AccessKeyId":"id","SecretAccessKey":"s","Token":"t"}"#.to_owned()));
-    let url = format!("{}/v1/credentials", peer.url());
-    let pod = [
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()),
-        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.to_str().unwrap()),
-    ];
-
-    let store = Store::of("aws = 'container'", &pod);
-    store.until_token("id s t").await;
-
-    assert!(peer.asked()[0].contains("authorization: let-me-in\r\n"), "{}", peer.asked()[0]);
-}
-
-#[actix_web::test]
-async fn a_profile_is_read_again_when_its_file_has_changed() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("credentials");
-    let write = |secret: &str| {
-        std::fs::write(&file, format!("[dev]\naws_access_key_id = id\naws_secret_access_key = {secret}\n")).unwrap();
-    };
-    write("one");
-    let store = Store::of("aws = 'profile:dev'", &[("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())]);
-    store.until_token("id one -").await;
-
-    write("two");
-    store.advance(SEC * 301);
-
-    store.until_token("id two -").await;
-}
-
-#[actix_web::test]
-async fn the_machines_own_token_is_asked_for_in_each_cloud() {
-    let peer = Peer::answering(|_, number| token(number, 3600));
-    let (url, app) = (peer.url(), format!("{}/msi", peer.url()));
-
-    let google = Store::of("google = 'metadata'", &[("GCE_METADATA_HOST", url.strip_prefix("http://").unwrap())]);
-    google.until_token("token-1").await;
-    let azure = Store::of("entra = 'managed'", &[("IDENTITY_ENDPOINT", &app), ("IDENTITY_HEADER", "h")]);
-    azure.until_token("token-2").await;
-
-    let asked = peer.asked();
-    assert!(asked[0].starts_with("GET /computeMetadata/v1/instance/service-accounts/default/token "), "{}", asked[0]);
-    assert!(asked[0].contains("metadata-flavor: Google\r\n"));
-    assert!(
-        asked[1].starts_with("GET /msi?api-version=2019-08-01&resource=") && asked[1].contains("x-identity-header: h")
-    );
-}
-
-#[actix_web::test]
-async fn a_service_account_asks_with_an_assertion() {
-    let peer = Peer::answering(|_, number| token(number, 3600));
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("sa.json");
-    let key = include_str!("../credentials/key.pem");
-    let url = format!("{}/token", peer.url());
-    let account = serde_json::json!({ "client_email": "a@b", "private_key": key, "token_uri": url });
-    std::fs::write(&file, account.to_string()).unwrap();
-
-    let store = Store::of(&format!("google = {{ service_account = '{}' }}", file.display()), &[]);
-    store.until_token("token-1").await;
-
-    assert!(peer.asked()[0].contains("&assertion=ey"), "{}", peer.asked()[0]);
 }
 
 /// Makes one call to `upstream` with what `store` holds.

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod credentials;
+mod issuers;
 mod peers;
 mod proxies;
 mod reuse;

@@ -19,7 +19,7 @@ const SPEAKERS: [Speaker; 4] = [Speaker::Chat, Speaker::Responses, Speaker::Anth
 /// Id, name and arguments of a call.
 type Called = (String, String, Value);
 /// Kinds of provider that the demo can stand in for.
-const KINDS: [&str; 3] = ["openai", "anthropic", "gemini"];
+pub(crate) const KINDS: [&str; 3] = ["openai", "anthropic", "gemini"];
 
 /// What is asked.
 enum Turn {
@@ -34,7 +34,7 @@ enum Turn {
     },
 }
 
-fn gateway(kind: &str, demo: &Demo) -> Bursar {
+pub fn gateway(kind: &str, demo: &Demo) -> Bursar {
     let base_url = if kind == "anthropic" { demo.base_url().replace("/v1", "") } else { demo.base_url() };
     Setup::from_file(&format!(
         "[probes]\nevery = \"0s\"\n[providers.u]\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\n\

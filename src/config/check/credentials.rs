@@ -1,26 +1,18 @@
 //! The keys of `[[providers.<id>.keys]]` that say how a credential that expires is come by: `google`, `entra`, `aws`.
 
-use std::io::Read;
+mod aws;
+mod google;
 
 use bursar_actors::Secret;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
-use serde::Deserialize;
 
 use super::Checker;
 use super::providers::plain_key;
-use crate::config::credential::{Aws, Credential, ENTRA_AUTHORITY, ENTRA_SCOPE, Entra, Google, ServiceAccount};
+use crate::config::credential::{Credential, ENTRA_AUTHORITY, ENTRA_SCOPE, Entra};
 use crate::config::fault::{Fault, nearest};
 use crate::config::layer::child;
-use crate::config::raw::{RawAws, RawEntra, RawGoogle, RawKey};
+use crate::config::raw::{RawEntra, RawKey, RawProvider};
 use crate::config::word_or::WordOr;
-use crate::config::{ProviderKey, units};
-
-/// Largest key file of a service account in bytes; usual ones have about 2,400.
-const FILE_MAX: u64 = 64 * 1024;
-/// Where Google gives tokens, unless the file says otherwise.
-const GOOGLE_TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
-const AWS_WORDS: [&str; 4] = ["environment", "container", "instance", "profile:NAME"];
+use crate::config::{ProviderKey, ProviderKind, units};
 
 /// Returns whether the key has something in place of a value.
 pub fn has_credential(raw: &RawKey) -> bool {
@@ -28,7 +20,13 @@ pub fn has_credential(raw: &RawKey) -> bool {
 }
 
 /// Checks a key with a credential in place of a value.
-pub fn minted_key(checker: &mut Checker<'_>, path: &str, id: &str, raw: &RawKey) -> Option<ProviderKey> {
+pub fn minted_key(
+    checker: &mut Checker<'_>,
+    path: &str,
+    id: &str,
+    raw: &RawKey,
+    provider: &RawProvider,
+) -> Option<ProviderKey> {
     let given = [
         ("value", raw.value.is_some()),
         ("google", raw.google.is_some()),
@@ -44,74 +42,34 @@ pub fn minted_key(checker: &mut Checker<'_>, path: &str, id: &str, raw: &RawKey)
         let here = child(path, "optional");
         checker.fault(&here, format!("{here} is only for a key with a value; remove it"));
     }
-    let google = raw.google.as_ref().map(|raw| google(checker, &child(path, "google"), raw));
+    if let (Some(kind), [name]) = (provider.kind, given.as_slice()) {
+        fits(checker, &child(path, name), name, kind);
+    }
+    let google = raw.google.as_ref().map(|raw| google::google(checker, &child(path, "google"), raw));
     let entra = raw.entra.as_ref().map(|raw| entra(checker, &child(path, "entra"), raw));
-    let aws = raw.aws.as_ref().map(|raw| aws(checker, &child(path, "aws"), raw));
+    let aws = raw.aws.as_ref().map(|raw| aws::aws(checker, &child(path, "aws"), raw, provider.region.as_deref()));
     let credential = google.or(entra).or(aws)??;
     let placeholder = credential.placeholder();
     Some(ProviderKey { credential: Some(credential), ..plain_key(id, placeholder.expose()) })
 }
 
-fn google(checker: &mut Checker<'_>, path: &str, raw: &WordOr<RawGoogle>) -> Option<Credential> {
-    let raw = match raw {
-        WordOr::Word(word) if word == "metadata" => return Some(Credential::Google(Google::Metadata)),
-        WordOr::Word(word) => {
-            no_such_word(checker, path, word, &["metadata"], "{ service_account = \"file.json\" }");
-            return None;
-        }
-        WordOr::Table(raw) => raw,
+/// Reports a credential that this kind of provider cannot be called with.
+fn fits(checker: &mut Checker<'_>, path: &str, name: &str, kind: ProviderKind) {
+    use ProviderKind as Kind;
+    let (takers, made_of): (&[Kind], _) = match name {
+        "aws" => (&[Kind::Bedrock], "signatures of AWS"),
+        // The Developer API and Vertex's copy of OpenAI's take Google's tokens, too.
+        "google" => (&[Kind::Vertex, Kind::Gemini, Kind::OpenAiCompatible], "tokens of Google"),
+        // Azure has Anthropic's API and a general copy of OpenAI's beside its own.
+        _ => (&[Kind::AzureOpenAi, Kind::Anthropic, Kind::OpenAiCompatible], "tokens of Entra"),
     };
-    let Some(file) = &raw.service_account else {
-        checker.missing(path, "service_account", "the JSON file that Google gave for the account's key");
-        return None;
-    };
-    let account = service_account(checker, &child(path, "service_account"), file)?;
-    Some(Credential::Google(Google::ServiceAccount(account)))
-}
-
-/// What is needed of a key file.
-#[derive(Deserialize)]
-struct KeyFile {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    client_email: Option<String>,
-    private_key: Option<String>,
-    private_key_id: Option<String>,
-    token_uri: Option<String>,
-}
-
-fn service_account(checker: &mut Checker<'_>, path: &str, file: &str) -> Option<ServiceAccount> {
-    let mut text = zeroize::Zeroizing::new(Vec::new());
-    let read = std::fs::File::open(file).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut text));
-    let why = match read {
-        Err(error) => format!("cannot be read: {}", error.kind()),
-        Ok(_) if text.len() as u64 > FILE_MAX => "is larger than 64 KiB; that is no key file".to_owned(),
-        Ok(_) => match account_of(&text) {
-            Ok(account) => return Some(ServiceAccount { file: file.to_owned(), ..account }),
-            Err(why) => why.to_owned(),
-        },
-    };
-    checker.fault(path, format!("{path}: `{file}` {why}"));
-    None
-}
-
-/// Reads a key file. The reason of a refusal quotes nothing of it.
-fn account_of(text: &[u8]) -> Result<ServiceAccount, &'static str> {
-    let file: KeyFile = serde_json::from_slice(text).map_err(|_| "is no JSON with the key of a service account")?;
-    if file.kind.is_some_and(|kind| kind != "service_account") {
-        return Err("is of another type than service_account");
+    if takers.contains(&kind) {
+        return;
     }
-    let email = file.client_email.ok_or("has no client_email")?;
-    let key = Secret::new(file.private_key.ok_or("has no private_key")?);
-    let der = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| "has a private_key that is no PEM")?;
-    let signer = rustls::crypto::ring::sign::any_supported_type(&der);
-    let signer = signer.map_err(|_| "has a private_key that cannot be used: damaged, or of an unknown kind")?;
-    if signer.algorithm() != rustls::SignatureAlgorithm::RSA {
-        return Err("has a private_key that is no RSA key");
-    }
-    let token_url = file.token_uri.unwrap_or_else(|| GOOGLE_TOKEN_URL.to_owned());
-    let token_url = units::base_url(&token_url).map_err(|_| "has a token_uri that is no URL")?;
-    Ok(ServiceAccount { file: String::new(), email, key_id: file.private_key_id, token_url, key })
+    let takers: Vec<_> = takers.iter().map(|kind| format!("\"{}\"", kind.as_str())).collect();
+    let fault = Fault::error(format!("{path} makes {made_of}, which kind = \"{}\" does not take", kind.as_str()));
+    let help = format!("give the key a `value`, or the provider kind = {}", takers.join(" or "));
+    checker.report(path, fault.help(help));
 }
 
 fn entra(checker: &mut Checker<'_>, path: &str, raw: &WordOr<RawEntra>) -> Option<Credential> {
@@ -146,36 +104,6 @@ fn entra(checker: &mut Checker<'_>, path: &str, raw: &WordOr<RawEntra>) -> Optio
     Some(Credential::Entra(Entra::Client { tenant: tenant?, client_id: client_id?, client_secret, scope, authority }))
 }
 
-fn aws(checker: &mut Checker<'_>, path: &str, raw: &WordOr<RawAws>) -> Option<Credential> {
-    let raw = match raw {
-        WordOr::Table(raw) => raw,
-        WordOr::Word(word) => {
-            let aws = match (word.as_str(), word.strip_prefix("profile:").map(str::trim)) {
-                ("environment", _) => Aws::Environment,
-                ("container", _) => Aws::Container,
-                ("instance", _) => Aws::Instance,
-                (_, Some(name)) if !name.is_empty() => Aws::Profile(name.to_owned()),
-                _ => {
-                    let table = "{ access_key_id = ..., secret_access_key = ... }";
-                    no_such_word(checker, path, word, &AWS_WORDS, table);
-                    return None;
-                }
-            };
-            return Some(Credential::Aws(aws));
-        }
-    };
-    let help = "it begins with AKIA or ASIA; aws = \"environment\" reads all of them from the environment";
-    let access_key_id = required(checker, path, "access_key_id", raw.access_key_id.as_ref(), help);
-    let help = "usually a reference, such as secret_access_key = \"${AWS_SECRET_ACCESS_KEY}\"";
-    let secret = required(checker, path, "secret_access_key", raw.secret_access_key.as_ref(), help);
-    let session_token = raw.session_token.as_ref().map(|token| token.trim()).filter(|token| !token.is_empty());
-    Some(Credential::Aws(Aws::Static {
-        access_key_id: access_key_id?,
-        secret_access_key: Secret::new(secret?),
-        session_token: session_token.map(|token| Secret::new(token.to_owned())),
-    }))
-}
-
 /// Returns the text at `key`, which has to be there and to consist of characters that such things have.
 fn required(
     checker: &mut Checker<'_>,
@@ -184,11 +112,21 @@ fn required(
     text: Option<&String>,
     help: &'static str,
 ) -> Option<String> {
-    let Some(text) = text else {
+    if text.is_none() {
         checker.missing(path, key, help);
-        return None;
-    };
-    let (here, text) = (child(path, key), text.trim());
+    }
+    optional(checker, path, key, text, help)
+}
+
+/// The same for a text that may be left out.
+fn optional(
+    checker: &mut Checker<'_>,
+    path: &str,
+    key: &str,
+    text: Option<&String>,
+    help: &'static str,
+) -> Option<String> {
+    let (here, text) = (child(path, key), text?.trim());
     if text.is_empty() {
         checker.report(&here, Fault::error(format!("{here} is empty")).help(help));
         return None;
@@ -215,67 +153,103 @@ mod tests {
     use crate::config::settings::settings;
 
     const KEY: &str = include_str!("../../../tests/credentials/key.pem");
+    const GENERAL: &str = "kind = 'openai_compatible'\nbase_url = 'http://a/v1'";
+    const BEDROCK: &str = "kind = 'bedrock'\nregion = 'eu-west-1'";
 
-    /// One provider with these keys, in a folder that holds `sa.json`.
-    fn sources(keys: &str) -> (tempfile::TempDir, Sources) {
+    /// One provider of this kind with these keys, in a folder that holds `sa.json`.
+    fn sources(kind: &str, keys: &str) -> (tempfile::TempDir, Sources) {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("sa.json");
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         let account = serde_json::json!({ "type": "service_account", "client_email": "a@b", "private_key": KEY });
-        std::fs::write(&file, account.to_string()).unwrap();
-        std::fs::write(folder.path().join("wrong.json"), r#"{"client_email":"a@b","private_key":"hunter2"}"#).unwrap();
+        write("sa.json", &account.to_string());
+        write("wrong.json", r#"{"client_email":"a@b","private_key":"hunter2"}"#);
+        write(
+            "user.json",
+            r#"{"type":"authorized_user","client_id":"c","client_secret":"hunter2","refresh_token":"hunter2"}"#,
+        );
         let keys = keys.replace("FOLDER", folder.path().to_str().unwrap());
-        let text = format!("[providers.p]\nkind = 'openai_compatible'\nbase_url = 'http://a/v1'\nkeys = [\n{keys}]\n");
-        std::fs::write(folder.path().join("bursar.toml"), text).unwrap();
+        write("bursar.toml", &format!("[providers.p]\n{kind}\nkeys = [\n{keys}]\n"));
         let (working_dir, system_file) = (folder.path().to_owned(), folder.path().join("none.toml"));
         let environment = vec![("SECRET".to_owned(), "hunter2".to_owned())];
         (folder, Sources { working_dir, system_file, environment, ..Sources::default() })
     }
 
-    fn faults(keys: &str) -> Vec<String> {
-        let (_folder, sources) = sources(keys);
+    fn faults(kind: &str, keys: &str) -> Vec<String> {
+        let (_folder, sources) = sources(kind, keys);
         let faults = load(&sources).err();
         faults.map(|faults| faults.iter().map(|fault| fault.one_line()).collect()).unwrap_or_default()
     }
 
-    #[test]
-    fn each_way_to_a_credential_is_read_and_shown_without_its_secrets() {
-        let (_folder, sources) = sources(
-            "{ id = 'a', google = 'metadata' },\n{ id = 'b', google = { service_account = 'FOLDER/sa.json' }, weight = 2 },\n\
-             { id = 'c', entra = 'managed' },\n{ id = 'd', entra = { tenant = 't', client_id = 'c', client_secret = '${SECRET}' } },\n\
-             { id = 'e', aws = { access_key_id = 'hunter2', secret_access_key = 'hunter2', session_token = 'hunter2' } },\n\
-             { id = 'f', aws = 'environment' },\n{ id = 'g', aws = 'profile:dev' },\n{ id = 'h', aws = 'container' },\n\
-             { id = 'i', aws = 'instance' },\n",
-        );
-
+    /// Returns what was written of the keys, as lists show it, and that nothing secret does.
+    fn shown(kind: &str, keys: &str) -> Vec<String> {
+        let (_folder, sources) = sources(kind, keys);
         let config = load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
-
-        let keys = &config.providers["p"].keys;
-        assert!(keys.iter().all(|key| key.credential.is_some()) && keys.len() == 9);
-        assert_eq!(keys[1].weight, 2);
+        assert!(config.providers["p"].keys.iter().all(|key| key.credential.is_some()));
         let shown: Vec<_> = settings(&config)
             .into_iter()
             .filter(|setting| setting.path.contains(".keys.") && setting.origin != "default")
             .map(|setting| format!("{} {}", setting.path.trim_start_matches("providers.p.keys."), setting.value))
             .collect();
-        for line in [
-            "a.google metadata",
-            "d.entra.client_secret …",
-            "d.entra.tenant t",
-            "e.aws.session_token …",
-            "g.aws profile:dev",
-        ] {
-            assert!(shown.iter().any(|shown| shown == line), "{line} is not in {shown:#?}");
-        }
         let all = format!("{shown:?} {config:?}");
         assert!(!all.contains("hunter2") && !all.contains("PRIVATE KEY"), "{all}");
+        shown
+    }
+
+    fn assert_all(shown: &[String], lines: &[&str]) {
+        for line in lines {
+            assert!(
+                shown.iter().any(|shown| shown.ends_with(line) || shown.contains(line)),
+                "{line} not in {shown:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_way_to_a_token_is_read_and_shown_without_its_secrets() {
+        let shown = shown(
+            GENERAL,
+            "{ id = 'a', google = 'metadata' },\n{ id = 'b', google = { service_account = 'FOLDER/sa.json' }, weight = 2 },\n\
+             { id = 'c', entra = 'managed' },\n{ id = 'd', entra = { tenant = 't', client_id = 'c', client_secret = '${SECRET}' } },\n\
+             { id = 'e', google = { credentials = 'FOLDER/user.json' } },\n",
+        );
+
+        let lines = ["a.google metadata", "b.weight 2", "d.entra.client_secret …", "d.entra.tenant t", "user.json"];
+        assert_all(&shown, &lines);
+    }
+
+    #[test]
+    fn each_way_to_keys_of_aws_is_read_and_shown_without_its_secrets() {
+        let shown = shown(
+            BEDROCK,
+            "{ id = 'a', aws = { access_key_id = 'hunter2', secret_access_key = 'hunter2', session_token = 'hunter2' } },\n\
+             { id = 'b', aws = 'environment' },\n{ id = 'c', aws = 'profile:dev' },\n{ id = 'd', aws = 'container' },\n\
+             { id = 'e', aws = 'instance' },\n{ id = 'f', aws = 'web_identity' },\n\
+             { id = 'g', aws = { role_arn = 'arn:aws:iam::1:role/r', source = 'profile:dev', external_id = 'x', session_name = 'gw' } },\n\
+             { id = 'h', aws = { role_arn = 'arn:aws:iam::1:role/r', access_key_id = 'hunter2', secret_access_key = 'hunter2' } },\n\
+             { id = 'i', aws = { role_arn = 'arn:aws:iam::1:role/r', web_identity_token_file = '/t' } },\n",
+        );
+
+        let lines = [
+            "a.aws.session_token …",
+            "c.aws profile:dev",
+            "f.aws web_identity",
+            "g.aws.role_arn arn:aws:iam::1:role/r",
+            "g.aws.source profile:dev",
+            "g.aws.external_id x",
+            "h.aws.secret_access_key …",
+            "i.aws.web_identity_token_file /t",
+        ];
+        assert_all(&shown, &lines);
     }
 
     #[test]
     fn all_mistakes_are_told_at_once() {
         let faults = faults(
+            GENERAL,
             "{ id = 'a', value = 'x', entra = 'managed' },\n{ id = 'b', google = 'metadta' },\n{ id = 'c', entra = { tenant = 'a/b', client_id = 'c' } },\n\
-             { id = 'd', aws = { access_key = 'x' } },\n{ id = 'e', aws = 'AKIAHUNTER' },\n{ id = 'f', google = { service_account = 'none.json' } },\n\
-             { id = 'g', aws = 'container', optional = true },\n{ id = 'h', google = { service_account = 'FOLDER/wrong.json' } },\n",
+             { id = 'f', google = { service_account = 'none.json' } },\n\
+             { id = 'g', google = 'metadata', optional = true },\n{ id = 'h', google = { service_account = 'FOLDER/wrong.json' } },\n\
+             { id = 'i', google = { service_account = 'FOLDER/user.json' } },\n",
         );
 
         let told = faults.join("\n");
@@ -285,15 +259,59 @@ mod tests {
             "(did you mean \"metadata\"?)",
             "bursar.toml:7:32: providers.p.keys[2].entra.tenant is `a/b`, which is no id and no domain",
             "providers.p.keys[2].entra has no `client_secret`",
-            "unknown key `access_key` in providers.p.keys[3].aws; did you mean `access_key_id`?",
-            "providers.p.keys[4].aws is a word that is not known; known: \"environment\", \"container\"",
-            "providers.p.keys[5].google.service_account: `none.json` cannot be read",
-            "providers.p.keys[6].optional is only for a key with a value",
+            "providers.p.keys[3].google.service_account: `none.json` cannot be read",
+            "providers.p.keys[4].optional is only for a key with a value",
             "has a private_key that is no PEM",
+            "name it by `credentials`, which takes every type",
         ] {
             assert!(told.contains(part), "{part}\nis not in\n{told}");
         }
-        assert!(!told.contains("HUNTER") && !told.contains("hunter2"), "{told}");
-        assert_eq!(faults.len(), 9, "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+        assert_eq!(faults.len(), 8, "{told}");
+    }
+
+    #[test]
+    fn mistakes_in_roles_are_told_with_what_to_do() {
+        let faults = faults(
+            BEDROCK,
+            "{ id = 'a', aws = { access_key = 'x' } },\n{ id = 'b', aws = 'AKIAHUNTER' },\n\
+             { id = 'c', aws = { role_arn = 'bursar', source = 'instance' } },\n\
+             { id = 'd', aws = { role_arn = 'arn:aws:iam::1:role/r' } },\n\
+             { id = 'e', aws = { role_arn = 'arn:aws:iam::1:role/r', source = 'AKIAHUNTER' } },\n\
+             { id = 'f', aws = { role_arn = 'arn:aws:iam::1:role/r', source = 'instance', session_name = 'a b' } },\n\
+             { id = 'g', aws = { role_arn = 'arn:aws:iam::1:role/r', web_identity_token_file = '/t', external_id = 'x' } },\n\
+             { id = 'h', aws = { source = 'instance', access_key_id = 'i', secret_access_key = 's' } },\n",
+        );
+
+        let told = faults.join("\n");
+        for part in [
+            "unknown key `access_key` in providers.p.keys[0].aws; did you mean `access_key_id`?",
+            "providers.p.keys[1].aws is a word that is not known; known: \"environment\", \"container\"",
+            "bursar.toml:7:32: providers.p.keys[2].aws.role_arn is `bursar`, which names no role; it looks like arn:aws:iam",
+            "providers.p.keys[3].aws has no `source`",
+            "providers.p.keys[4].aws.source is a word that is not known",
+            "providers.p.keys[5].aws.session_name has spaces",
+            "providers.p.keys[6].aws.external_id has no use beside web_identity_token_file",
+            "providers.p.keys[7].aws.source is of a role, and providers.p.keys[7].aws has no `role_arn`",
+        ] {
+            assert!(told.contains(part), "{part}\nis not in\n{told}");
+        }
+        assert!(!told.contains("HUNTER"), "{told}");
+        assert_eq!(faults.len(), 8, "{told}");
+    }
+
+    #[test]
+    fn a_credential_that_the_kind_cannot_be_called_with_is_refused() {
+        let of_aws = faults("kind = 'openai'", "{ id = 'a', aws = 'instance' },\n{ id = 'b', entra = 'managed' },\n");
+        let of_google = faults(BEDROCK, "{ id = 'a', google = 'metadata' },\n");
+
+        assert_eq!(
+            of_aws[0].split_once("bursar.toml").unwrap().1,
+            ":4:19: providers.p.keys[0].aws makes signatures of AWS, which kind = \"openai\" does not take; \
+             give the key a `value`, or the provider kind = \"bedrock\""
+        );
+        assert!(of_aws[1].contains("kind = \"azure_openai\" or \"anthropic\" or \"openai_compatible\""), "{of_aws:?}");
+        assert!(of_google[0].contains("kind = \"vertex\" or \"gemini\""), "{of_google:?}");
+        assert!(faults(GENERAL, "{ id = 'a', google = 'metadata' },\n").is_empty());
     }
 }

@@ -6,7 +6,7 @@ use super::{Balancing, Checker};
 use crate::config::fault::Fault;
 use crate::config::layer::{child, item};
 use crate::config::raw::{RawAlias, RawModels};
-use crate::config::{Alias, Models, Provider, Target};
+use crate::config::{Alias, AliasNeeds, Models, Provider, Target};
 
 /// Checks the aliases against the providers that exist. `skipped` are providers that are written but left out.
 pub fn models(
@@ -17,6 +17,7 @@ pub fn models(
     skipped: &BTreeSet<String>,
 ) -> Models {
     let names: BTreeSet<String> = raw.alias.keys().cloned().collect();
+    let strict = raw.strict.unwrap_or(false);
     let mut aliases = BTreeMap::new();
     for (name, raw) in raw.alias {
         let path = child("models.alias", &name);
@@ -26,8 +27,21 @@ pub fn models(
         let targets = targets(checker, &path, &raw, providers, skipped);
         fallbacks(checker, &path, &name, &raw, &names);
         let strategy = raw.strategy.unwrap_or(balancing.strategy);
-        let alias =
-            Alias { name: name.clone(), description: raw.description, strategy, targets, fallback: raw.fallback };
+        let context_window = raw.needs.context_window;
+        if context_window == Some(0) {
+            let path = child(&child(&path, "needs"), "context_window");
+            checker.fault(&path, format!("{path} is 0; it is a number of tokens"));
+        }
+        let needs = AliasNeeds { context_window, capabilities: raw.needs.capabilities.into_iter().collect() };
+        let alias = Alias {
+            name: name.clone(),
+            description: raw.description,
+            strategy,
+            targets,
+            fallback: raw.fallback,
+            strict: raw.strict.unwrap_or(strict),
+            needs,
+        };
         aliases.insert(name, alias);
     }
     for cycle in cycles(&aliases) {
@@ -42,7 +56,7 @@ pub fn models(
         let message = format!("models.default names alias `{default}`, which is not defined");
         checker.unknown("models.default", message, default, names.iter().map(String::as_str));
     }
-    Models { allow_direct: raw.allow_direct.unwrap_or(true), default: raw.default, aliases }
+    Models { allow_direct: raw.allow_direct.unwrap_or(true), default: raw.default, strict, aliases }
 }
 
 /// Returns whether `name` is `provider/model` of a provider that exists.

@@ -88,7 +88,7 @@ fn provider(
         idle_timeout: checker.duration(path, "idle_timeout", raw.idle_timeout.as_ref(), secs(60)),
         max_concurrency: checker.at_least_one(path, "max_concurrency", raw.max_concurrency, 400),
         probe: raw.probe.unwrap_or(true),
-        headers: headers(checker, path, &raw.headers),
+        headers: headers(checker, path, kind, &raw.headers),
         dial: dial(checker, path, kind, &raw),
         demo: demo(checker, path, kind, &raw),
         id,
@@ -190,9 +190,9 @@ fn keys(checker: &mut Checker<'_>, path: &str, raw: &RawProvider, teams: &BTreeM
     let mut keys: Vec<ProviderKey> = Vec::new();
     let mut taken = Taken::default();
     let list = child(path, "keys");
-    for (index, raw) in raw.keys.iter().enumerate() {
+    for (index, key) in raw.keys.iter().enumerate() {
         let here = item(&list, index);
-        if let Some(key) = one_key(checker, &here, raw, teams) {
+        if let Some(key) = one_key(checker, &here, key, raw, teams) {
             add_key(checker, &mut keys, &mut taken, key, &here);
         }
     }
@@ -215,7 +215,13 @@ fn keys(checker: &mut Checker<'_>, path: &str, raw: &RawProvider, teams: &BTreeM
     keys
 }
 
-fn one_key(checker: &mut Checker<'_>, path: &str, raw: &RawKey, teams: &BTreeMap<TeamId, Team>) -> Option<ProviderKey> {
+fn one_key(
+    checker: &mut Checker<'_>,
+    path: &str,
+    raw: &RawKey,
+    provider: &RawProvider,
+    teams: &BTreeMap<TeamId, Team>,
+) -> Option<ProviderKey> {
     let id = raw.id.as_deref();
     match id {
         Some(id) => _ = checker.is_id(&child(path, "id"), id),
@@ -246,7 +252,7 @@ fn one_key(checker: &mut Checker<'_>, path: &str, raw: &RawKey, teams: &BTreeMap
         ..key
     };
     if has_credential(raw) {
-        return minted_key(checker, path, id, raw).map(limited);
+        return minted_key(checker, path, id, raw, provider).map(limited);
     }
     let value = raw.value.as_deref().map(str::trim).unwrap_or_default();
     match (&raw.value, value.is_empty()) {
@@ -305,7 +311,12 @@ fn add_key(checker: &mut Checker<'_>, keys: &mut Vec<ProviderKey>, taken: &mut T
     keys.push(key);
 }
 
-fn headers(checker: &mut Checker<'_>, path: &str, raw: &BTreeMap<String, String>) -> Vec<(String, String)> {
+fn headers(
+    checker: &mut Checker<'_>,
+    path: &str,
+    kind: ProviderKind,
+    raw: &BTreeMap<String, String>,
+) -> Vec<(String, String)> {
     let table = child(path, "headers");
     let mut headers = Vec::with_capacity(raw.len());
     for (name, value) in raw {
@@ -319,6 +330,11 @@ fn headers(checker: &mut Checker<'_>, path: &str, raw: &BTreeMap<String, String>
             checker.fault(&here, format!("header `{lower}` has characters that no header can have"));
         } else {
             headers.push((lower, value.clone()));
+        }
+    }
+    for (name, value) in kind.headers() {
+        if !headers.iter().any(|(given, _)| given == name) {
+            headers.push(((*name).to_owned(), (*value).to_owned()));
         }
     }
     headers

@@ -3,7 +3,8 @@
 use bursar_actors::Usage;
 use bytes::Bytes;
 
-use super::{Batch, Flow, truncated, unreadable, unusable};
+use super::{Batch, Flow, named, truncated, unreadable, unusable};
+use crate::providers::announced::Announced;
 use crate::providers::dialect::Nonsense;
 use crate::providers::openai::{Action, Malformed, StreamEnd, StreamRepair};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
@@ -14,15 +15,17 @@ use crate::upstream::judge;
 pub struct ChatFlow {
     reader: SseReader,
     repair: StreamRepair,
-    /// The client has a preamble of an earlier upstream: what comes before the first output is left out.
+    /// What comes before the first output is left out.
     skips_preamble: bool,
+    /// By the preamble of an earlier upstream, which the client has.
+    announced: Option<Announced>,
 }
 
 impl ChatFlow {
     /// Begins the answer to the request that `head` is of.
-    pub fn new(head: &RequestHead, skips_preamble: bool) -> Self {
+    pub fn new(head: &RequestHead, announced: Option<Announced>) -> Self {
         let repair = StreamRepair::new(head.operation, head.include_usage);
-        Self { reader: SseReader::new(), repair, skips_preamble }
+        Self { reader: SseReader::new(), repair, skips_preamble: announced.is_some(), announced }
     }
 
     fn on_event(&mut self, event: &SseEvent, batch: &mut Batch) -> Result<(), Malformed> {
@@ -31,8 +34,8 @@ impl ChatFlow {
         self.skips_preamble &= !output;
         match action {
             Action::Forward | Action::Replace(_) if self.skips_preamble => {}
-            Action::Forward => batch.bytes.push(event.raw().clone()),
-            Action::Replace(bytes) => batch.bytes.push(bytes),
+            Action::Forward => batch.bytes.push(named(&self.announced, event.raw())),
+            Action::Replace(bytes) => batch.bytes.push(named(&self.announced, &bytes)),
             Action::Drop => {}
             Action::Error => {
                 batch.failure = Some(judge::judge_error_value(event.data()));
@@ -78,7 +81,7 @@ impl Flow for ChatFlow {
             match self.repair.end() {
                 StreamEnd::Complete => batch.done = true,
                 StreamEnd::CompleteWithoutDone(tail) => {
-                    batch.bytes.push(tail);
+                    batch.bytes.push(named(&self.announced, &tail));
                     batch.done = true;
                 }
                 StreamEnd::Truncated => batch.failure = Some(truncated()),

@@ -13,6 +13,7 @@ pub use pass::PassFlow;
 pub use translate::TranslateFlow;
 
 use crate::error::Failure;
+use crate::providers::announced::Announced;
 use crate::providers::dialect::{Nonsense, StreamFailure};
 use crate::providers::responses;
 use crate::upstream::Pieces;
@@ -78,6 +79,11 @@ fn judged(data: &[u8]) -> Failure {
         Some(body) => judge::judge_error_value(body.to_string().as_bytes()),
         None => judge::judge_error_value(data),
     }
+}
+
+/// Returns events as the client gets them: as they came, but for the name of a reply that was announced before.
+fn named(announced: &Option<Announced>, events: &Bytes) -> Bytes {
+    announced.as_ref().map_or_else(|| events.clone(), |announced| announced.rename(events))
 }
 
 fn unreadable(why: &dyn std::fmt::Display) -> Failure {

@@ -3,7 +3,8 @@
 use bursar_actors::Usage;
 use bytes::Bytes;
 
-use super::{Batch, Flow, judged, truncated, unreadable, unusable};
+use super::{Batch, Flow, judged, named, truncated, unreadable, unusable};
+use crate::providers::announced::Announced;
 use crate::providers::dialect::{PassReader, StreamFailure};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
 
@@ -11,15 +12,18 @@ use crate::providers::sse::{SseEvent, SseItem, SseReader};
 pub struct PassFlow {
     reader: SseReader,
     along: Box<dyn PassReader>,
-    /// The client has a preamble of an earlier upstream: what comes before the first output is left out.
+    /// What comes before the first output is left out.
     skips_preamble: bool,
     output_bytes: u64,
+    /// By the preamble of an earlier upstream, which the client has.
+    announced: Option<Announced>,
 }
 
 impl PassFlow {
     /// Begins a stream that `along` reads along.
-    pub fn new(along: Box<dyn PassReader>, skips_preamble: bool) -> Self {
-        Self { reader: SseReader::with_names(), along, skips_preamble, output_bytes: 0 }
+    pub fn new(along: Box<dyn PassReader>, announced: Option<Announced>) -> Self {
+        let skips_preamble = announced.is_some();
+        Self { reader: SseReader::with_names(), along, skips_preamble, output_bytes: 0, announced }
     }
 
     fn on_event(&mut self, event: &SseEvent, batch: &mut Batch) {
@@ -29,7 +33,7 @@ impl PassFlow {
             Ok(facts) => {
                 self.skips_preamble &= !(facts.output || facts.done);
                 if !self.skips_preamble && !facts.repeated {
-                    batch.bytes.push(event.raw().clone());
+                    batch.bytes.push(named(&self.announced, event.raw()));
                 }
                 batch.began |= facts.output || facts.done;
                 batch.done |= facts.done;

@@ -5,6 +5,8 @@ use bytes::Bytes;
 
 use super::{Batch, Flow, judged, truncated, unreadable, unusable};
 use crate::pipeline::translation::Translation;
+use crate::providers::announced::Announced;
+use crate::providers::custom::CustomCalls;
 use crate::providers::dialect::{Step, StreamFailure, StreamReader, StreamWriter};
 use crate::providers::framing::{Framed, Framer, Framing};
 use crate::providers::sequence::{Sequence, output_bytes};
@@ -16,10 +18,14 @@ pub struct TranslateFlow {
     framer: Framer,
     reader: Box<dyn StreamReader>,
     sequence: Sequence,
+    custom: Option<CustomCalls>,
     writer: Box<dyn StreamWriter>,
     translation: Translation,
+    /// What comes before the first output is left out.
     skips_preamble: bool,
     output_bytes: u64,
+    /// By the preamble of an earlier upstream, which the client has.
+    announced: Option<Announced>,
     /// Emptied after each frame; kept for their memory.
     read: Vec<Chunk>,
     ordered: Vec<Chunk>,
@@ -27,7 +33,7 @@ pub struct TranslateFlow {
 
 impl TranslateFlow {
     /// Begins the answer that `translation` is for.
-    pub fn new(translation: Translation, skips_preamble: bool) -> Self {
+    pub fn new(translation: Translation, announced: Option<Announced>) -> Self {
         let framing = translation.upstream.framing();
         let writer = translation.client.writer(&translation.request);
         // A stream may last for hours; the request, with all its images, need not.
@@ -37,9 +43,11 @@ impl TranslateFlow {
             framer: Framer::new(framing),
             reader: translation.upstream.reader(),
             sequence: Sequence::default(),
+            custom: translation.custom.stream(),
             writer,
             translation,
-            skips_preamble,
+            skips_preamble: announced.is_some(),
+            announced,
             output_bytes: 0,
             read: Vec::new(),
             ordered: Vec::new(),
@@ -62,9 +70,16 @@ impl TranslateFlow {
 
     /// Writes what is in order by now.
     fn write(&mut self, batch: &mut Batch) {
+        if let Some(custom) = &mut self.custom {
+            let ordered = std::mem::take(&mut self.ordered);
+            ordered.into_iter().for_each(|chunk| custom.push(chunk, &mut self.ordered));
+        }
         let mut out = Vec::new();
         for mut chunk in self.ordered.drain(..) {
             self.translation.note(&mut chunk);
+            if let Some(announced) = &self.announced {
+                announced.name(&mut chunk);
+            }
             let output = chunk.is_output();
             self.output_bytes += output_bytes(&chunk) as u64;
             self.skips_preamble &= !output;

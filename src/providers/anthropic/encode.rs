@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::losses::{Losses, refuse};
 use super::models::{Model, Off, Style, model};
 use super::schema::fitted;
 use super::{VERSION, VERSION_WITH_SAMPLING, encode_messages, encode_tools};
 use crate::providers::dialect::{Target, WireRequest};
+use crate::providers::losses::{Losses, refusal};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Dialect, Effort, Format, Reasoning};
 
@@ -38,7 +38,7 @@ pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<WireR
         request,
         target,
         model: model(target.model, target.model_facts),
-        losses: Losses::new(target.strict),
+        losses: Losses::new("Anthropic", target),
         instructions: Vec::new(),
         thinks: false,
         body: Map::new(),
@@ -72,12 +72,12 @@ impl Encoding<'_> {
 
     fn refuse_the_impossible(&self) -> Result<(), IntakeError> {
         if self.request.choices.is_some_and(|choices| choices > 1) {
-            return Err(refuse("n", "is more than 1, and this provider gives one answer per request; send n = 1"));
+            return Err(refusal("n", "is more than 1, and this provider gives one answer per request; send n = 1"));
         }
         let own = self.request.extra.as_ref().filter(|extra| extra.dialect != Dialect::Anthropic);
         let modalities = own.and_then(|extra| extra.fields.get("modalities")?.as_array());
         if modalities.is_some_and(|kinds| kinds.iter().any(|kind| kind == "audio")) {
-            return Err(refuse("modalities", "asks for audio, which this provider cannot make; ask for text"));
+            return Err(refusal("modalities", "asks for audio, which this provider cannot make; ask for text"));
         }
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Encoding<'_> {
         let most = self.model.max_output;
         let wanted = self.request.max_tokens;
         if wanted.is_some_and(|wanted| wanted > most) {
-            self.losses.note("max_tokens", &format!("was lowered to the model's {most}"));
+            self.losses.tell("max_tokens", &format!("was lowered to the model's {most}"));
         }
         let by_default = if self.request.stream { most } else { most.min(WHOLE_MAX) };
         self.put("max_tokens", wanted.map_or(by_default, |wanted| wanted.min(most)));
@@ -95,7 +95,7 @@ impl Encoding<'_> {
         }
         let stop: Vec<&str> = self.request.stop.iter().map(String::as_str).filter(|s| !s.trim().is_empty()).collect();
         if stop.len() < self.request.stop.len() {
-            self.losses.lose("stop", "was sent without the sequences that are only white space")?;
+            self.losses.note("stop", "was sent without the sequences that are only white space")?;
         }
         if !stop.is_empty() {
             self.put("stop_sequences", stop);
@@ -109,13 +109,10 @@ impl Encoding<'_> {
         match self.model.style {
             _ if off => self.no_thinking(),
             Style::Never if wanted.effort.is_some() || wanted.budget.is_some() => {
-                self.losses.lose("reasoning_effort", "is not sent: the model does not think")
+                self.losses.note("reasoning_effort", "is not sent: the model does not think")
             }
             Style::Never => Ok(()),
-            Style::Adaptive(_) => {
-                self.adaptive(&wanted);
-                Ok(())
-            }
+            Style::Adaptive(_) => self.adaptive(&wanted),
             Style::Budget => self.budget(&wanted),
         }
     }
@@ -126,17 +123,17 @@ impl Encoding<'_> {
             Style::Adaptive(Off::BetweenTools) => self.put("thinking", json!({ "type": "between_tools" })),
             Style::Adaptive(Off::Never) => {
                 self.put("output_config", json!({ "effort": "low" }));
-                self.losses.lose("reasoning_effort", "was sent as low: the model cannot be kept from thinking")?;
+                self.losses.note("reasoning_effort", "was sent as low: the model cannot be kept from thinking")?;
             }
             Style::Budget | Style::Never => {}
         }
         Ok(())
     }
 
-    fn adaptive(&mut self, wanted: &Reasoning) {
+    fn adaptive(&mut self, wanted: &Reasoning) -> Result<(), IntakeError> {
         let effort = wanted.effort.or(wanted.budget.map(effort_of));
         if effort.is_none() && wanted.show.is_none() {
-            return;
+            return Ok(());
         }
         let display = if wanted.show == Some(false) { "omitted" } else { "summarized" };
         self.put("thinking", json!({ "type": "adaptive", "display": display }));
@@ -144,10 +141,11 @@ impl Encoding<'_> {
         if let Some(effort) = effort {
             let taken = self.model.effort(effort, self.target.model_facts);
             if taken != effort && effort != Effort::Minimal {
-                self.losses.note("reasoning_effort", &format!("was sent as {}", taken.as_str()));
+                self.losses.note("reasoning_effort", &format!("was sent as {}", taken.as_str()))?;
             }
             self.put("output_config", json!({ "effort": taken.as_str() }));
         }
+        Ok(())
     }
 
     fn budget(&mut self, wanted: &Reasoning) -> Result<(), IntakeError> {
@@ -161,7 +159,7 @@ impl Encoding<'_> {
         let Some(budget) = wanted.budget.or(by_effort) else { return Ok(()) };
         if encode_messages::continues_without_thinking(self.request) {
             self.losses
-                .note("reasoning_effort", "is not sent: the tool calls so far came without thinking to go on from");
+                .tell("reasoning_effort", "is not sent: the tool calls so far came without thinking to go on from");
             return Ok(());
         }
         if self.request.max_tokens.is_none() {
@@ -172,7 +170,7 @@ impl Encoding<'_> {
         }
         let room = self.body.get("max_tokens").and_then(Value::as_u64).unwrap_or_default().saturating_sub(1);
         if room < BUDGET_MIN {
-            return self.losses.lose("reasoning_effort", "is not sent: max_tokens leaves no room for thinking");
+            return self.losses.note("reasoning_effort", "is not sent: max_tokens leaves no room for thinking");
         }
         let mut thinking = json!({ "type": "enabled", "budget_tokens": budget.max(BUDGET_MIN).min(room) });
         if wanted.show == Some(false) {
@@ -189,7 +187,7 @@ impl Encoding<'_> {
             Some(Format::JsonObject) => {
                 let instruction = "Answer with a single JSON object and nothing else: no introduction, no code fence.";
                 self.instructions.push(instruction.to_owned());
-                self.losses.lose("response_format", "json_object is only asked for in words")?;
+                self.losses.note("response_format", "json_object is only asked for in words")?;
             }
             Some(Format::JsonSchema { schema, .. }) if self.model.json_schema => {
                 let format = json!({ "type": "json_schema", "schema": fitted(schema.clone()) });
@@ -204,7 +202,7 @@ impl Encoding<'_> {
                      JSON Schema: {schema}"
                 ));
                 self.losses
-                    .lose("response_format", "json_schema is only asked for in words: the model enforces none")?;
+                    .note("response_format", "json_schema is only asked for in words: the model enforces none")?;
             }
         }
         Ok(())
@@ -225,13 +223,13 @@ impl Encoding<'_> {
                 ("top_k", top_k.is_some()),
             ];
             for (param, _) in lost.into_iter().filter(|(_, lost)| *lost) {
-                self.losses.lose(param, &format!("is not sent: the model does not take it {why}"))?;
+                self.losses.note(param, &format!("is not sent: the model does not take it {why}"))?;
             }
             return Ok(false);
         }
         if let Some(value) = *temperature {
             if !(0.0..=1.0).contains(&value) {
-                self.losses.lose("temperature", "was brought into the range from 0 to 1")?;
+                self.losses.note("temperature", "was brought into the range from 0 to 1")?;
             }
             self.put("temperature", value.clamp(0.0, 1.0));
         }
@@ -239,7 +237,7 @@ impl Encoding<'_> {
             if temperature.is_none() || self.model.both_samplings {
                 self.put("top_p", value);
             } else if value != 1.0 {
-                self.losses.lose("top_p", "is not sent: the model takes either temperature or top_p")?;
+                self.losses.note("top_p", "is not sent: the model takes either temperature or top_p")?;
             }
         }
         if let Some(value) = *top_k {
@@ -256,7 +254,7 @@ impl Encoding<'_> {
             None => {}
             Some("auto") => self.put("service_tier", "auto"),
             Some("default" | "standard") => self.put("service_tier", "standard_only"),
-            Some(_) => self.losses.lose("service_tier", "is not sent: this provider has no such tier")?,
+            Some(_) => self.losses.note("service_tier", "is not sent: this provider has no such tier")?,
         }
         Ok(())
     }
@@ -277,10 +275,10 @@ impl Encoding<'_> {
             ("verbosity", request.verbosity.is_some()),
         ];
         for (param, _) in given.into_iter().filter(|(_, given)| *given) {
-            self.losses.lose(param, "is not sent: this provider has no such parameter")?;
+            self.losses.note(param, "is not sent: this provider has no such parameter")?;
         }
         if request.metadata.as_ref().is_some_and(|metadata| !metadata.is_empty()) {
-            self.losses.note("metadata", "is not sent: this provider keeps none");
+            self.losses.note("metadata", "is not sent: this provider keeps none")?;
         }
         Ok(())
     }
@@ -296,7 +294,7 @@ impl Encoding<'_> {
                 // A field's name comes from the client, and a warning goes into a header.
                 let plain = key.len() <= 64 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
                 let name = if plain { key.as_str() } else { "a field" };
-                self.losses.lose(name, "is not sent: this provider does not know it")?;
+                self.losses.note(name, "is not sent: this provider does not know it")?;
                 continue;
             }
             match (self.body.get_mut(key), value) {

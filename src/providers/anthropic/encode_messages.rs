@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::encode::Encoding;
 use super::encode_parts::{Place, blocks, call_ids, result};
-use super::losses::refuse;
 use super::write::call_id;
+use crate::providers::losses::refusal;
 use crate::schema::IntakeError;
 use crate::schema::chat::{CacheMark, ChatRequest, Content, Dialect, Message, Part, Role, ToolResult};
 
@@ -135,7 +135,7 @@ fn results(encoding: &mut Encoding<'_>, message: &Message, turns: &mut Vec<Turn>
         let known = caller.is_some_and(|at| call_ids(&turns[at].blocks).contains(&call_id(&answer.call_id)));
         if !known {
             let what = "has the result of a tool that the assistant's turn before does not call; send that call first";
-            return Err(refuse("messages", what));
+            return Err(refusal("messages", what));
         }
         let mut block = result(encoding, answer)?;
         mark(&mut block, part.cache);
@@ -168,7 +168,7 @@ fn answer_orphans(encoding: &mut Encoding<'_>, turns: &mut Vec<Turn>) -> Result<
             if !answered {
                 encoding
                     .losses
-                    .lose("messages", "has a tool call without a result; an error was sent as its result")?;
+                    .note("messages", "has a tool call without a result; an error was sent as its result")?;
                 let (call_id, parts) = (id, vec![Part::text("(no result)")]);
                 let missing = result(encoding, &ToolResult { call_id, name: None, parts, is_error: true })?;
                 turn.blocks.insert(turn.results, missing);
@@ -192,7 +192,7 @@ fn prefill(encoding: &mut Encoding<'_>, turns: &mut Vec<Turn>) -> Result<(), Int
     }
     encoding
         .losses
-        .lose("messages", "ends with an assistant message, which the model is only asked in words to go on with")?;
+        .note("messages", "ends with an assistant message, which the model is only asked in words to go on with")?;
     turns.push(Turn { role: "user", results: 0, blocks: vec![text(GO_ON)] });
     Ok(())
 }

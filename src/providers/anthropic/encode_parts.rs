@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::encode::Encoding;
 use super::encode_messages::{is_own_thinking, mark, text};
-use super::losses::refuse;
 use super::write::{call_id, input};
+use crate::providers::losses::refusal;
 use crate::schema::IntakeError;
 use crate::schema::chat::{Content, Dialect, Part, Source, Thinking, ToolCall, ToolResult};
 
@@ -67,24 +67,24 @@ fn block(encoding: &mut Encoding<'_>, part: &Part, place: Place) -> Result<Optio
         Content::Text(blank) | Content::Refusal(blank) if blank.trim().is_empty() => None,
         Content::Text(said) | Content::Refusal(said) => Some(text(said)),
         Content::Image { .. } | Content::File { .. } if matches!(place, Place::System | Place::Assistant) => {
-            encoding.losses.lose("messages", "has images or documents outside of user messages, which are not sent")?;
+            encoding.losses.note("messages", "has images or documents outside of user messages, which are not sent")?;
             None
         }
         Content::Image { source, .. } => Some(image(source)?),
         Content::File { source, name } => Some(document(source, name.as_deref())?),
         Content::Audio { .. } => {
-            return Err(refuse("messages", "has audio, which this provider cannot hear; send text"));
+            return Err(refusal("messages", "has audio, which this provider cannot hear; send text"));
         }
         Content::Thinking(thinking) if is_own_thinking(part) => Some(self::thinking(thinking)),
         Content::Thinking(_) => {
-            encoding.losses.note("messages", "has thinking that this provider did not sign, which is not sent");
+            encoding.losses.tell("messages", "has thinking that this provider did not sign, which is not sent");
             None
         }
         Content::ToolCall(call) => Some(tool_use(encoding, call)?),
         Content::ToolResult(answer) => Some(result(encoding, answer)?),
         Content::Native { dialect: Dialect::Anthropic, value } => Some(value.clone()),
         Content::Native { .. } => {
-            encoding.losses.lose("messages", "has content that only another provider knows, which is not sent")?;
+            encoding.losses.note("messages", "has content that only another provider knows, which is not sent")?;
             None
         }
     })
@@ -101,7 +101,7 @@ fn tool_use(encoding: &mut Encoding<'_>, call: &ToolCall) -> Result<Value, Intak
     let input = input(call);
     if !call.custom && input.get("_raw").is_some() && !call.arguments.contains("\"_raw\"") {
         let what = "has a tool call whose arguments are no JSON object; they were sent as text in `_raw`";
-        encoding.losses.lose("messages", what)?;
+        encoding.losses.note("messages", what)?;
     }
     Ok(json!({ "type": "tool_use", "id": call_id(&call.id), "name": call.name, "input": input }))
 }
@@ -112,7 +112,7 @@ fn image(source: &Source) -> Result<Value, IntakeError> {
             let by_content = IMAGES.iter().find(|(start, _)| data.starts_with(start)).map(|(_, kind)| *kind);
             let declared = IMAGES.iter().find(|(_, kind)| kind == media_type).map(|(_, kind)| *kind);
             let Some(media_type) = by_content.or(declared) else {
-                return Err(refuse("messages", "has an image that is no PNG, JPEG, GIF or WebP; send one of these"));
+                return Err(refusal("messages", "has an image that is no PNG, JPEG, GIF or WebP; send one of these"));
             };
             json!({ "type": "base64", "media_type": media_type, "data": data })
         }
@@ -131,7 +131,7 @@ fn document(source: &Source, name: Option<&str>) -> Result<Value, IntakeError> {
         Source::Inline { data, .. } => {
             let text = STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok());
             let Some(text) = text else {
-                return Err(refuse("messages", "has a document that is neither PDF nor text; send one of these"));
+                return Err(refusal("messages", "has a document that is neither PDF nor text; send one of these"));
             };
             json!({ "type": "text", "media_type": "text/plain", "data": text })
         }
@@ -149,10 +149,10 @@ fn by_reference(source: &Source) -> Result<Value, IntakeError> {
         Source::Url(url) => Ok(json!({ "type": "url", "url": url })),
         Source::Id { dialect: Dialect::Anthropic, id } => Ok(json!({ "type": "file", "file_id": id })),
         Source::Id { .. } => {
-            Err(refuse("messages", "names a file kept by another provider; send its content in base64 instead"))
+            Err(refusal("messages", "names a file kept by another provider; send its content in base64 instead"))
         }
         Source::Text(_) | Source::Inline { .. } => {
-            Err(refuse("messages", "has an image given as text; send it in base64"))
+            Err(refusal("messages", "has an image given as text; send it in base64"))
         }
     }
 }

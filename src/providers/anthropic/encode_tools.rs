@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::encode::Encoding;
 use super::encode_messages::mark;
-use super::losses::refuse;
 use super::models::Style;
 use super::schema::{fitted, object_schema};
+use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
+use crate::providers::losses::refusal;
 use crate::schema::IntakeError;
 use crate::schema::chat::{Dialect, Function, Tool, ToolChoice};
 
@@ -46,33 +47,27 @@ fn check_name(name: &str, index: usize) -> Result<(), IntakeError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(plain) {
         let what = "is no name this provider takes; use up to 128 letters, digits, `_` and `-`";
-        return Err(refuse(&format!("tools[{index}].name"), what));
+        return Err(refusal(&format!("tools[{index}].name"), what));
     }
     Ok(())
 }
 
 fn tool(encoding: &mut Encoding<'_>, tool: &Tool, index: usize) -> Result<Option<Value>, IntakeError> {
     match tool {
-        Tool::Function(function) => Ok(Some(self::function(encoding, function)?)),
-        Tool::Custom { name, description, format } => {
-            if format.as_ref().is_some_and(|format| format["type"] != "text") {
-                encoding.losses.lose("tools", "has a custom tool whose grammar is not sent")?;
-            }
-            let input = json!({
-                "type": "object",
-                "properties": { "input": { "type": "string" } },
-                "required": ["input"],
-            });
-            Ok(Some(
-                json!({ "name": name, "description": description.as_deref().unwrap_or(name), "input_schema": input }),
-            ))
-        }
         Tool::Native { dialect: Dialect::Anthropic, value } => Ok(Some(value.clone())),
-        Tool::Native { .. } => {
-            let what = "is not sent: another provider would have to run it";
-            encoding.losses.lose(&format!("tools[{index}]"), what)?;
-            Ok(None)
-        }
+        _ => match as_function(tool) {
+            Some(function) => {
+                if has_grammar(tool) {
+                    encoding.losses.note("tools", GRAMMAR_IN_WORDS)?;
+                }
+                Ok(Some(self::function(encoding, &function)?))
+            }
+            None => {
+                let what = "is not sent: another provider would have to run it";
+                encoding.losses.note(&format!("tools[{index}]"), what)?;
+                Ok(None)
+            }
+        },
     }
 }
 
@@ -80,7 +75,7 @@ fn function(encoding: &mut Encoding<'_>, function: &Function) -> Result<Value, I
     let mut schema = object_schema(function.parameters.as_ref());
     let mut strict = function.strict == Some(true);
     if strict && !encoding.model.json_schema {
-        encoding.losses.lose("tools", "has a strict function, whose schema the model does not enforce")?;
+        encoding.losses.note("tools", "has a strict function, whose schema the model does not enforce")?;
         strict = false;
     }
     if strict {
@@ -117,7 +112,7 @@ fn choice(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {
         let why = if budgeted { "while it thinks" } else { "by parameter" };
         encoding
             .losses
-            .lose("tool_choice", &format!("is only asked for in words: the model cannot be forced {why}"))?;
+            .note("tool_choice", &format!("is only asked for in words: the model cannot be forced {why}"))?;
         encoding.instructions.push(demand);
         choice = Some(json!({ "type": "auto" }));
     }

@@ -1,6 +1,7 @@
 //! Anthropic Messages in both directions: as a client speaks it (`read`, `write`, `writer`) and as an upstream is spoken to
 //! (`encode`, `decode`, `reader`); and what must be known of replies that only pass through (`pass`).
 
+mod count;
 mod decode;
 mod encode;
 mod encode_messages;
@@ -11,7 +12,6 @@ mod estimate;
 mod fields;
 mod history;
 mod list;
-mod losses;
 mod models;
 mod pass;
 mod read;
@@ -38,7 +38,7 @@ pub use list::{write_model, write_models};
 pub use pass::{Facts, PassReader, whole};
 
 use super::dialect::{
-    ClientDialect, Nonsense, StreamReader, StreamWriter, Target, UpstreamDialect, WireRequest, object,
+    ClientDialect, CountingDialect, Nonsense, StreamReader, StreamWriter, Target, UpstreamDialect, WireRequest, object,
 };
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest};
@@ -81,6 +81,10 @@ impl UpstreamDialect for Anthropic {
 
     fn reader(&self) -> Box<dyn StreamReader> {
         Box::new(reader::Reader::default())
+    }
+
+    fn counting(&self) -> Option<&dyn CountingDialect> {
+        Some(self)
     }
 }
 

@@ -130,7 +130,7 @@ impl Reader {
         self.id = Some(id.clone());
         out.push(Chunk::Start { id, created: 0, model, service_tier, system_fingerprint: None });
         out.extend(self.usage.normalise().map(Chunk::Usage));
-        if let Value::Array(blocks) = message["content"].take() {
+        if let Some(Value::Array(blocks)) = message.get_mut("content").map(Value::take) {
             for (index, block) in blocks.into_iter().enumerate() {
                 self.start_block(index as u64, block, out);
                 self.stop_block(index as u64, out);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::providers::dialect::{EmbeddingsDialect, Nonsense, Target, WireRequest, object};
-use crate::providers::embedding::{texts, vectors};
+use crate::providers::embedding::{drop_purpose, input_type, texts, vectors};
 use crate::providers::losses::{Losses, refusal};
 use crate::providers::usage::RawUsage;
 use crate::schema::IntakeError;
@@ -21,20 +21,21 @@ impl EmbeddingsDialect for Invoke {
         let mut body = Map::new();
         let takes_dimensions = if target.model.contains("titan-embed") {
             let [text] = texts.as_slice() else {
-                let message = "this model takes one text per request; send `input` as one string";
-                return Err(refusal("input", message));
+                let what = "holds several texts, and this model takes one per request; send one string";
+                return Err(refusal("input", what));
             };
             body.insert("inputText".into(), (*text).into());
+            drop_purpose(request, &mut losses)?;
             ("dimensions", target.model.contains("v2"))
         } else if target.model.contains("cohere.embed") {
             body.insert("texts".into(), json!(texts));
-            body.insert("input_type".into(), "search_document".into());
+            body.insert("input_type".into(), input_type(request, &mut losses)?.into());
             body.insert("embedding_types".into(), json!(["float"]));
             ("output_dimension", target.model.contains("v4"))
         } else {
-            let message =
-                "Bursar knows embeddings on Bedrock of `amazon.titan-embed` and `cohere.embed` models; name one";
-            return Err(refusal("model", message));
+            let what =
+                "is none whose embeddings on Bedrock are known; name one of `amazon.titan-embed` or `cohere.embed`";
+            return Err(refusal("model", what));
         };
         match (request.dimensions, takes_dimensions) {
             (Some(dimensions), (name, true)) => _ = body.insert(name.into(), dimensions.into()),

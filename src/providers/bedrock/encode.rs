@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::messages::Conversation;
 use super::model::{Family, Thinking};
+use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::dialect::{Target, WireRequest};
 use crate::providers::losses::{Losses, one_choice, refusal};
 use crate::schema::IntakeError;
@@ -20,8 +21,8 @@ pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<WireR
     let mut losses = Losses::new("Bedrock", target);
     let mut conversation = Conversation::read(request, family, target.model_facts.vision, &mut losses)?;
     if conversation.is_prefilled() && target.model_facts.prefill == Some(false) {
-        let message = "this model does not continue an assistant's message; end `messages` with a user's";
-        return Err(refusal("messages", message));
+        let what = "ends with an assistant's message, which this model does not continue; end with a user's";
+        return Err(refusal("messages", what));
     }
     let thinking = Thinking::of(request, target, &mut losses)?;
     let mut body = Map::new();
@@ -182,7 +183,15 @@ fn tool_config(
             continue;
         }
         match tool {
-            Tool::Function(function) => {
+            Tool::Native { dialect: Dialect::Bedrock, value } => tools.push(value.clone()),
+            _ => {
+                let Some(function) = as_function(tool) else {
+                    losses.drop("tools that another provider runs")?;
+                    continue;
+                };
+                if has_grammar(tool) {
+                    losses.note("tools", GRAMMAR_IN_WORDS)?;
+                }
                 let mut spec = Map::from_iter([("name".into(), function.name.clone().into())]);
                 // An empty description is a 400.
                 if let Some(description) = function.description.as_deref().filter(|text| !text.trim().is_empty()) {
@@ -202,9 +211,6 @@ fn tool_config(
                     tools.push(json!({"cachePoint": point}));
                 }
             }
-            Tool::Native { dialect: Dialect::Bedrock, value } => tools.push(value.clone()),
-            Tool::Custom { .. } => losses.drop("tools of type custom")?,
-            Tool::Native { .. } => losses.drop("tools that another provider runs")?,
         }
     }
     let forbidden = request.tool_choice == Some(ToolChoice::None);

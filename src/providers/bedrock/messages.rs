@@ -55,6 +55,11 @@ impl Conversation {
     fn message(&mut self, message: &Message, writer: &mut Blocks<'_>) -> Result<(), IntakeError> {
         writer.losses.drop_if(message.name.is_some(), "messages.name")?;
         if matches!(message.role, Role::System | Role::Developer) {
+            if !self.turns.is_empty() {
+                let what =
+                    "has a system message further down, which moved to the beginning, because Bedrock takes none there";
+                writer.losses.note("messages", what)?;
+            }
             return message.parts.iter().try_for_each(|part| self.system_part(part, writer));
         }
         let is_user = message.role != Role::Assistant;
@@ -153,8 +158,7 @@ impl Blocks<'_> {
             Content::Image { source, .. } => Some(self.image(source)?),
             Content::File { source, name } => Some(self.document(source, name.as_deref(), documents)?),
             Content::Audio { .. } => {
-                let message = format!("`{}` holds audio, which Bedrock does not take; send text", self.path);
-                return Err(refusal(&self.path, message));
+                return Err(refusal(&self.path, "holds audio, which Bedrock does not take; send text"));
             }
             Content::Thinking(thinking) => self.thinking(thinking)?,
             Content::ToolCall(call) => Some(tool_use(call)),
@@ -180,7 +184,7 @@ impl Blocks<'_> {
         // A signature in Converse is Claude's, and the same at Anthropic.
         let own = matches!(thinking.vendor, Some(Dialect::Anthropic | Dialect::Bedrock)) && self.family.is_claude();
         if signed && !own {
-            self.losses.drop("messages.content of another provider's thinking")?;
+            self.losses.tell("messages.content", "held another provider's thinking, which was left out");
             return Ok(None);
         }
         let block = |reasoning| Some(json!({"reasoningContent": reasoning}));
@@ -196,8 +200,7 @@ impl Blocks<'_> {
 
     fn image(&self, source: &Source) -> Result<Value, IntakeError> {
         if self.vision == Some(false) {
-            let message = format!("`{}` holds an image, which this model cannot see; choose another model", self.path);
-            return Err(refusal(&self.path, message));
+            return Err(refusal(&self.path, "holds an image, which this model cannot see; choose another model"));
         }
         let (format, source) = match source {
             Source::Inline { media_type, data } => match media_type.as_str() {
@@ -229,8 +232,7 @@ impl Blocks<'_> {
     }
 
     fn unreadable(&self, what: &str, then: &str) -> IntakeError {
-        let message = format!("`{}` holds {what} in a form that Bedrock does not take; {then}", self.path);
-        refusal(&self.path, message)
+        refusal(&self.path, &format!("holds {what} in a form that Bedrock does not take; {then}"))
     }
 
     fn tool_result(&mut self, result: &ToolResult, documents: &mut Vec<String>) -> Result<Value, IntakeError> {
@@ -244,7 +246,8 @@ impl Blocks<'_> {
             }
         }
         if content.is_empty() {
-            content.push(json!({"text": ""}));
+            // Blank text is refused there as everywhere.
+            content.push(json!({"text": "(no output)"}));
         }
         let mut block = json!({"toolUseId": tool_use_id(&result.call_id), "content": content});
         // Only some models know `status`, and `success` is what they assume.

@@ -72,7 +72,7 @@ fn turns_alternate_results_come_first_and_nothing_is_blank() {
         ]},
         {"role": "user", "content": [
             {"toolResult": {"toolUseId": "a", "content": [{"text": "1"}]}},
-            {"toolResult": {"toolUseId": odd, "content": [{"text": ""}]}},
+            {"toolResult": {"toolUseId": odd, "content": [{"text": "(no output)"}]}},
             {"text": "and"},
         ]},
         {"role": "assistant", "content": [{"text": "I say"}]},
@@ -113,7 +113,7 @@ fn parameters_go_where_converse_has_them() {
     assert_eq!(body["additionalModelResponseFieldPaths"], json!(["/stop_sequence", "/delta/stop_sequence"]));
     let expected = [
         "`temperature` was set to the nearest value that Bedrock takes (0 to 1)",
-        "`seed` has no equivalent at Bedrock and was left out",
+        "`seed` was left out: Bedrock does not take it",
     ];
     assert_eq!(warnings, expected);
     let nova = encode(&Bedrock, "amazon.nova-lite-v1:0", &request).1;

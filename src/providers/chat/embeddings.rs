@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::Compatible;
 use super::fields::{Fields, Path};
-use super::loss::Losses;
 use crate::providers::dialect::{EmbeddingsDialect, Nonsense, Target, WireRequest, object};
+use crate::providers::losses::Losses;
 use crate::providers::openai::chunk_facts;
 use crate::schema::IntakeError;
 use crate::schema::embeddings::{EmbeddingInput, EmbeddingReply, EmbeddingRequest};
@@ -49,6 +49,7 @@ pub fn read_embeddings(body: &[u8]) -> Result<EmbeddingRequest, IntakeError> {
         dimensions: fields.count("dimensions")?,
         base64,
         user: fields.text("user")?,
+        ..EmbeddingRequest::default()
     })
 }
 
@@ -122,7 +123,10 @@ struct Item<'a> {
 impl EmbeddingsDialect for Compatible {
     fn encode(&self, request: &EmbeddingRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError> {
         let row = self.row;
-        let mut losses = Losses::new(row.name, target.strict);
+        let mut losses = Losses::new(row.name, target);
+        for (sent, param) in [(&request.task, "taskType"), (&request.title, "title")] {
+            losses.drop_if(sent.is_some(), param)?;
+        }
         let mut inputs = Vec::with_capacity(request.inputs.len());
         for input in &request.inputs {
             inputs.push(match input {
@@ -144,13 +148,13 @@ impl EmbeddingsDialect for Compatible {
         }
         if let Some(user) = &request.user {
             if row.knows.is_some() || row.drops.contains(&"user") {
-                losses.dropped("user")?;
+                losses.drop("user")?;
             } else {
                 body.insert("user".into(), user.as_str().into());
             }
         }
         let body = Bytes::from(Value::Object(body).to_string());
-        Ok(WireRequest { path: "/embeddings".into(), headers: Vec::new(), body, warnings: losses.warnings })
+        Ok(WireRequest { path: "/embeddings".into(), headers: Vec::new(), body, warnings: losses.into_warnings() })
     }
 
     fn decode(&self, body: &[u8], request: &EmbeddingRequest) -> Result<EmbeddingReply, Nonsense> {

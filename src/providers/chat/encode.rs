@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::loss::Losses;
 use super::models::{self, ThinkingModel};
 use super::table::{EffortStyle, Row, by_model};
 use super::{encode_messages, encode_tools};
 use crate::providers::dialect::{Target, WireRequest};
+use crate::providers::losses::Losses;
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Content, Dialect, Effort, Reasoning};
 
@@ -26,7 +26,7 @@ pub(super) fn request(
     target: &Target<'_>,
     row: &'static Row,
 ) -> Result<WireRequest, IntakeError> {
-    let losses = Losses::new(row.name, target.strict);
+    let losses = Losses::new(row.name, target);
     let mut encoding = Encoding { request, target, row, losses, body: Map::new() };
     encoding.refuse_impossible()?;
     encoding.body.insert("model".into(), target.model.into());
@@ -38,7 +38,12 @@ pub(super) fn request(
     encoding.stream();
     encoding.extra()?;
     let body = Bytes::from(Value::Object(encoding.body).to_string());
-    Ok(WireRequest { path: "/chat/completions".into(), headers: Vec::new(), body, warnings: encoding.losses.warnings })
+    Ok(WireRequest {
+        path: "/chat/completions".into(),
+        headers: Vec::new(),
+        body,
+        warnings: encoding.losses.into_warnings(),
+    })
 }
 
 impl Encoding<'_> {
@@ -62,7 +67,7 @@ impl Encoding<'_> {
         let own = self.row.renames.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| to);
         let unknown = self.row.knows.is_some_and(|known| !known.contains(&own));
         if unknown || self.row.drops.contains(&name) {
-            return self.losses.dropped(name);
+            return self.losses.drop(name);
         }
         self.body.insert(own.to_owned(), value.into());
         Ok(())
@@ -84,16 +89,11 @@ impl Encoding<'_> {
 
     /// Returns whether sampling parameters are rejected: by this model, or because it is going to think.
     fn rejects_sampling(&self) -> bool {
-        if let Some(sampling) = self.target.model_facts.sampling {
-            return !sampling;
+        let facts = self.target.model_facts;
+        if !self.row.openai_models {
+            return facts.sampling == Some(false);
         }
-        let Some(model) = self.thinking_model() else { return false };
-        let off = model.efforts.contains(&Effort::None);
-        match self.wanted_effort() {
-            Some(Effort::None) => !off,
-            Some(_) => true,
-            None => model.by_default,
-        }
+        models::rejects_sampling(self.target.model, facts, self.wanted_effort())
     }
 
     fn sampling(&mut self) -> Result<(), IntakeError> {
@@ -108,8 +108,7 @@ impl Encoding<'_> {
         });
         if temperature != request.temperature {
             let (most, provider) = (temperature.unwrap_or_default(), self.row.name);
-            self.losses
-                .note("temperature", format!("`temperature` was lowered to {most}, the most {provider} takes"))?;
+            self.losses.note("temperature", &format!("was lowered to {most}, the most {provider} takes"))?;
         }
         let (logprobs, top_logprobs) = self.logprobs();
         let sampled = [
@@ -125,7 +124,7 @@ impl Encoding<'_> {
         for (name, value) in sampled.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             if rejected {
                 let model = self.target.model;
-                self.losses.note(name, format!("`{name}` was dropped: {model} does not take it while it thinks"))?;
+                self.losses.leave_out(name, &format!("{model} does not take it while it thinks"))?;
             } else {
                 self.set(name, value)?;
             }
@@ -134,7 +133,7 @@ impl Encoding<'_> {
         self.set_some("seed", request.seed)?;
         if !request.stop.is_empty() {
             if self.thinking_model().is_some_and(|model| model.no_stop) {
-                self.losses.dropped("stop")?;
+                self.losses.drop("stop")?;
             } else {
                 self.set("stop", request.stop.clone())?;
             }
@@ -181,7 +180,7 @@ impl Encoding<'_> {
             EffortStyle::Words(words) | EffortStyle::SwitchAndWords(words) | EffortStyle::ObjectAndWords(words) => {
                 words
             }
-            _ => return self.losses.dropped("reasoning_effort"),
+            _ => return self.losses.drop("reasoning_effort"),
         };
         self.effort_word(wanted, words)
     }
@@ -200,10 +199,10 @@ impl Encoding<'_> {
                 words.iter().find(|(effort, _)| Some(*effort) == nearest).copied()
             }
         };
-        let Some((effort, word)) = found else { return self.losses.dropped("reasoning_effort") };
+        let Some((effort, word)) = found else { return self.losses.drop("reasoning_effort") };
         if effort != wanted && word == effort.as_str() {
-            let sentence = format!("`reasoning_effort` was sent as {word}, the nearest that this model takes");
-            self.losses.note("reasoning_effort", sentence)?;
+            let what = format!("was sent as {word}, the nearest that this model takes");
+            self.losses.note("reasoning_effort", &what)?;
         }
         self.set("reasoning_effort", word)
     }
@@ -234,7 +233,7 @@ impl Encoding<'_> {
     fn extra(&mut self) -> Result<(), IntakeError> {
         let Some(extra) = &self.request.extra else { return Ok(()) };
         if extra.dialect != Dialect::OpenAi {
-            return extra.lost_abroad().try_for_each(|name| self.losses.dropped(name));
+            return extra.lost_abroad().try_for_each(|name| self.losses.drop(name));
         }
         for (name, value) in &extra.fields {
             if name == "stream_options" {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::details;
 use super::encode::Encoding;
 use super::table::{CacheStyle, Files, ThoughtStyle, by_model};
+use crate::providers::losses::told;
 use crate::schema::IntakeError;
 use crate::schema::chat::{
     CacheMark, Content, Dialect, Format, Message, Part, Role, Source, Thinking, ToolCall, ToolResult,
@@ -31,8 +32,7 @@ pub(super) fn put(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {
             Role::System | Role::Developer if encoding.row.messages.one_system => {
                 systems.push(joined(&message.parts, "\n"));
                 if !list.is_empty() {
-                    let sentence = "a later system message was moved to the beginning of `messages`";
-                    encoding.losses.note("messages", sentence.into())?;
+                    encoding.losses.note("messages", "had a later system message, which was moved to the beginning")?;
                 }
             }
             Role::Assistant => {
@@ -87,7 +87,7 @@ fn said(encoding: &mut Encoding<'_>, message: &Message) -> Result<Option<Value>,
 fn name(encoding: &mut Encoding<'_>, message: &Message, into: &mut Map<String, Value>) -> Result<(), IntakeError> {
     let Some(name) = &message.name else { return Ok(()) };
     if !encoding.row.messages.names {
-        return encoding.losses.dropped("messages[].name");
+        return encoding.losses.drop("messages[].name");
     }
     into.insert("name".into(), name.as_str().into());
     Ok(())
@@ -108,7 +108,8 @@ fn content(encoding: &mut Encoding<'_>, parts: &[Part], between: &str) -> Result
             list.push(value);
         }
     }
-    Ok(Value::Array(list))
+    // Where nothing is left of them: a list without parts is refused, an empty text is not.
+    Ok(if list.is_empty() { "".into() } else { Value::Array(list) })
 }
 
 /// Returns the text of all parts, refusals included.
@@ -151,8 +152,8 @@ fn part_value(encoding: &mut Encoding<'_>, part: &Part) -> Result<Option<Value>,
         Content::File { source, name } => file(encoding, source, name.as_deref()).map(Some),
         Content::Native { dialect: Dialect::OpenAi, value } if value.get("type").is_some() => Ok(Some(value.clone())),
         Content::Native { dialect, .. } if *dialect != Dialect::OpenAi => {
-            let sentence = "a part of `messages` that only another API knows was dropped";
-            encoding.losses.note("messages", sentence.into()).map(|()| None)
+            let what = "held a part that only another API knows, which was left out";
+            encoding.losses.note("messages", what).map(|()| None)
         }
         Content::Native { .. } | Content::Thinking(_) | Content::ToolCall(_) | Content::ToolResult(_) => Ok(None),
     }
@@ -260,8 +261,9 @@ fn thought(
         ThoughtStyle::ToolTurns(_) if !calls_tools => return Ok(()),
         _ if text.is_empty() || style == ThoughtStyle::Never => {
             let provider = encoding.row.name;
-            let sentence = format!("thinking of earlier turns was dropped: {provider} takes none back");
-            return encoding.losses.note("messages", sentence);
+            let what = format!("held thinking of earlier turns, which was left out: {provider} takes none back");
+            encoding.losses.tell("messages", &what);
+            return Ok(());
         }
         ThoughtStyle::Field(field) | ThoughtStyle::ToolTurns(field) => _ = into.insert(field.into(), text.into()),
         ThoughtStyle::Tags => {
@@ -307,14 +309,10 @@ fn tool_message(
     cache: Option<CacheMark>,
     owed: &mut Vec<Value>,
 ) -> Result<Value, IntakeError> {
-    if result.is_error {
-        let provider = encoding.row.name;
-        let sentence = format!("`is_error` of a tool's result was dropped: {provider} sees its text only");
-        encoding.losses.note("is_error", sentence)?;
-    }
+    let parts = told(result);
     let is_text = |part: &&Part| matches!(part.content, Content::Text(_) | Content::Refusal(_));
-    let mut texts: Vec<Part> = result.parts.iter().filter(is_text).cloned().collect();
-    let others: Vec<&Part> = result.parts.iter().filter(|part| !is_text(part)).collect();
+    let mut texts: Vec<Part> = parts.iter().filter(is_text).cloned().collect();
+    let others: Vec<&Part> = parts.iter().filter(|part| !is_text(part)).collect();
     if let (Some(cache), Some(last)) = (cache, texts.last_mut()) {
         last.cache.get_or_insert(cache);
     }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::encode::Encoding;
 use super::table::{CacheStyle, EffortStyle, Forced, by_model};
+use crate::providers::custom::{as_function, has_grammar};
 use crate::schema::IntakeError;
 use crate::schema::chat::{CacheMark, Dialect, Effort, Format, Function, Tool, ToolChoice};
 
@@ -29,7 +30,7 @@ pub(super) fn put(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {
         if encoding.row.tools.parallel {
             encoding.set("parallel_tool_calls", parallel)?;
         } else if !parallel {
-            encoding.losses.dropped("parallel_tool_calls")?;
+            encoding.losses.drop("parallel_tool_calls")?;
         }
     }
     response_format(encoding)
@@ -47,7 +48,6 @@ fn is_allowed(encoding: &Encoding<'_>, tool: &Tool) -> bool {
 
 fn tool_value(encoding: &mut Encoding<'_>, tool: &Tool) -> Result<Option<Value>, IntakeError> {
     match tool {
-        Tool::Function(function) => function_value(encoding, function).map(Some),
         Tool::Custom { name, description, format } if encoding.row.tools.custom => {
             let mut custom = Map::from_iter([("name".to_owned(), name.as_str().into())]);
             put_some(&mut custom, "description", description.as_deref());
@@ -55,12 +55,28 @@ fn tool_value(encoding: &mut Encoding<'_>, tool: &Tool) -> Result<Option<Value>,
             Ok(Some(json!({ "type": "custom", "custom": custom })))
         }
         Tool::Native { dialect: Dialect::OpenAi, value } => Ok(Some(value.clone())),
-        Tool::Custom { .. } | Tool::Native { .. } => {
-            let provider = encoding.row.name;
-            let sentence = format!("a tool of `tools` was dropped: {provider} takes functions only");
-            encoding.losses.note("tools", sentence).map(|()| None)
-        }
+        _ => match as_function(tool) {
+            Some(function) => {
+                if has_grammar(tool) {
+                    let provider = encoding.row.name;
+                    let what = format!("has a custom tool whose grammar was sent in words: {provider} follows none");
+                    encoding.losses.note("tools", &what)?;
+                }
+                function_value(encoding, &function).map(Some)
+            }
+            None => {
+                let provider = encoding.row.name;
+                let what = format!("held one that was left out: {provider} does not run it");
+                encoding.losses.note("tools", &what).map(|()| None)
+            }
+        },
     }
+}
+
+/// Returns the type of the tool of that name, as it was sent.
+fn kind(encoding: &Encoding<'_>, name: &str) -> &'static str {
+    let custom = |tool: &Tool| matches!(tool, Tool::Custom { name: custom, .. } if custom == name);
+    if encoding.row.tools.custom && encoding.request.tools.iter().any(custom) { "custom" } else { "function" }
 }
 
 fn function_value(encoding: &mut Encoding<'_>, function: &Function) -> Result<Value, IntakeError> {
@@ -74,7 +90,7 @@ fn function_value(encoding: &mut Encoding<'_>, function: &Function) -> Result<Va
     if encoding.row.tools.strict {
         put_some(&mut inner, "strict", function.strict);
     } else if function.strict == Some(true) {
-        encoding.losses.dropped("tools[].function.strict")?;
+        encoding.losses.drop("tools[].function.strict")?;
     }
     let mut value = json!({ "type": "function", "function": inner });
     if let Some(mark) = function.cache.filter(|_| encoding.row.messages.cache == CacheStyle::CacheControl) {
@@ -105,12 +121,14 @@ fn tool_choice(encoding: &mut Encoding<'_>, choice: &ToolChoice) -> Result<Value
         ToolChoice::Auto => "auto".into(),
         ToolChoice::Required if required => word.into(),
         ToolChoice::Named(name) if named => {
-            let custom = |tool: &Tool| matches!(tool, Tool::Custom { name: custom, .. } if custom == name);
-            let kind = if encoding.request.tools.iter().any(custom) { "custom" } else { "function" };
+            let kind = kind(encoding, name);
             json!({ "type": kind, kind: { "name": name } })
         }
         ToolChoice::Allowed { names, required } if encoding.row.tools.allowed => {
-            let tool = |name: &String| json!({ "type": "function", "function": { "name": name } });
+            let tool = |name: &String| {
+                let kind = kind(encoding, name);
+                json!({ "type": kind, kind: { "name": name } })
+            };
             let mode = if *required { "required" } else { "auto" };
             let tools: Vec<Value> = names.iter().map(tool).collect();
             json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": tools } })
@@ -124,8 +142,8 @@ fn tool_choice(encoding: &mut Encoding<'_>, choice: &ToolChoice) -> Result<Value
         }
         ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { .. } => {
             let provider = encoding.row.name;
-            let sentence = format!("`tool_choice` was sent as auto: {provider} cannot be made to use a tool");
-            encoding.losses.note("tool_choice", sentence)?;
+            let what = format!("was sent as auto: {provider} cannot be made to use a tool");
+            encoding.losses.note("tool_choice", &what)?;
             "auto".into()
         }
     };
@@ -139,9 +157,8 @@ fn response_format(encoding: &mut Encoding<'_>) -> Result<(), IntakeError> {
         Some(Format::JsonObject) => json!({ "type": "json_object" }),
         Some(Format::JsonSchema { .. }) if !encoding.knows_schema() => {
             let provider = encoding.row.name;
-            let sentence =
-                format!("`response_format` was sent as json_object and the schema in words: {provider} enforces none");
-            encoding.losses.note("response_format", sentence)?;
+            let what = format!("was sent as json_object and the schema in words: {provider} enforces none");
+            encoding.losses.note("response_format", &what)?;
             json!({ "type": "json_object" })
         }
         Some(Format::JsonSchema { name, description, schema, strict }) => {

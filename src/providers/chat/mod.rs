@@ -3,6 +3,7 @@
 //!
 //! Bytes between two of them pass by [`super::openai`] and never come here.
 
+mod completions;
 mod decode;
 mod delta;
 mod details;
@@ -11,8 +12,7 @@ mod encode;
 mod encode_messages;
 mod encode_tools;
 mod fields;
-mod loss;
-mod models;
+pub(super) mod models;
 mod quirks;
 mod read;
 mod read_messages;
@@ -27,6 +27,7 @@ mod writer;
 
 use bytes::Bytes;
 
+pub use completions::Completions;
 pub use embeddings::{read_embeddings, write_embeddings};
 pub use table::{Row, row};
 

@@ -1,5 +1,6 @@
 //! What OpenAI's own models reject, by the beginning of their names.
 
+use crate::providers::dialect::ModelFacts;
 use crate::schema::chat::Effort;
 use crate::schema::chat::Effort::{High, Low, Max, Medium, Minimal, None as Off, XHigh};
 
@@ -64,6 +65,27 @@ pub(super) fn openai(model: &str) -> Option<Option<ThinkingModel>> {
         return None;
     }
     MODELS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, found)| *found)
+}
+
+/// Returns whether `model` is known to be one of OpenAI's that think.
+pub(in crate::providers) fn is_known_to_think(model: &str, facts: &ModelFacts) -> bool {
+    match openai(model) {
+        Some(found) => found.is_some(),
+        None => facts.reasoning == Some(true),
+    }
+}
+
+/// Returns whether one of OpenAI's models is known to reject sampling parameters: always, or because it is going to think.
+pub(in crate::providers) fn rejects_sampling(model: &str, facts: &ModelFacts, wanted: Option<Effort>) -> bool {
+    if let Some(sampling) = facts.sampling {
+        return !sampling;
+    }
+    let Some(model) = openai(model).flatten() else { return false };
+    match wanted {
+        Some(Effort::None) => !model.efforts.contains(&Effort::None),
+        Some(_) => true,
+        None => model.by_default,
+    }
 }
 
 /// Returns the effort among `known` that is nearest to `wanted`, the lower of two; thinking is not switched off by it.

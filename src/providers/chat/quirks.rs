@@ -38,6 +38,8 @@ pub struct Row {
     pub json_schema: bool,
     pub messages: MessageRules,
     pub embeddings: bool,
+    /// The legacy `/completions` beside the chats.
+    pub completions: bool,
 }
 
 /// What sets a provider's tools apart.

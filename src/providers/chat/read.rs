@@ -36,7 +36,7 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, IntakeError> {
     Ok(request)
 }
 
-fn sampling(fields: &mut Fields<'_>, request: &mut ChatRequest) -> Result<(), IntakeError> {
+pub(super) fn sampling(fields: &mut Fields<'_>, request: &mut ChatRequest) -> Result<(), IntakeError> {
     let max_tokens = fields.count("max_tokens")?;
     request.max_tokens = fields.count("max_completion_tokens")?.or(max_tokens);
     request.temperature = fields.number("temperature")?;
@@ -103,7 +103,7 @@ fn reasoning(fields: &mut Fields<'_>) -> Result<Option<Reasoning>, IntakeError> 
     Ok(found)
 }
 
-fn stream(fields: &mut Fields<'_>, request: &mut ChatRequest) -> Result<(), IntakeError> {
+pub(super) fn stream(fields: &mut Fields<'_>, request: &mut ChatRequest) -> Result<(), IntakeError> {
     request.stream = fields.flag("stream")?.unwrap_or(false);
     let Some(options) = fields.object("stream_options")? else { return Ok(()) };
     let path = fields.path.field("stream_options");

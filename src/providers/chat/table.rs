@@ -33,6 +33,7 @@ pub const PLAIN: Row = Row {
     json_schema: true,
     messages: PLAIN_MESSAGES,
     embeddings: true,
+    completions: true,
 };
 
 const PLAIN_TOOLS: ToolRules = ToolRules {
@@ -129,6 +130,7 @@ pub const ROWS: &[Row] = &[
         ],
         thoughts: &[("gpt-oss", ThoughtStyle::Field("reasoning")), ("", ThoughtStyle::Never)],
         messages: MessageRules { names: false, ..HOSTED_MESSAGES },
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -145,6 +147,7 @@ pub const ROWS: &[Row] = &[
         json_schema: false,
         messages: HOSTED_MESSAGES,
         embeddings: false,
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -152,7 +155,13 @@ pub const ROWS: &[Row] = &[
         max_tokens: "max_completion_tokens",
         // Its models that think reject penalties and `stop`, and nearly all of them do think.
         drops: &["presence_penalty", "frequency_penalty", "stop", "top_k", "logit_bias", "verbosity"],
-        effort: &[("grok-4.3", ANY), ("", EffortStyle::Words(LOW_HIGH))],
+        effort: &[
+            // Models that are named by whether they think take no word about it.
+            ("reasoning", EffortStyle::Unknown),
+            ("grok-4.3", ANY),
+            ("grok-4.5", EffortStyle::Words(THREE)),
+            ("", EffortStyle::Words(LOW_HIGH)),
+        ],
         think_tags: false,
         messages: HOSTED_MESSAGES,
         ..PLAIN
@@ -189,6 +198,7 @@ pub const ROWS: &[Row] = &[
         choices: false,
         effort: &[("", EffortStyle::Words(THREE))],
         embeddings: false,
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -216,6 +226,7 @@ pub const ROWS: &[Row] = &[
         tools: ToolRules { forced: Forced::NamedOnly, strict: false, ..PLAIN_TOOLS },
         messages: MessageRules { image_urls: false, prefill: Some("partial"), ..HOSTED_MESSAGES },
         embeddings: false,
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -227,6 +238,7 @@ pub const ROWS: &[Row] = &[
         tools: ToolRules { forced: Forced::No, strict: false, ..PLAIN_TOOLS },
         json_schema: false,
         messages: HOSTED_MESSAGES,
+        completions: false,
         ..PLAIN
     },
     Row {
@@ -246,6 +258,7 @@ pub const ROWS: &[Row] = &[
             prefill: Some("prefix"),
             ..HOSTED_MESSAGES
         },
+        completions: false,
         ..PLAIN
     },
     VLLM,
@@ -255,13 +268,14 @@ pub const ROWS: &[Row] = &[
     Row { name: "lm_studio", choices: false, ..VLLM },
     Row { name: "tgi", choices: false, effort: &[("", EffortStyle::Unknown)], ..VLLM },
     Row { name: "nvidia", ..VLLM },
-    Row { name: "huggingface", ..PLAIN },
+    Row { name: "huggingface", completions: false, ..PLAIN },
     Row {
         name: "github_models",
         messages: MessageRules { files: Files::No, cache: CacheStyle::Automatic, ..OPENAI.messages },
+        completions: false,
         ..OPENAI
     },
-    Row { name: "sambanova", ..VLLM },
+    Row { name: "sambanova", drops: &["logit_bias", "presence_penalty", "frequency_penalty"], ..VLLM },
     Row { name: "deepinfra", ..VLLM },
     Row { name: "nebius", ..VLLM },
     Row { name: "novita", ..VLLM },

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::providers::dialect::{EmbeddingsDialect, Nonsense, Target, WireRequest, object};
-use crate::providers::embedding::{texts, vectors};
+use crate::providers::embedding::{input_type, texts, vectors};
 use crate::providers::losses::Losses;
 use crate::providers::usage::RawUsage;
 use crate::schema::IntakeError;
@@ -21,8 +21,7 @@ impl EmbeddingsDialect for Embed {
         let mut body = Map::new();
         body.insert("model".into(), target.model.into());
         body.insert("texts".into(), json!(texts(request)?));
-        // Cohere wants to know what for, which no other dialect says; documents are what is embedded most.
-        body.insert("input_type".into(), "search_document".into());
+        body.insert("input_type".into(), input_type(request, &mut losses)?.into());
         body.insert("embedding_types".into(), json!(["float"]));
         body.extend(request.dimensions.map(|dimensions| ("output_dimension".to_owned(), dimensions.into())));
         Ok(WireRequest {

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::messages::messages;
+use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::dialect::{Target, WireRequest};
-use crate::providers::losses::{Losses, one_choice};
+use crate::providers::losses::{Losses, is_offered, one_choice};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Dialect, Effort, Format, Function, Tool, ToolChoice};
 
@@ -99,14 +100,16 @@ fn tools(
 ) -> Result<(), IntakeError> {
     let mut tools = Vec::new();
     for tool in &request.tools {
-        match tool {
-            Tool::Function(function) if is_offered(&function.name, request.tool_choice.as_ref()) => {
-                tools.push(write(function));
+        match (tool, as_function(tool)) {
+            (Tool::Native { dialect: Dialect::Cohere, value }, _) => tools.push(value.clone()),
+            (_, None) => losses.drop("tools that another provider runs")?,
+            (_, Some(function)) if is_offered(&function.name, request.tool_choice.as_ref()) => {
+                if has_grammar(tool) {
+                    losses.note("tools", GRAMMAR_IN_WORDS)?;
+                }
+                tools.push(write(&function));
             }
-            Tool::Function(_) => {}
-            Tool::Native { dialect: Dialect::Cohere, value } => tools.push(value.clone()),
-            Tool::Custom { .. } => losses.drop("tools of type custom")?,
-            Tool::Native { .. } => losses.drop("tools that another provider runs")?,
+            (_, Some(_)) => {}
         }
     }
     if tools.is_empty() {
@@ -134,15 +137,6 @@ fn tools(
     Ok(())
 }
 
-/// Cohere cannot name a tool to be called; it is the only one offered instead.
-fn is_offered(name: &str, choice: Option<&ToolChoice>) -> bool {
-    match choice {
-        Some(ToolChoice::Named(named)) => named == name,
-        Some(ToolChoice::Allowed { names, .. }) => names.iter().any(|allowed| allowed == name),
-        _ => true,
-    }
-}
-
 fn write(function: &Function) -> Value {
     let none = || json!({"type": "object", "properties": {}});
     let parameters = function.parameters.clone().unwrap_or_else(none);
@@ -167,9 +161,21 @@ fn thinking(request: &ChatRequest, target: &Target<'_>, losses: &mut Losses) -> 
     Ok(match wanted {
         None => None,
         Some(false) => Some(json!({"type": "disabled"})),
-        Some(true) => Some(match reasoning.budget.filter(|budget| *budget > 0) {
-            Some(budget) => json!({"type": "enabled", "token_budget": budget}),
-            None => json!({"type": "enabled"}),
-        }),
+        Some(true) => {
+            Some(match reasoning.budget.filter(|budget| *budget > 0).or_else(|| budget_of(reasoning.effort)) {
+                Some(budget) => json!({"type": "enabled", "token_budget": budget}),
+                None => json!({"type": "enabled"}),
+            })
+        }
     })
+}
+
+/// Cohere counts tokens where others know degrees; from `high` on the model thinks as long as it likes.
+fn budget_of(effort: Option<Effort>) -> Option<u64> {
+    match effort? {
+        Effort::Minimal => Some(512),
+        Effort::Low => Some(1_024),
+        Effort::Medium => Some(8_192),
+        Effort::None | Effort::High | Effort::XHigh | Effort::Max => None,
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::providers::losses::{Losses, document_text, refusal};
+use crate::providers::losses::{Losses, document_text, refusal, told};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Content, Dialect, Message, Role, Source, Thinking, ToolCall, ToolResult};
 
@@ -57,8 +57,7 @@ fn user(
             Content::Native { dialect: Dialect::Cohere, value } => parts.push(value.clone()),
             Content::Native { .. } => losses.drop("messages.content of another provider's own type")?,
             Content::Audio { .. } => {
-                let message = format!("`{path}` holds audio, which Cohere does not take; send text");
-                return Err(refusal(path, message));
+                return Err(refusal(path, "holds audio, which Cohere does not take; send text"));
             }
             Content::Thinking(_) | Content::ToolCall(_) => losses.drop("messages.content that only a model writes")?,
         }
@@ -78,15 +77,13 @@ fn user(
 
 fn image(source: &Source, detail: Option<&str>, path: &str, vision: Option<bool>) -> Result<Value, IntakeError> {
     if vision == Some(false) {
-        let message = format!("`{path}` holds an image, which this model cannot see; choose another model");
-        return Err(refusal(path, message));
+        return Err(refusal(path, "holds an image, which this model cannot see; choose another model"));
     }
     let url = match source {
         Source::Url(url) => url.clone(),
         Source::Inline { media_type, data } => format!("data:{media_type};base64,{data}"),
         Source::Text(_) | Source::Id { .. } => {
-            let message = format!("`{path}` holds an image by an id that Cohere does not know; send its bytes, inline");
-            return Err(refusal(path, message));
+            return Err(refusal(path, "holds an image by an id that Cohere does not know; send its bytes, inline"));
         }
     };
     let mut image = json!({"url": url});
@@ -99,9 +96,7 @@ fn image(source: &Source, detail: Option<&str>, path: &str, vision: Option<bool>
 /// Returns a document as text, below its name.
 fn document(source: &Source, name: Option<&str>, path: &str) -> Result<String, IntakeError> {
     let Some(text) = document_text(source) else {
-        let message =
-            format!("`{path}` holds a document that is not plain text, which Cohere does not take; send text");
-        return Err(refusal(path, message));
+        return Err(refusal(path, "holds a document that is not plain text, which Cohere does not take; send text"));
     };
     Ok(name.map_or_else(|| text.clone(), |name| format!("{name}\n\n{text}")))
 }
@@ -114,7 +109,9 @@ fn assistant(message: &Message, losses: &mut Losses) -> Result<Option<Value>, In
             Content::Thinking(Thinking { vendor: None | Some(Dialect::Cohere), text, .. }) => {
                 thoughts.push(text.as_str())
             }
-            Content::Thinking(_) => losses.drop("messages.content of another provider's thinking")?,
+            Content::Thinking(_) => {
+                losses.tell("messages.content", "held another provider's thinking, which was left out")
+            }
             Content::ToolCall(call) => calls.push(tool_call(call)),
             Content::Native { .. } => losses.drop("messages.content of another provider's own type")?,
             _ => losses.drop("messages.content of the assistant that is no text")?,
@@ -150,13 +147,12 @@ fn tool_call(call: &ToolCall) -> Value {
 
 fn tool_result(result: &ToolResult, losses: &mut Losses) -> Result<Value, IntakeError> {
     let mut texts = Vec::new();
-    for part in &result.parts {
+    for part in told(result).iter() {
         match &part.content {
             Content::Text(text) => texts.push(text.clone()),
             Content::File { source, .. } if document_text(source).is_some() => texts.extend(document_text(source)),
             _ => losses.drop("messages.content of a tool's result that is no text")?,
         }
     }
-    losses.drop_if(result.is_error, "is_error of a tool's result")?;
     Ok(json!({"role": "tool", "tool_call_id": result.call_id, "content": texts.join("\n")}))
 }

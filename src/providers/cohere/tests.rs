@@ -114,7 +114,8 @@ fn tools_are_chosen_as_cohere_can() {
 fn thinking_is_on_or_off_with_a_budget() {
     let cases = [
         (Some(Effort::None), None, json!({"type": "disabled"})),
-        (Some(Effort::Low), None, json!({"type": "enabled"})),
+        (Some(Effort::Low), None, json!({"type": "enabled", "token_budget": 1_024})),
+        (Some(Effort::High), None, json!({"type": "enabled"})),
         (None, Some(500), json!({"type": "enabled", "token_budget": 500})),
         (None, None, Value::Null),
     ];

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::losses::{Losses, refused};
 use super::media;
 use crate::providers::dialect::Target;
+use crate::providers::losses::{Losses, refusal};
 use crate::schema::IntakeError;
 use crate::schema::chat::{
     ChatRequest, Content, Dialect, Message, Part, Role, Source, Thinking, ToolCall, ToolResult, plain_text,
@@ -72,7 +72,7 @@ pub(super) fn conversation(
         turns.insert(0, Turn::new("user", vec![text(" ".to_owned())]));
     }
     if turns[0].parts.is_empty() && turns[0].results.is_empty() {
-        return Err(refused("messages", "`messages` has nothing to answer; send a message with content"));
+        return Err(refusal("messages", "has nothing to answer; send a message with content"));
     }
     if generation == Generation::Three {
         sign(&mut turns);
@@ -134,7 +134,7 @@ impl Builder<'_> {
 
     fn message(&mut self, message: &Message, path: &str) -> Result<(), IntakeError> {
         if message.name.as_ref().is_some_and(|name| !name.is_empty()) {
-            self.losses.lose("messages[].name", "Gemini knows no names of speakers")?;
+            self.losses.leave_out("messages[].name", "Gemini knows no names of speakers")?;
         }
         if is_system(message) {
             let said = message.plain_text();
@@ -167,7 +167,7 @@ impl Builder<'_> {
             Content::Text(said) | Content::Refusal(said) => (!said.is_empty()).then(|| text(said.clone())),
             Content::Image { source, detail } => {
                 if detail.as_deref().is_some_and(|detail| detail != "auto") {
-                    self.losses.lose("detail", "Gemini chooses the resolution of images itself")?;
+                    self.losses.leave_out("detail", "Gemini chooses the resolution of images itself")?;
                 }
                 Some(self.image(source, path)?)
             }
@@ -177,7 +177,7 @@ impl Builder<'_> {
             Content::ToolCall(call) => Some(function_call(call)),
             Content::Native { dialect: Dialect::Gemini, value } => Some(value.clone()),
             Content::Native { .. } => {
-                self.losses.lose("messages[].content", "a part is known to its own vendor only")?;
+                self.losses.leave_out("messages[].content", "a part is known to its own vendor only")?;
                 None
             }
             Content::ToolResult(_) => None,
@@ -187,8 +187,7 @@ impl Builder<'_> {
 
     fn image(&self, source: &Source, path: &str) -> Result<Value, IntakeError> {
         if self.target.model_facts.vision == Some(false) {
-            let message = format!("`{path}` is an image, which the model cannot see; choose a model with vision");
-            return Err(refused(path, message));
+            return Err(refusal(path, "is an image, which the model cannot see; choose a model with vision"));
         }
         media::part(source, path, "image/jpeg")
     }
@@ -196,9 +195,10 @@ impl Builder<'_> {
     fn result(&mut self, result: &ToolResult, path: &str) -> Result<(), IntakeError> {
         let name = result.name.as_deref().or_else(|| self.names.get(result.call_id.as_str()).copied());
         let Some(name) = name.map(str::to_owned) else {
-            let message =
-                format!("`{path}` answers a call that is not in the conversation; send the call before its result");
-            return Err(refused(path, message));
+            return Err(refusal(
+                path,
+                "answers a call that is not in the conversation; send the call before its result",
+            ));
         };
         let mut media = Vec::new();
         for (index, part) in result.parts.iter().enumerate() {

@@ -6,7 +6,7 @@ use crate::providers::dialect::ModelFacts;
 fn contents(messages: Vec<Message>, generation: Generation) -> Result<(Option<Value>, Value), IntakeError> {
     let request = ChatRequest { messages, ..ChatRequest::default() };
     let target = Target { model: "m", model_facts: &ModelFacts::default(), strict: false };
-    let told = conversation(&request, &target, generation, &mut Losses::new(false))?;
+    let told = conversation(&request, &target, generation, &mut Losses::new("Gemini", &target))?;
     Ok((told.system, told.contents.into()))
 }
 

@@ -4,12 +4,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::encode::model_path;
-use super::losses::{Losses, refused};
 use super::wire::UsageMetadata;
 use crate::providers::dialect::{EmbeddingsDialect, Nonsense, Target, WireRequest, object};
+use crate::providers::losses::{Losses, refusal};
 use crate::providers::usage::RawUsage;
-use crate::schema::IntakeError;
+use crate::schema::chat::Dialect;
 use crate::schema::embeddings::{EmbeddingInput, EmbeddingReply, EmbeddingRequest};
+use crate::schema::{IntakeError, Operation};
 
 /// The Developer API.
 pub(super) struct Developer;
@@ -18,13 +19,22 @@ pub(super) struct Developer;
 pub(super) struct Vertex;
 
 impl EmbeddingsDialect for Developer {
+    fn passes(&self, operation: Operation) -> bool {
+        operation.dialect() == Dialect::Gemini
+    }
+
     fn encode(&self, request: &EmbeddingRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError> {
         let path = model_path(target.model);
         let model = path.trim_start_matches('/');
         let one = |text: &str| {
             let mut one = json!({ "model": model, "content": { "parts": [{ "text": text }] } });
-            if let Some(dimensions) = request.dimensions {
-                one["outputDimensionality"] = dimensions.into();
+            let task = request.task.as_deref().map(Value::from);
+            let title = request.title.as_deref().map(Value::from);
+            let dimensions = request.dimensions.map(Value::from);
+            for (name, value) in [("taskType", task), ("title", title), ("outputDimensionality", dimensions)] {
+                if let Some(value) = value {
+                    one[name] = value;
+                }
             }
             one
         };
@@ -46,7 +56,16 @@ impl EmbeddingsDialect for Developer {
 
 impl EmbeddingsDialect for Vertex {
     fn encode(&self, request: &EmbeddingRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError> {
-        let instances: Vec<Value> = texts(request)?.into_iter().map(|text| json!({ "content": text })).collect();
+        let one = |text: &str| {
+            let mut one = json!({ "content": text });
+            for (name, value) in [("task_type", &request.task), ("title", &request.title)] {
+                if let Some(value) = value {
+                    one[name] = value.as_str().into();
+                }
+            }
+            one
+        };
+        let instances: Vec<Value> = texts(request)?.into_iter().map(one).collect();
         let mut body = json!({ "instances": instances });
         if let Some(dimensions) = request.dimensions {
             body["parameters"] = json!({ "outputDimensionality": dimensions });
@@ -75,7 +94,7 @@ fn texts(request: &EmbeddingRequest) -> Result<Vec<&str>, IntakeError> {
         match input {
             EmbeddingInput::Text(text) => Ok(text),
             EmbeddingInput::Tokens(_) => {
-                Err(refused("input", "`input` must be text for Gemini, which cannot read tokens of other vendors"))
+                Err(refusal("input", "must be text for Gemini, which cannot read tokens of other vendors"))
             }
         }
     }
@@ -88,9 +107,9 @@ fn wire(
     request: &EmbeddingRequest,
     target: &Target<'_>,
 ) -> Result<WireRequest, IntakeError> {
-    let mut losses = Losses::new(target.strict);
+    let mut losses = Losses::new("Gemini", target);
     if request.user.is_some() {
-        losses.lose("user", "Gemini has no counterpart")?;
+        losses.leave_out("user", "Gemini has no counterpart")?;
     }
     Ok(WireRequest { path, headers: Vec::new(), body: body.to_string().into(), warnings: losses.into_warnings() })
 }
@@ -115,7 +134,8 @@ mod tests {
 
     fn request() -> EmbeddingRequest {
         let inputs = vec![EmbeddingInput::Text("a".into()), EmbeddingInput::Text("b".into())];
-        EmbeddingRequest { inputs, dimensions: Some(2), ..EmbeddingRequest::default() }
+        let (task, title) = (Some("CLUSTERING".into()), Some("T".into()));
+        EmbeddingRequest { inputs, dimensions: Some(2), task, title, ..EmbeddingRequest::default() }
     }
 
     fn encoded(dialect: &dyn EmbeddingsDialect) -> (String, Value) {
@@ -129,7 +149,8 @@ mod tests {
         let (path, body) = encoded(&Developer);
 
         assert_eq!(path, "/models/m:batchEmbedContents");
-        let first = json!({"model": "models/m", "content": {"parts": [{"text": "a"}]}, "outputDimensionality": 2});
+        let first = json!({"model": "models/m", "content": {"parts": [{"text": "a"}]}, "outputDimensionality": 2,
+            "taskType": "CLUSTERING", "title": "T"});
         assert_eq!(body["requests"][0], first);
         let reply = Developer.decode(br#"{"embeddings":[{"values":[1,2]},{"values":[0.5,3]}]}"#, &request()).unwrap();
         assert_eq!(reply.vectors, [[1.0, 2.0], [0.5, 3.0]]);
@@ -140,8 +161,8 @@ mod tests {
         let (path, body) = encoded(&Vertex);
 
         assert_eq!(path, "/models/m:predict");
-        let expected =
-            json!({"instances": [{"content": "a"}, {"content": "b"}], "parameters": {"outputDimensionality": 2}});
+        let one = |text| json!({"content": text, "task_type": "CLUSTERING", "title": "T"});
+        let expected = json!({"instances": [one("a"), one("b")], "parameters": {"outputDimensionality": 2}});
         assert_eq!(body, expected);
         let one = r#"{"embeddings":{"values":[1.0],"statistics":{"token_count":3.0,"truncated":false}}}"#;
         let reply = Vertex.decode(format!(r#"{{"predictions":[{one},{one}]}}"#).as_bytes(), &request()).unwrap();

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::contents::{Generation, conversation};
-use super::losses::{Losses, refused};
 use super::models::Family;
+use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::dialect::{Target, WireRequest};
+use crate::providers::losses::{Losses, refusal};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Dialect, Format, Function, Tool, ToolChoice};
 
@@ -14,7 +15,7 @@ const STOP_MAX: usize = 5;
 
 /// Writes `request` for `target`; `vertex` says which of Google's two services it goes to.
 pub(super) fn encode(request: &ChatRequest, target: &Target<'_>, vertex: bool) -> Result<WireRequest, IntakeError> {
-    let mut losses = Losses::new(target.strict);
+    let mut losses = Losses::new("Gemini", target);
     let family = Family::of(target.model);
     let generation = if family.since(3, 0) { Generation::Three } else { Generation::Older };
     let mut body = own_fields(request, &mut losses)?;
@@ -68,7 +69,7 @@ fn own_fields(request: &ChatRequest, losses: &mut Losses) -> Result<Map<String, 
         Some(extra) if extra.dialect == Dialect::Gemini => Ok(extra.fields.clone()),
         Some(extra) => {
             for name in extra.lost_abroad() {
-                losses.lose(name, "Gemini does not know it")?;
+                losses.leave_out(name, "Gemini does not know it")?;
             }
             Ok(Map::new())
         }
@@ -79,16 +80,20 @@ fn own_fields(request: &ChatRequest, losses: &mut Losses) -> Result<Map<String, 
 fn tools(request: &ChatRequest, target: &Target<'_>, losses: &mut Losses) -> Result<Vec<Value>, IntakeError> {
     let (mut declarations, mut tools) = (Vec::new(), Vec::new());
     for tool in &request.tools {
+        if has_grammar(tool) {
+            losses.note("tools", GRAMMAR_IN_WORDS)?;
+        }
         match tool {
-            Tool::Function(function) => declarations.push(declaration(function)),
             Tool::Native { dialect: Dialect::Gemini, value } => tools.push(value.clone()),
-            Tool::Native { .. } => losses.lose("tools", "a tool is run by another vendor only")?,
-            Tool::Custom { .. } => losses.lose("tools", "Gemini knows no tools that take free text")?,
+            _ => match as_function(tool) {
+                Some(function) => declarations.push(declaration(&function)),
+                None => losses.leave_out("tools", "a tool is run by another vendor only")?,
+            },
         }
     }
     if !declarations.is_empty() {
         if target.model_facts.tools == Some(false) {
-            return Err(refused("tools", "`tools` cannot be used with this model; choose one that calls functions"));
+            return Err(refusal("tools", "cannot be used with this model; choose one that calls functions"));
         }
         tools.insert(0, json!({ "functionDeclarations": declarations }));
     }
@@ -125,7 +130,7 @@ fn tool_config(request: &ChatRequest, family: &Family, body: &mut Map<String, Va
         // AUTO takes no names, VALIDATED does.
         Some(ToolChoice::Allowed { names, required: false }) => (Some("VALIDATED"), names),
     };
-    let Some(mode) = mode.filter(|_| request.functions().next().is_some()) else { return };
+    let Some(mode) = mode.filter(|_| has_functions(request)) else { return };
     let mut calling = json!({ "mode": mode });
     if !names.is_empty() {
         calling["allowedFunctionNames"] = names.into();
@@ -134,6 +139,10 @@ fn tool_config(request: &ChatRequest, family: &Family, body: &mut Map<String, Va
     if let Some(config) = config.as_object_mut() {
         config.insert("functionCallingConfig".into(), calling);
     }
+}
+
+fn has_functions(request: &ChatRequest) -> bool {
+    request.tools.iter().any(|tool| as_function(tool).is_some())
 }
 
 fn sampling(
@@ -148,12 +157,12 @@ fn sampling(
         ("topK", request.top_k.map(Value::from)),
     ];
     if target.model_facts.sampling == Some(false) && chosen.iter().any(|(_, value)| value.is_some()) {
-        losses.lose("temperature, top_p, top_k", "this model takes none of them")?;
+        losses.leave_out("temperature, top_p, top_k", "this model takes none of them")?;
         chosen.clear();
     }
     let mut stop: Vec<&str> = request.stop.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect();
     if stop.len() > STOP_MAX {
-        losses.lose("stop", "Gemini takes 5 stop sequences; the others do not stop it")?;
+        losses.leave_out("stop", "Gemini takes 5 stop sequences; the others do not stop it")?;
         stop.truncate(STOP_MAX);
     }
     let logprobs = request.logprobs == Some(true);
@@ -184,13 +193,13 @@ fn format(
         Some(Format::JsonObject) => None,
         Some(Format::JsonSchema { schema, .. }) => Some(schema),
     };
-    if request.functions().next().is_some() && !family.since(3, 0) {
-        return losses.lose("response_format", "before Gemini 3 it cannot be used together with tools");
+    if has_functions(request) && !family.since(3, 0) {
+        return losses.leave_out("response_format", "before Gemini 3 it cannot be used together with tools");
     }
     config.insert("responseMimeType".into(), "application/json".into());
     if let Some(schema) = schema {
         if target.model_facts.json_schema == Some(false) {
-            return losses.lose("response_format.json_schema", "this model writes JSON, but follows no schema");
+            return losses.leave_out("response_format.json_schema", "this model writes JSON, but follows no schema");
         }
         config.insert("responseJsonSchema".into(), schema.clone());
     }
@@ -235,7 +244,7 @@ fn service_tier(
         Some("default" | "standard") if vertex => return Ok(()),
         Some("default" | "standard") => "standard",
         Some(tier @ ("flex" | "priority")) if !vertex => tier,
-        Some(_) => return losses.lose("service_tier", "this service does not offer it"),
+        Some(_) => return losses.leave_out("service_tier", "this service does not offer it"),
     };
     body.insert("serviceTier".into(), tier.into());
     Ok(())
@@ -253,7 +262,7 @@ fn unknown_to_gemini(request: &ChatRequest, losses: &mut Losses) -> Result<(), I
         (request.prompt_cache_key.is_some(), "prompt_cache_key"),
     ] {
         if given {
-            losses.lose(param, "Gemini has no counterpart")?;
+            losses.leave_out(param, "Gemini has no counterpart")?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::losses::refused;
+use crate::providers::losses::refusal;
 use crate::schema::IntakeError;
 use crate::schema::chat::{Dialect, Source};
 
@@ -33,9 +33,7 @@ pub(super) fn part(source: &Source, param: &str, fallback: &str) -> Result<Value
         Source::Text(text) => Ok(json!({ "text": text })),
         Source::Id { dialect: Dialect::Gemini, id } => Ok(json!({ "fileData": { "fileUri": id } })),
         Source::Id { .. } => {
-            let message =
-                format!("`{param}` is a file kept by another vendor, which Gemini cannot read; send its bytes");
-            Err(refused(param, message))
+            Err(refusal(param, "is a file kept by another vendor, which Gemini cannot read; send its bytes"))
         }
         Source::Url(url) => by_url(url, param, fallback),
     }
@@ -56,13 +54,12 @@ fn by_url(url: &str, param: &str, fallback: &str) -> Result<Value, IntakeError> 
     if scheme == "data" {
         let (head, data) = url[5..].split_once(',').unwrap_or_default();
         let Some(media_type) = head.strip_suffix(";base64") else {
-            return Err(refused(param, format!("`{param}` is a data URL without base64; encode its bytes in base64")));
+            return Err(refusal(param, "is a data URL without base64; encode its bytes in base64"));
         };
         return Ok(inline(media_type.split(';').next().unwrap_or_default(), data));
     }
     if scheme != "https" && scheme != "gs" {
-        let message = format!("`{param}` must be an https URL or a data URL for Gemini, which fetches it itself");
-        return Err(refused(param, message));
+        return Err(refusal(param, "must be an https URL or a data URL for Gemini, which fetches it itself"));
     }
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let ending = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending);

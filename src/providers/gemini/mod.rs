@@ -1,14 +1,15 @@
 //! The Gemini dialect: Google's `generateContent`, of the Developer API and of Vertex AI, in both directions.
 
 mod contents;
+mod count;
 mod decode;
+mod embed_content;
 mod embeddings;
 mod encode;
 mod errors;
 mod facts;
 mod fields;
 mod logprobs;
-mod losses;
 mod media;
 mod models;
 mod partial;
@@ -23,11 +24,15 @@ mod writer;
 use bytes::Bytes;
 
 use super::dialect::{
-    ClientDialect, EmbeddingsDialect, Nonsense, StreamReader, StreamWriter, Target, UpstreamDialect, WireRequest,
+    ClientDialect, CountingDialect, EmbeddingsDialect, Nonsense, StreamReader, StreamWriter, Target, UpstreamDialect,
+    WireRequest,
 };
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatReply, ChatRequest};
 
+pub use embed_content::{
+    own_embeddings, read_embedding, read_embeddings, whole_embeddings, write_embedding, write_embeddings,
+};
 pub use errors::{count_tokens, error_body, error_event, write_model, write_models};
 pub use facts::{Facts, PassReader, whole};
 
@@ -55,6 +60,10 @@ impl UpstreamDialect for Gemini {
 
     fn reader(&self) -> Box<dyn StreamReader> {
         Box::new(reader::Reader::default())
+    }
+
+    fn counting(&self) -> Option<&dyn CountingDialect> {
+        Some(self)
     }
 
     fn embeddings(&self) -> Option<&dyn EmbeddingsDialect> {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::losses::Losses;
 use crate::providers::dialect::ModelFacts;
+use crate::providers::losses::Losses;
 use crate::schema::IntakeError;
 use crate::schema::chat::{Effort, Reasoning};
 
@@ -92,13 +92,13 @@ impl Family {
         let mut config = match self.thinks(facts) {
             Thinks::Never => {
                 if !stop && (wanted.effort.is_some() || wanted.budget.is_some()) {
-                    losses.lose("reasoning", "this model does not think")?;
+                    losses.leave_out("reasoning", "this model does not think")?;
                 }
                 return Ok(None);
             }
             Thinks::Budget { min, max, can_stop } => {
                 if stop && !can_stop {
-                    losses.lose("reasoning", "this model cannot stop thinking; it thinks as little as it can")?;
+                    losses.leave_out("reasoning", "this model cannot stop thinking; it thinks as little as it can")?;
                 }
                 let asked = if stop { Some(0) } else { wanted.budget.or(wanted.effort.map(budget)) };
                 match asked {
@@ -109,7 +109,7 @@ impl Family {
             }
             Thinks::Levels(levels) => {
                 if stop {
-                    losses.lose("reasoning", "this model cannot stop thinking; it thinks as little as it can")?;
+                    losses.leave_out("reasoning", "this model cannot stop thinking; it thinks as little as it can")?;
                 }
                 let asked = if stop { Some(Effort::Minimal) } else { wanted.effort.or(wanted.budget.map(effort)) };
                 let fit = |asked| levels.iter().find(|level| **level >= asked).or(levels.last()).copied();
@@ -163,10 +163,12 @@ fn effort(budget: u64) -> Effort {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::dialect::Target;
 
     fn config(model: &str, wanted: &Reasoning) -> (Option<Value>, usize) {
-        let mut losses = Losses::new(false);
-        let config = Family::of(model).thinking(wanted, &ModelFacts::default(), &mut losses).unwrap();
+        let target = Target { model, model_facts: &ModelFacts::default(), strict: false };
+        let mut losses = Losses::new("Gemini", &target);
+        let config = Family::of(model).thinking(wanted, target.model_facts, &mut losses).unwrap();
         (config, losses.into_warnings().len())
     }
 

@@ -22,7 +22,7 @@ pub(super) fn read_count(body: &[u8]) -> Result<ChatRequest, IntakeError> {
     request(whole.unwrap_or(fields))
 }
 
-fn parse(body: &[u8]) -> Result<Fields, IntakeError> {
+pub(super) fn parse(body: &[u8]) -> Result<Fields, IntakeError> {
     let value: Value = serde_json::from_slice(body).map_err(|error| IntakeError {
         message: format!("the body is not valid JSON: line {} column {}", error.line(), error.column()),
         param: None,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::providers::dialect::{EmbeddingsDialect, Nonsense, Target, WireRequest, object};
-use crate::providers::embedding::{texts, vectors};
+use crate::providers::embedding::{drop_purpose, texts, vectors};
 use crate::providers::losses::Losses;
 use crate::providers::usage::RawUsage;
 use crate::schema::IntakeError;
@@ -18,6 +18,7 @@ impl EmbeddingsDialect for Embed {
     fn encode(&self, request: &EmbeddingRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError> {
         let mut losses = Losses::new("Ollama", target);
         losses.drop_if(request.user.is_some(), "user")?;
+        drop_purpose(request, &mut losses)?;
         let mut body = Map::new();
         body.insert("model".into(), target.model.into());
         body.insert("input".into(), json!(texts(request)?));

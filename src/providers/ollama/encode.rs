@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::messages::Messages;
+use crate::providers::custom::{GRAMMAR_IN_WORDS, as_function, has_grammar};
 use crate::providers::dialect::{Target, WireRequest};
-use crate::providers::losses::{Losses, one_choice};
+use crate::providers::losses::{Losses, is_offered, one_choice};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Dialect, Effort, Format, Function, Tool, ToolChoice};
 
@@ -94,12 +95,16 @@ fn tools(request: &ChatRequest, losses: &mut Losses) -> Result<Vec<Value>, Intak
         return Ok(tools);
     }
     for tool in &request.tools {
-        match tool {
-            Tool::Function(function) if is_offered(&function.name, choice) => tools.push(write(function)),
-            Tool::Function(_) => {}
-            Tool::Native { dialect: Dialect::Ollama, value } => tools.push(value.clone()),
-            Tool::Custom { .. } => losses.drop("tools of type custom")?,
-            Tool::Native { .. } => losses.drop("tools that another provider runs")?,
+        match (tool, as_function(tool)) {
+            (Tool::Native { dialect: Dialect::Ollama, value }, _) => tools.push(value.clone()),
+            (_, None) => losses.drop("tools that another provider runs")?,
+            (_, Some(function)) if is_offered(&function.name, choice) => {
+                if has_grammar(tool) {
+                    losses.note("tools", GRAMMAR_IN_WORDS)?;
+                }
+                tools.push(write(&function));
+            }
+            (_, Some(_)) => {}
         }
     }
     let forced = matches!(
@@ -110,14 +115,6 @@ fn tools(request: &ChatRequest, losses: &mut Losses) -> Result<Vec<Value>, Intak
         losses.note("tool_choice", "became `auto`, because Ollama cannot make a model call a tool")?;
     }
     Ok(tools)
-}
-
-fn is_offered(name: &str, choice: Option<&ToolChoice>) -> bool {
-    match choice {
-        Some(ToolChoice::Named(named)) => named == name,
-        Some(ToolChoice::Allowed { names, .. }) => names.iter().any(|allowed| allowed == name),
-        _ => true,
-    }
 }
 
 fn write(function: &Function) -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::providers::losses::{Losses, document_text, refusal};
+use crate::providers::losses::{Losses, document_text, refusal, told};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Content, Dialect, Message, Part, Role, Source, Thinking, ToolCall, ToolResult};
 
@@ -61,21 +61,22 @@ impl Messages<'_> {
             Content::Image { source, .. } => into.images.push(self.image(source, path)?),
             Content::File { source, name } => {
                 let Some(text) = document_text(source) else {
-                    let message = format!(
-                        "`{path}` holds a document that is not plain text, which Ollama does not take; send text"
-                    );
-                    return Err(refusal(path, message));
+                    return Err(refusal(
+                        path,
+                        "holds a document that is not plain text, which Ollama does not take; send text",
+                    ));
                 };
                 into.texts.push(name.as_ref().map_or_else(|| text.clone(), |name| format!("{name}\n\n{text}")));
             }
             Content::Audio { .. } => {
-                let message = format!("`{path}` holds audio, which Ollama does not take; send text");
-                return Err(refusal(path, message));
+                return Err(refusal(path, "holds audio, which Ollama does not take; send text"));
             }
             Content::Thinking(Thinking { vendor: None | Some(Dialect::Ollama), text, .. }) => {
                 into.thinking.push_str(text);
             }
-            Content::Thinking(_) => self.losses.drop("messages.content of another provider's thinking")?,
+            Content::Thinking(_) => {
+                self.losses.tell("messages.content", "held another provider's thinking, which was left out")
+            }
             Content::ToolCall(call) => into.calls.push(tool_call(call, into.calls.len())),
             Content::ToolResult(_) => self.losses.drop("messages.content of a tool's result within another")?,
             Content::Native { .. } => self.losses.drop("messages.content of another provider's own type")?,
@@ -85,22 +86,17 @@ impl Messages<'_> {
 
     fn image(&self, source: &Source, path: &str) -> Result<String, IntakeError> {
         if self.vision == Some(false) {
-            let message = format!("`{path}` holds an image, which this model cannot see; choose another model");
-            return Err(refusal(path, message));
+            return Err(refusal(path, "holds an image, which this model cannot see; choose another model"));
         }
         match source {
             Source::Inline { data, .. } => Ok(data.clone()),
-            _ => {
-                let message = format!("`{path}` names an image that Ollama would not fetch; send its bytes, inline");
-                Err(refusal(path, message))
-            }
+            _ => Err(refusal(path, "names an image that Ollama would not fetch; send its bytes, inline")),
         }
     }
 
     fn tool_result(&mut self, result: &ToolResult, path: &str) -> Result<Value, IntakeError> {
-        self.losses.drop_if(result.is_error, "is_error of a tool's result")?;
         let mut gathered = Gathered::default();
-        for part in &result.parts {
+        for part in told(result).iter() {
             self.part(part, path, &mut gathered)?;
         }
         let mut message = gathered.write("tool");

@@ -66,7 +66,7 @@ fn parameters_are_options_and_own_fields_join_them() {
     let options = json!({"num_predict": 9, "temperature": 0.5, "seed": 7, "stop": ["END"], "num_ctx": 8192});
     assert_eq!(body["options"], options);
     assert_eq!((&body["keep_alive"], &body["format"]), (&json!("5m"), &json!("json")));
-    assert_eq!(warnings, ["`logit_bias` has no equivalent at Ollama and was left out"]);
+    assert_eq!(warnings, ["`logit_bias` was left out: Ollama does not take it"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod lenient;
 mod models;
 mod repair;
 mod slow;
+mod thinking;
 mod usage;
 mod whole;
 
@@ -18,6 +19,7 @@ pub use facts::{ChunkFacts, Finish, Malformed, chunk_facts};
 pub(super) use lenient::value as lenient_value;
 pub use models::model_names;
 pub use repair::{Action, StreamEnd, StreamRepair};
+pub use thinking::fit_thinking;
 
 pub use whole::{WholeFacts, repair_whole, whole_facts};
 

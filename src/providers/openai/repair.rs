@@ -62,7 +62,6 @@ pub struct StreamRepair {
     tier: Option<Tier>,
     output_bytes: u64,
     usage_sent: bool,
-    output_seen: bool,
     failed: bool,
     done: bool,
     /// The first chunk with a choice, the pattern for chunks of our own.
@@ -80,7 +79,6 @@ impl StreamRepair {
             tier: None,
             output_bytes: 0,
             usage_sent: false,
-            output_seen: false,
             failed: false,
             done: false,
             first: None,
@@ -96,11 +94,6 @@ impl StreamRepair {
     /// Returns how many bytes of output have passed.
     pub fn output_bytes(&self) -> u64 {
         self.output_bytes
-    }
-
-    /// Returns whether anything meaningful has passed: from then on no other upstream can take over.
-    pub fn output_seen(&self) -> bool {
-        self.output_seen
     }
 
     /// Takes the next event and says what becomes of it.
@@ -122,7 +115,6 @@ impl StreamRepair {
         self.tier = facts.tier.or(self.tier);
         self.output_bytes += u64::from(facts.output_bytes);
         let action = self.decide(event, &facts)?;
-        self.output_seen |= facts.meaningful;
         Ok((action, facts))
     }
 

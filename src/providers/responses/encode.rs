@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::history::Items;
 use super::{tools, write};
 use crate::providers::dialect::{Target, WireRequest};
+use crate::providers::losses::{Losses, refusal};
 use crate::schema::IntakeError;
 use crate::schema::chat::{ChatRequest, Dialect, Effort, Format, ToolChoice};
 
@@ -19,39 +20,9 @@ const SHARED: [&str; 4] = ["safety_identifier", "prompt_cache_options", "prompt_
 /// Fields of chat completions that say nothing to a call that keeps nothing and is always told its usage.
 const IDLE: [&str; 3] = ["store", "stream_options", "stream"];
 
-/// What is lost on the way.
-pub(super) struct Losses {
-    strict: bool,
-    pub(super) warnings: Vec<String>,
-}
-
-impl Losses {
-    /// Notes that `param` is left out or changed, as `what` says; refuses it where nothing may be lost.
-    pub(super) fn note(&mut self, param: &str, what: &str) -> Result<(), IntakeError> {
-        if self.strict {
-            return Err(refusal(param, &format!("{what}; change or leave it out")));
-        }
-        self.warnings.push(format!("`{param}` {what}"));
-        Ok(())
-    }
-
-    /// Notes what is left out even where nothing may be lost, because the answer stays the same kind without it.
-    pub(super) fn mention(&mut self, warning: String) {
-        if !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
-        }
-    }
-}
-
-/// Returns the error for what makes no sense to leave out.
-pub(super) fn refusal(param: &str, what: &str) -> IntakeError {
-    let message = format!("`{param}` {what}");
-    IntakeError { message, param: Some(param.to_owned()), code: Some("unsupported_parameter") }
-}
-
 /// Writes `request` for `target`.
 pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<WireRequest, IntakeError> {
-    let mut losses = Losses { strict: target.strict, warnings: Vec::new() };
+    let mut losses = Losses::new("OpenAI Responses", target);
     if request.choices.is_some_and(|choices| choices > 1) {
         return Err(refusal("n", "cannot be more than 1 with this model; send several requests"));
     }
@@ -96,7 +67,7 @@ pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<WireR
     tools(request, target, &mut body, &mut losses)?;
     unknown_here(request, &mut losses)?;
     let body = Value::Object(body).to_string().into();
-    Ok(WireRequest { path: "/responses".into(), headers: Vec::new(), body, warnings: losses.warnings })
+    Ok(WireRequest { path: "/responses".into(), headers: Vec::new(), body, warnings: losses.into_warnings() })
 }
 
 fn max_tokens(request: &ChatRequest, losses: &mut Losses) -> Result<Option<u64>, IntakeError> {

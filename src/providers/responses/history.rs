@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::encode::{Losses, own_extra, refusal};
+use super::encode::own_extra;
 use super::item::hash;
 use crate::providers::dialect::Target;
+use crate::providers::losses::{Losses, refusal, told};
 use crate::schema::IntakeError;
 use crate::schema::chat::{
     CacheMark, ChatRequest, Content, Dialect, Message, Part, Role, Source, Thinking, ToolCall, ToolResult, plain_text,
@@ -118,7 +119,7 @@ impl Writer<'_> {
                 self.input.push(item);
             }
             (_, Some(vendor)) if vendor != Dialect::Responses => {
-                self.losses.mention("`messages` holds reasoning of another provider, which was left out".into());
+                self.losses.tell("messages", "holds reasoning of another provider, which was left out");
             }
             _ => {}
         }
@@ -134,14 +135,15 @@ impl Writer<'_> {
     }
 
     fn result(&mut self, result: &ToolResult) -> Result<(), IntakeError> {
-        let output = if result.parts.iter().all(|part| matches!(part.content, Content::Text(_))) {
-            json!(plain_text(&result.parts))
+        let parts = told(result);
+        let output = if parts.iter().all(|part| matches!(part.content, Content::Text(_))) {
+            json!(plain_text(&parts))
         } else {
-            let mut parts = Vec::new();
-            for part in &result.parts {
-                parts.extend(self.part(part)?);
+            let mut written = Vec::new();
+            for part in parts.iter() {
+                written.extend(self.part(part)?);
             }
-            parts.into()
+            written.into()
         };
         let kind = if self.is_custom(&result.call_id) { "custom_tool_call_output" } else { "function_call_output" };
         self.input.push(json!({ "type": kind, "call_id": call_id(&result.call_id), "output": output }));

@@ -79,6 +79,8 @@ pub struct ChatRequest {
     pub legacy_functions: bool,
     /// What only the client's dialect knows.
     pub extra: Option<Extra>,
+    /// What of the client's request could not even be read into this one: a warning each.
+    pub lost: Vec<String>,
 }
 
 /// Who speaks.
@@ -410,9 +412,11 @@ impl Chunk {
 }
 
 impl Extra {
-    /// Returns the names of what another dialect loses. Instructions of Responses are a message, too, and not lost.
+    /// Returns the names of what another dialect loses. Of what Responses echoes, instructions are a message and reasoning a
+    /// wish, too; `include` and `store` ask for no more than all clients get.
     pub fn lost_abroad(&self) -> impl Iterator<Item = &String> {
-        self.fields.keys().filter(|name| self.dialect != Dialect::Responses || *name != "instructions")
+        const SERVED: [&str; 4] = ["instructions", "reasoning", "include", "store"];
+        self.fields.keys().filter(|name| self.dialect != Dialect::Responses || !SERVED.contains(&name.as_str()))
     }
 }
 

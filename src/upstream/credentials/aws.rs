@@ -27,16 +27,31 @@ pub fn of_environment(surroundings: &Surroundings) -> Result<Kind, String> {
     Ok(kind(get("AWS_ACCESS_KEY_ID")?, get("AWS_SECRET_ACCESS_KEY")?, surroundings.get("AWS_SESSION_TOKEN")))
 }
 
-/// Returns the keys of section `profile` in the text of a shared credentials file. The reason of a failure quotes nothing
-/// of the file.
-pub fn of_profile(text: &str, profile: &str) -> Result<Kind, String> {
+/// Why a file of profiles gives no keys.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoKeys {
+    NoSection,
+    /// In words; they quote nothing of the file.
+    Other(String),
+}
+
+/// Keys of a profile that say how its credentials are come by in ways that are not ours, and what to do instead.
+const OTHER_WAYS: [(&str, &str); 4] = [
+    ("credential_process", "no program is run; let it write its keys to a profile, which is read every 5 minutes"),
+    ("sso_session", "signing on is not supported; write the keys of `aws configure export-credentials` to a profile"),
+    ("sso_start_url", "signing on is not supported; write the keys of `aws configure export-credentials` to a profile"),
+    ("role_arn", "name the role in the configuration: aws = { role_arn = ..., source = \"profile:...\" }"),
+];
+
+/// Returns the keys of section `profile` in the text of a shared credentials or configuration file.
+pub fn of_profile(text: &str, profile: &str) -> Result<Kind, NoKeys> {
     let mut inside = false;
     let mut found = false;
     let mut values: HashMap<String, &str> = HashMap::new();
     for line in text.lines() {
         let line = line.trim();
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name.trim()) {
-            // The configuration file, which may be meant, too, writes `profile` before all names but the default's.
+            // The configuration file writes `profile` before all names but the default's.
             inside = name.strip_prefix("profile ").map_or(name, str::trim) == profile;
             found |= inside;
         } else if let Some((name, value)) = line.split_once('=').filter(|_| inside && !line.starts_with(['#', ';'])) {
@@ -44,13 +59,18 @@ pub fn of_profile(text: &str, profile: &str) -> Result<Kind, String> {
         }
     }
     if !found {
-        return Err(format!("it has no section [{profile}]"));
+        return Err(NoKeys::NoSection);
     }
     let get = |name: &str| {
         let value = values.get(name).copied().filter(|value| !value.is_empty());
-        value.ok_or_else(|| format!("its section [{profile}] has no {name}"))
+        let other = OTHER_WAYS.iter().find(|(way, _)| values.contains_key(*way));
+        value.ok_or_else(|| match other {
+            Some((way, instead)) => format!("its section [{profile}] has {way} in place of {name}; {instead}"),
+            None => format!("its section [{profile}] has no {name}"),
+        })
     };
-    Ok(kind(get("aws_access_key_id")?, get("aws_secret_access_key")?, get("aws_session_token").ok()))
+    let keys = || Ok(kind(get("aws_access_key_id")?, get("aws_secret_access_key")?, get("aws_session_token").ok()));
+    keys().map_err(NoKeys::Other)
 }
 
 /// Returns keys as calls are signed with them.
@@ -175,8 +195,24 @@ mod tests {
 
         assert_eq!(of_profile(file, "default").unwrap(), kind("d", "ds", None));
         assert_eq!(of_profile(file, "dev").unwrap(), kind("id", "a=b/c==", None));
-        assert_eq!(of_profile(file, "none").unwrap_err(), "it has no section [none]");
-        assert_eq!(of_profile(file, "half").unwrap_err(), "its section [half] has no aws_secret_access_key");
+        assert_eq!(of_profile(file, "none").unwrap_err(), NoKeys::NoSection);
+        let why = "its section [half] has no aws_secret_access_key";
+        assert_eq!(of_profile(file, "half").unwrap_err(), NoKeys::Other(why.into()));
+    }
+
+    #[test]
+    fn a_profile_that_comes_by_its_keys_in_another_way_says_what_to_do() {
+        for (line, what) in [
+            ("credential_process = /bin/hunter2", "no program is run"),
+            ("sso_session = hunter2", "aws configure export-credentials"),
+            ("role_arn = arn:hunter2\nsource_profile = base", "aws = { role_arn = ..., source = \"profile:...\" }"),
+        ] {
+            let file = format!("[profile dev]\n{line}\n");
+
+            let Err(NoKeys::Other(why)) = of_profile(&file, "dev") else { panic!("{line}") };
+
+            assert!(why.contains(what) && !why.contains("hunter2"), "{why}");
+        }
     }
 
     #[test]

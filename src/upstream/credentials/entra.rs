@@ -54,7 +54,7 @@ mod tests {
 
         assert_eq!(ask.url, "https://login/tenant/oauth2/v2.0/token");
         assert_eq!(
-            ask.form.unwrap().expose(),
+            ask.body.unwrap().text.expose(),
             "grant_type=client_credentials&client_id=app&client_secret=s%2B1&scope=https%3A%2F%2Fai.azure.com%2F.default"
         );
     }

@@ -25,13 +25,20 @@ pub struct Ask {
     pub method: Method,
     pub url: String,
     pub headers: Vec<(&'static str, Secret)>,
-    /// A form, where there is one.
-    pub form: Option<Secret>,
+    /// What is posted, where something is.
+    pub body: Option<Body>,
+}
+
+/// What is posted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body {
+    pub content_type: &'static str,
+    pub text: Secret,
 }
 
 impl Ask {
     pub fn get(url: String) -> Self {
-        Self { method: Method::GET, url, headers: vec![], form: None }
+        Self { method: Method::GET, url, headers: vec![], body: None }
     }
 
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -43,7 +50,17 @@ impl Ask {
     pub fn form(url: String, fields: &[(&str, &str)]) -> Self {
         let fields: Vec<String> =
             fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-        Self { method: Method::POST, url, headers: vec![], form: Some(Secret::new(fields.join("&"))) }
+        Self::post(url, "application/x-www-form-urlencoded", fields.join("&"))
+    }
+
+    /// Returns the posting of this JSON.
+    pub fn json(url: String, value: &serde_json::Value) -> Self {
+        Self::post(url, "application/json", value.to_string())
+    }
+
+    fn post(url: String, content_type: &'static str, text: String) -> Self {
+        let body = Some(Body { content_type, text: Secret::new(text) });
+        Self { method: Method::POST, url, headers: vec![], body }
     }
 
     /// Asks, and returns the body of an answer with status 200. The reason of a failure holds nothing secret.
@@ -59,9 +76,9 @@ impl Ask {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static(name), value);
         }
-        let sent = match &self.form {
+        let sent = match &self.body {
             None => request.send(),
-            Some(form) => request.content_type("application/x-www-form-urlencoded").send_body(form.expose().to_owned()),
+            Some(body) => request.content_type(body.content_type).send_body(body.text.expose().to_owned()),
         };
         let exchange = async {
             let mut response = sent.await.map_err(|error| dial::of_send_error(&error, &uri).message)?;
@@ -74,8 +91,8 @@ impl Ask {
         if status == 200 { Ok(body) } else { Err(format!("{at} answered {status}{}", reason(&body))) }
     }
 
-    /// Returns who is asked, for messages: queries may hold secrets.
-    fn host(&self) -> &str {
+    /// Returns who is asked, with the port where one is named. For messages, too: queries may hold secrets.
+    pub fn host(&self) -> &str {
         let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
         rest.split(['/', '?']).next().unwrap_or_default()
     }
@@ -91,9 +108,18 @@ struct Refusal {
 }
 
 fn reason(body: &[u8]) -> String {
-    let Ok(refusal) = serde_json::from_slice::<Refusal>(body) else { return String::new() };
-    let error = refusal.error.as_ref().and_then(serde_json::Value::as_str).map(str::to_owned);
-    let words: Vec<String> = [error, refusal.error_description, refusal.message].into_iter().flatten().collect();
+    let words = match serde_json::from_slice::<Refusal>(body) {
+        Ok(refusal) => {
+            // Google's own services have an object here.
+            let inner = |name: &str| refusal.error.as_ref().and_then(|error| error.get(name)?.as_str());
+            let error = refusal.error.as_ref().and_then(|error| error.as_str());
+            let error = error.or_else(|| inner("status")).map(str::to_owned);
+            let message = refusal.message.or_else(|| inner("message").map(str::to_owned));
+            [error, refusal.error_description, message]
+        }
+        Err(_) => [element(body, "Code"), element(body, "Message"), None],
+    };
+    let words: Vec<String> = words.into_iter().flatten().collect();
     let words = judge::scrubbed(&words.join(": "));
     if words.is_empty() { words } else { format!(": {}", words.chars().take(REASON_MAX).collect::<String>()) }
 }
@@ -115,6 +141,24 @@ pub fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|_| "what was answered is no credential".to_owned())
 }
 
+/// Returns the text of the first element called `name` in an answer of XML, whatever else there is.
+pub fn element(body: &[u8], name: &str) -> Option<String> {
+    let mut rest = std::str::from_utf8(body).ok()?;
+    while let Some((_, tag)) = rest.split_once('<') {
+        let (tag, behind) = tag.split_once('>')?;
+        rest = behind;
+        let full = tag.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
+        let local = full.rsplit(':').next().unwrap_or_default();
+        if local == name && !full.starts_with('/') {
+            let text = behind.split('<').next().unwrap_or_default().trim();
+            // `&amp;` last, or it would make others of what is none.
+            let plain = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+            return Some(plain.iter().fold(text.to_owned(), |text, (coded, plain)| text.replace(coded, plain)));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,9 +167,19 @@ mod tests {
     fn a_form_is_encoded() {
         let ask = Ask::form("https://x/token?a=1".into(), &[("scope", "https://y/.default"), ("s", "a+b &é~")]);
 
-        let form = ask.form.as_ref().map(Secret::expose);
+        let form = ask.body.as_ref().map(|body| body.text.expose());
         assert_eq!(form, Some("scope=https%3A%2F%2Fy%2F.default&s=a%2Bb%20%26%C3%A9~"));
         assert_eq!(ask.host(), "x");
+    }
+
+    #[test]
+    fn an_element_is_found_in_whatever_xml() {
+        let body = b"<?xml version='1.0'?>\n<a xmlns:s='x'><!-- <Key> --><s:Key at='1'>\n k&amp;lt;&lt; </s:Key><Key>2</Key></a>";
+
+        assert_eq!(element(body, "Key").as_deref(), Some("k&lt;<"));
+        for none in [b"<a".as_slice(), b"", b"</Key>", b"<Keys>x</Keys>", b"\xff<Key>x"] {
+            assert_eq!(element(none, "Key"), None);
+        }
     }
 
     #[test]
@@ -135,6 +189,14 @@ mod tests {
             ": invalid_client: AADSTS7000215: wrong"
         );
         assert_eq!(reason(br#"{"message":"no role"}"#), ": no role");
+        assert_eq!(
+            reason(br#"{"error":{"code":403,"message":"Permission denied","status":"PERMISSION_DENIED"}}"#),
+            ": PERMISSION_DENIED: Permission denied"
+        );
+        assert_eq!(
+            reason(b"<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error>"),
+            ": AccessDenied: no"
+        );
         assert_eq!(reason(b"<html>"), "");
         assert!(reason(format!("{{\"message\":\"{}\"}}", "x ".repeat(900)).as_bytes()).len() < 400);
     }

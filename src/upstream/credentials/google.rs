@@ -1,19 +1,21 @@
-//! Google: a token for a service account, asked for with a signed assertion, or the machine's own from the metadata server.
+//! Google: a token for a service account, asked for with a signed assertion; for a person, with what a login left; for the
+//! token of another issuer; or the machine's own from the metadata server.
 //!
-//! Source: "Using OAuth 2.0 for Server to Server Applications", Google; RFC 7523.
+//! Source: "Using OAuth 2.0 for Server to Server Applications", Google; RFC 7523; AIP-4113; AIP-4117; RFC 8693.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::exchange::Ask;
+use super::exchange::{self, Ask};
 use super::surroundings::Surroundings;
-use crate::config::credential::ServiceAccount;
+use crate::config::credential::{AuthorizedUser, ExternalAccount, ServiceAccount};
 
 /// What a token may be used for; Vertex has no narrower one.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -25,6 +27,58 @@ pub fn ask(account: &ServiceAccount, now: Duration) -> Result<Ask, String> {
     let assertion = assertion(account, now)?;
     let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
     Ok(Ask::form(account.token_url.clone(), &[("grant_type", grant), ("assertion", &assertion)]))
+}
+
+/// Returns the question for a token of a person.
+pub fn ask_user(user: &AuthorizedUser) -> Ask {
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("client_id", user.client_id.as_str()),
+        ("client_secret", user.client_secret.expose()),
+        ("refresh_token", user.refresh_token.expose()),
+    ];
+    Ask::form(user.token_url.clone(), &fields)
+}
+
+/// Returns the question for a token in exchange for that of another issuer, which is in `file`.
+pub fn ask_exchange(account: &ExternalAccount, file: &str) -> Result<Ask, String> {
+    let subject = match &account.token_field {
+        None => file.trim().to_owned(),
+        Some(field) => {
+            let read: serde_json::Value = serde_json::from_str(file).unwrap_or_default();
+            let token = read.get(field).and_then(|token| token.as_str());
+            token.ok_or_else(|| format!("`{}` has no `{field}`", account.token_file))?.to_owned()
+        }
+    };
+    let fields = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("audience", account.audience.as_str()),
+        ("scope", SCOPE),
+        ("subject_token_type", account.token_type.as_str()),
+        ("subject_token", subject.as_str()),
+    ];
+    Ok(Ask::form(account.token_url.clone(), &fields))
+}
+
+/// Returns the question for a service account's token, by one who may speak for it and shows so by `token`.
+pub fn ask_impersonation(url: &str, token: &str) -> Ask {
+    Ask::json(url.to_owned(), &json!({ "scope": [SCOPE] })).header("authorization", format!("Bearer {token}"))
+}
+
+/// A service account's token, as the service that speaks for it words it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Impersonated {
+    access_token: String,
+    expire_time: String,
+}
+
+/// Reads a service account's token and when it expires.
+pub fn read_impersonated(body: &[u8]) -> Result<(String, SystemTime), String> {
+    let token: Impersonated = exchange::json(body)?;
+    let expires = humantime::parse_rfc3339(&token.expire_time).map_err(|_| "the expiry of the token is no date")?;
+    Ok((token.access_token, expires))
 }
 
 /// Returns the question for the token of the machine's own account.
@@ -111,7 +165,7 @@ mod tests {
     #[test]
     fn the_question_carries_the_assertion_and_a_damaged_key_none() {
         let ask = ask(&account(), Duration::ZERO).unwrap();
-        let form = ask.form.unwrap();
+        let form = ask.body.unwrap().text;
 
         let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=ey";
         assert!(form.expose().starts_with(grant), "{}", form.expose());

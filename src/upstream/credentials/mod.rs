@@ -6,7 +6,7 @@
 //! | `refresher`    | the one task that does it for the whole gateway                    |
 //! | `mint`         | which questions one takes, of whom                                 |
 //! | `exchange`     | one question and its answer                                        |
-//! | `google`, `entra`, `aws` | what each cloud is asked and how its answers read        |
+//! | `google`, `entra`, `aws`, `sts` | what each cloud is asked and how its answers read |
 //! | `surroundings` | the environment in which the process was started                   |
 //!
 //! A key whose credential is minted has a placeholder in place of its value, and a lease hands that out like any other
@@ -20,6 +20,7 @@ mod google;
 mod mint;
 mod refresher;
 mod schedule;
+mod sts;
 mod surroundings;
 
 use std::collections::{HashMap, HashSet};
@@ -96,8 +97,10 @@ pub struct Wanted {
     /// `provider/key` of the first key that needs it, for the log.
     pub name: String,
     pub source: Credential,
-    /// How its issuer is reached: as the provider is, but for the metadata service of a cloud, which is called directly.
+    /// How an issuer is reached: as the provider is.
     pub dial: Arc<DialSettings>,
+    /// How a service of the machine or container itself is reached: directly, and at its private address.
+    pub local: Arc<DialSettings>,
 }
 
 /// What is known of one credential.
@@ -234,16 +237,17 @@ pub fn wanted(config: &Config) -> Vec<Wanted> {
         let id = CredentialId::of(&key.value)?;
         let source = key.credential.clone()?;
         let name = format!("{}/{}", provider.id, key.id);
-        seen.insert(id.clone()).then(|| Wanted { id, name, dial: dial_of(provider, &source), source })
+        seen.insert(id.clone()).then(|| Wanted { id, name, dial: dial_of(provider), local: local_of(provider), source })
     });
     wanted.collect()
 }
 
-fn dial_of(provider: &Provider, source: &Credential) -> Arc<DialSettings> {
-    let dial = match mint::is_local(source) {
-        true => Dial { allow_metadata: true, allow_private: true, ..Dial::default() },
-        // A certificate says who we are to the provider; its issuer of tokens did not ask.
-        false => Dial { identity: None, ..provider.dial.clone() },
-    };
+fn dial_of(provider: &Provider) -> Arc<DialSettings> {
+    // A certificate says who we are to the provider; its issuer of tokens did not ask.
+    DialSettings::of(provider.connect_timeout, &Dial { identity: None, ..provider.dial.clone() })
+}
+
+fn local_of(provider: &Provider) -> Arc<DialSettings> {
+    let dial = Dial { allow_metadata: true, allow_private: true, ..Dial::default() };
     DialSettings::of(provider.connect_timeout, &dial)
 }

@@ -34,8 +34,17 @@ impl Surroundings {
 
     /// Returns the path of AWS's shared credentials file.
     pub fn aws_credentials_file(&self) -> PathBuf {
-        let home = || PathBuf::from(self.get("HOME").unwrap_or(".")).join(".aws").join("credentials");
-        self.get("AWS_SHARED_CREDENTIALS_FILE").map_or_else(home, PathBuf::from)
+        self.aws_file("AWS_SHARED_CREDENTIALS_FILE", "credentials")
+    }
+
+    /// Returns the path of AWS's shared configuration file.
+    pub fn aws_config_file(&self) -> PathBuf {
+        self.aws_file("AWS_CONFIG_FILE", "config")
+    }
+
+    fn aws_file(&self, variable: &str, name: &str) -> PathBuf {
+        let home = || PathBuf::from(self.get("HOME").unwrap_or(".")).join(".aws").join(name);
+        self.get(variable).map_or_else(home, PathBuf::from)
     }
 }
 

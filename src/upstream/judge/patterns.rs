@@ -126,6 +126,16 @@ pub(super) const TOO_LARGE: &[&str] =
 pub(super) const MODEL_MALFORMED: &[&str] =
     &["tool_use_failed", "malformed_function_call", "failed to call a function"];
 
+/// What a client sent back of the model's thinking is not as its vendor made it, or not for this account.
+pub(super) const SIGNATURE: &[&str] = &[
+    "`signature` in `thinking`",
+    "`data` in `redacted_thinking`",
+    "blocks in the latest assistant message cannot be modified",
+    "thought signature",
+    "thought_signature",
+    "invalid_encrypted_content",
+];
+
 /// The upstream does not know the model.
 pub(super) const MODEL_MISSING: &[&str] = &[
     "model_not_found",

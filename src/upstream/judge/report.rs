@@ -56,7 +56,7 @@ impl Report {
         let extra = ["/metadata/raw", "/innererror/code", "/innererror", "/details"];
         let extra: Vec<_> = extra.iter().filter_map(|path| error.pointer(path)).map(Value::to_string).collect();
         Self {
-            message: message(error).unwrap_or_default(),
+            message: message(error).or_else(|| ended(value)).unwrap_or_default(),
             kind: text(error, "type").or_else(|| text(error, "status").filter(|status| status.parse::<u16>().is_err())),
             // Anthropic's stands among the details.
             code: text(error, "code").or_else(|| text(error.get("details")?, "error_code")),
@@ -85,6 +85,14 @@ impl Report {
     pub(super) fn code_is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
+}
+
+/// Returns words for an answer that says only by its finish reason that it failed (Mistral, OpenRouter).
+fn ended(answer: &Value) -> Option<String> {
+    let reason = answer.pointer("/choices/0/finish_reason")?.as_str()?;
+    reason.contains("error").then(|| {
+        format!("the model's answer ended with finish reason `{}`", reason.chars().take(32).collect::<String>())
+    })
 }
 
 fn message(error: &Value) -> Option<String> {

@@ -8,12 +8,14 @@ mod replies;
 mod requests;
 mod settings;
 mod streams;
+mod translations;
 
 pub use failures::{judge, retry_after};
 pub use replies::whole_reply;
 pub use requests::{auth_header, request_intake};
 pub use settings::configuration;
 pub use streams::{reply_stream, sse_reader};
+pub use translations::{UPSTREAMS, client_body, event_stream, translated_stream};
 
 use serde::de::IgnoredAny;
 

@@ -38,7 +38,7 @@ fn canonical(raw: &[u8]) -> Option<Vec<u8>> {
     (!payload.contains(&b'\n') && !payload.contains(&b'\r')).then(|| payload.to_vec())
 }
 
-fn read(pieces: &[&[u8]]) -> Vec<Result<SseItem, SseError>> {
+pub(super) fn read(pieces: &[&[u8]]) -> Vec<Result<SseItem, SseError>> {
     let mut reader = SseReader::new();
     let mut items = Vec::new();
     for piece in pieces {
@@ -51,7 +51,7 @@ fn read(pieces: &[&[u8]]) -> Vec<Result<SseItem, SseError>> {
 }
 
 /// Cuts `bytes` into pieces of the given lengths, over and over; empty pieces come too.
-fn pieces<'d>(bytes: &'d [u8], lengths: &[u8]) -> Vec<&'d [u8]> {
+pub(super) fn pieces<'d>(bytes: &'d [u8], lengths: &[u8]) -> Vec<&'d [u8]> {
     let mut rest = bytes;
     let mut pieces = Vec::new();
     if lengths.iter().any(|&length| length > 0) {
@@ -81,7 +81,7 @@ pub fn reply_stream(data: &[u8]) {
     let (out, end) = repaired(&[stream], operation, include_usage);
 
     assert_eq!(repaired(&pieces(stream, lengths), operation, include_usage), (out.clone(), end), "pieces matter");
-    let mut client = Client { choices: Vec::new(), chat: operation == Operation::ChatCompletions };
+    let mut client = Client { chat: operation == Operation::ChatCompletions, ..Client::of_chat() };
     let mut done = false;
     for item in read(&[&out]) {
         let SseItem::Event(event) = item.expect("what goes out is within the limit") else {
@@ -153,7 +153,7 @@ fn take(item: Result<SseItem, SseError>, repair: &mut StreamRepair, out: &mut Ve
 }
 
 /// A client that puts tool calls together as the official SDKs do, and accepts nothing they would stumble over.
-struct Client {
+pub(super) struct Client {
     choices: Vec<(u64, Vec<Call>)>,
     chat: bool,
 }
@@ -165,7 +165,12 @@ struct Call {
 }
 
 impl Client {
-    fn take(&mut self, data: &[u8]) {
+    /// Returns a client of chat completions.
+    pub(super) fn of_chat() -> Self {
+        Self { choices: Vec::new(), chat: true }
+    }
+
+    pub(super) fn take(&mut self, data: &[u8]) {
         // Figures beyond a double and half surrogate pairs are JSON, but no value; whole texts only are understood.
         let Ok(chunk) = serde_json::from_slice::<Value>(data) else {
             self.chat = false;

@@ -15,6 +15,12 @@ impl KeyRing {
         Some(Picked { index, serial: key.serial, pass: Pass::Plain })
     }
 
+    /// Returns whether there is a ready key of which nothing is known: neither probed nor called.
+    pub fn has_unknown(&self, now: Instant) -> bool {
+        let unknown = |key: &Key| key.probed_at.is_none() && key.served == 0 && key.failed == 0;
+        self.keys.iter().any(|key| unknown(key) && key.view(now).state == KeyState::Up)
+    }
+
     /// Takes in that a probe failed. Returns the effect it had on the key: what concerns the account counts as after any
     /// call, what concerns one model or a doubtful answer does not, because no model was asked for.
     pub fn on_probe(

@@ -360,3 +360,10 @@ proptest! {
         prop_assert_eq!(texts(&reply), texts(&expected));
     }
 }
+
+#[test]
+fn a_start_that_is_no_object_is_no_reason_to_panic() {
+    let (chunks, ..) = read(&[&framed(&[json!({ "type": "message_start", "message": "x" })])]).unwrap();
+
+    assert!(matches!(&chunks[..], [Chunk::Start { .. }]));
+}

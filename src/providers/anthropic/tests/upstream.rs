@@ -299,7 +299,7 @@ fn what_has_no_place_is_told_or_refused() {
 
     assert_eq!((&body["metadata"], &body["stop_sequences"]), (&json!({ "user_id": "u" }), &json!(["END"])));
     let named: Vec<_> = warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
-    assert_eq!(named, ["stop", "service_tier", "seed", "logprobs", "store"]);
+    assert_eq!(named, ["`stop`", "`service_tier`", "`seed`", "`logprobs`", "`store`"]);
     assert!(encode(&request, OLD, true).is_err());
     let many = ChatRequest { choices: Some(2), ..hello() };
     assert_eq!(encode(&many, OLD, false).unwrap_err().param.as_deref(), Some("n"));

@@ -157,7 +157,21 @@ fn every_provider_gets_its_own_words() {
     );
     assert_eq!(fields("vllm", "x", json!({ "top_k": 4, "min_p": 0.1 })).0, json!({ "top_k": 4, "min_p": 0.1 }));
     let custom = json!([{ "type": "custom", "custom": { "name": "c" } }]);
-    assert_eq!(fields("groq", "x", json!({ "tools": custom, "tool_choice": "auto" })), (json!({}), 1));
+    let choice = json!({ "type": "custom", "custom": { "name": "c" } });
+    let (groq, warnings) = fields("groq", "x", json!({ "tools": custom, "tool_choice": choice }));
+    assert_eq!((&groq["tools"][0]["type"], &groq["tools"][0]["function"]["name"]), (&json!("function"), &json!("c")));
+    assert_eq!(groq["tool_choice"], json!({ "type": "function", "function": { "name": "c" } }));
+    assert_eq!(warnings, 0);
+}
+
+#[test]
+fn what_a_provider_documents_to_ignore_or_refuse_is_left_out_with_a_warning() {
+    let low = json!({ "reasoning_effort": "low" });
+    let penalties = json!({ "presence_penalty": 1.0, "frequency_penalty": 1.0, "seed": 7 });
+
+    assert_eq!(fields("xai", "grok-4.20-reasoning", low.clone()), (json!({}), 1));
+    assert_eq!(fields("xai", "grok-4.5", low.clone()), (low, 0));
+    assert_eq!(fields("sambanova", "gpt-oss-120b", penalties), (json!({ "seed": 7 }), 2));
 }
 
 #[test]
