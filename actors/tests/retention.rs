@@ -183,7 +183,8 @@ fn the_actor_retires_and_says_so_of_a_retired_record() {
     let folder = tempfile::tempdir().expect("a folder");
     let journal = journal(folder.path());
     let signing = SigningKey::parse(&"ab".repeat(32)).expect("a key");
-    let checkpoints = CheckpointFile::open(&folder.path().join("checkpoints"), &signing.verifying()).expect("opened");
+    let checkpoints = CheckpointFile::open(&RealDisk, &folder.path().join("checkpoints"), &signing.verifying());
+    let checkpoints = checkpoints.expect("opened");
     let options = LogOptions {
         path: folder.path().into(),
         signing,
