@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use actix::{Actor, Arbiter};
@@ -13,6 +13,8 @@ use bursar_actors::audit::checkpoint::{CheckpointError, CheckpointFile, KeyError
 use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalError, JournalOptions, RealDisk, Refused};
 use bursar_actors::audit::log::{AuditLog, LogError, LogOptions, Progress};
 use bursar_actors::audit::record::{Phase, Record};
+use bursar_actors::audit::retire::{RetireError, retired_to};
+use bursar_actors::vault::bodies::Bodies;
 use bursar_actors::vault::{self, MasterKey, Vault, VaultError};
 use tracing::{info, warn};
 
@@ -44,6 +46,12 @@ pub enum BooksError {
     Unwritable(#[from] Refused),
 }
 
+impl From<RetireError> for BooksError {
+    fn from(error: RetireError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
 impl From<JournalError> for BooksError {
     fn from(error: JournalError) -> Self {
         Self::Log(error.into())
@@ -59,7 +67,10 @@ impl From<CheckpointError> for BooksError {
 impl BooksError {
     /// Returns whether the log is not the one that was signed.
     pub fn is_tampering(&self) -> bool {
-        matches!(self, Self::Log(error) if error.is_tampering())
+        match self {
+            Self::Log(error) => error.is_tampering(),
+            _ => false,
+        }
     }
 }
 
@@ -128,7 +139,8 @@ impl Opened {
         let _ = recovered;
         let checkpoints = CheckpointFile::open(disk.as_ref(), &path.join("checkpoints"), &keys.signing.verifying())?;
         let floor = checkpoints.last().map_or(0, |note| note.checkpoint().size);
-        let options = JournalOptions { durable_floor: floor, ..JournalOptions::new(path) };
+        let pruned_to = retired_to(path, &RealDisk)?;
+        let options = JournalOptions { durable_floor: floor, pruned_to, ..JournalOptions::new(path) };
         let (journal, recovery) = Journal::open(options)?;
         if recovery.torn_bytes > 0 {
             let (bytes, next) = (recovery.torn_bytes, recovery.next_index);
@@ -173,6 +185,7 @@ impl Opened {
         let view = log.view();
         Arc::new(Books {
             log: AuditLog::start_in_arbiter(&Arbiter::new().handle(), move |_| log),
+            bodies: Bodies::new(journal.path(), journal.disk()),
             journal,
             vault,
             view,
@@ -180,6 +193,8 @@ impl Opened {
             commit: settings.commit,
             kept: settings.content,
             content_max: settings.content_max,
+            retention: settings.retention,
+            swept: AtomicBool::new(false),
             config,
             calls: AtomicU64::new(0),
             started,

@@ -41,6 +41,9 @@ pub struct Closing<'a> {
     pub first_token: Option<Duration>,
 }
 
+/// What is kept of content, sealed, and the hash over that.
+type Sealed = Option<(Vec<u8>, String)>;
+
 /// One request's page.
 pub struct Page {
     books: Arc<Books>,
@@ -87,11 +90,15 @@ enum Reply {
 impl Page {
     /// Opens the page of a request that was understood.
     pub fn open(books: &Arc<Books>, call: &Call, action: &'static str) -> Self {
-        let hasher = || Box::new(books.vault.content_hasher());
-        let reply = match books.kept {
-            Kept::None => Reply::Nothing,
-            Kept::Hash | Kept::Redacted => Reply::Hashed(hasher()),
-            Kept::Full => Reply::Kept { hasher: hasher(), bytes: Vec::new(), cut: false },
+        let hasher = || {
+            let team = call.caller.team.as_ref().map_or("", |team| team.as_str());
+            books.content_hasher(team, call.head.user.as_deref()).map(Box::new)
+        };
+        let hasher = (books.kept != Kept::None).then(hasher).flatten();
+        let reply = match (books.kept, hasher) {
+            (Kept::None, _) | (_, None) => Reply::Nothing,
+            (Kept::Hash | Kept::Redacted, Some(hasher)) => Reply::Hashed(hasher),
+            (Kept::Full, Some(hasher)) => Reply::Kept { hasher, bytes: Vec::new(), cut: false },
         };
         Self {
             call: books.next_call(),
@@ -160,11 +167,15 @@ impl Page {
         Ok(())
     }
 
-    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Option<(Vec<u8>, String)>) {
+    fn request_content(&self, body: &Bytes) -> (Option<Content<'static>>, Sealed) {
         if self.books.kept == Kept::None {
             return (None, None);
         }
-        let request = Some(self.books.vault.content_hash(body).into());
+        let hasher = self.books.content_hasher(self.team.as_deref().unwrap_or_default(), self.user.as_deref());
+        let request = hasher.map(|mut hasher| {
+            hasher.update(body);
+            hasher.finish().into()
+        });
         let kept = &body[..body.len().min(self.books.content_max)];
         let sealed = (self.books.kept == Kept::Full)
             .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "request", kept))
@@ -298,7 +309,7 @@ impl Page {
     }
 
     /// Returns the hash of the answer, what is kept of it, and whether that was cut.
-    fn reply_content(&mut self) -> (Option<String>, Option<(Vec<u8>, String)>, bool) {
+    fn reply_content(&mut self) -> (Option<String>, Sealed, bool) {
         match std::mem::replace(&mut self.reply, Reply::Nothing) {
             Reply::Nothing => (None, None, false),
             Reply::Hashed(hasher) => (Some(hasher.finish()), None, false),

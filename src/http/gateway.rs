@@ -11,7 +11,7 @@ use bursar_actors::{
 
 use super::auth::ClientKeys;
 use super::reload::Reloads;
-use crate::books::{Books, Opened};
+use crate::books::{Books, Opened, retention};
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::drain::Drain;
@@ -97,6 +97,9 @@ impl Gateway {
             reloads: Reloads::new(endpoints),
         };
         actix_web::rt::spawn(gateway.prober().run());
+        if let Some(books) = &gateway.books {
+            actix_web::rt::spawn(retention::keep(Arc::downgrade(books)));
+        }
         let refresher = Refresher::new(gateway.credentials.clone(), Upstream::default(), Surroundings::of_process());
         let drain = gateway.drain.clone();
         actix_web::rt::spawn(refresher.run(move || drain.started()));
