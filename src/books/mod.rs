@@ -9,6 +9,7 @@ mod event;
 mod opening;
 mod page;
 pub mod retention;
+pub mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

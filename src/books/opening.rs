@@ -18,7 +18,7 @@ use bursar_actors::vault::bodies::Bodies;
 use bursar_actors::vault::{self, MasterKey, Vault, VaultError};
 use tracing::{info, warn};
 
-use super::{Books, Strangers};
+use super::{Books, Strangers, witness};
 use crate::call::unix_us;
 use crate::config::Config;
 use crate::config::settings;
@@ -44,6 +44,12 @@ pub enum BooksError {
     /// The first lines could not be written.
     #[error("the books cannot be written: {0}")]
     Unwritable(#[from] Refused),
+    /// A witness contradicts the log.
+    #[error(
+        "the witness {witness} contradicts the books: {why}; restore the newest copy of the data directory, or keep both \
+         as evidence and begin a new log with a new witness"
+    )]
+    Witness { witness: String, why: String },
 }
 
 impl From<RetireError> for BooksError {
@@ -69,6 +75,7 @@ impl BooksError {
     pub fn is_tampering(&self) -> bool {
         match self {
             Self::Log(error) => error.is_tampering(),
+            Self::Witness { .. } => true,
             _ => false,
         }
     }
@@ -161,6 +168,8 @@ impl Opened {
             config: shared.clone(),
         };
         let mut log = AuditLog::open(journal.clone(), checkpoints, options, progress)?;
+        let index = log.follower().index();
+        witness::check(&config.audit.witnesses, &journal.log_id().to_string(), index.size(), index)?;
         let abandoned = abandon(&mut log, &journal)?;
         if abandoned > 0 {
             warn!(abandoned, "requests that the last run left open are closed as abandoned");

@@ -38,3 +38,4 @@ mod streams;
 mod takeover;
 mod waiting;
 mod watching;
+mod witnessing;
