@@ -7,10 +7,10 @@ use std::sync::Arc;
 use bursar_actors::audit::journal::{
     BodyPosition, Durability, Entry, Journal, JournalOptions, JournalReader, LogId, RealDisk,
 };
-use bursar_actors::audit::retire::{Hash, LeafFile, retire};
+use bursar_actors::audit::merkle::{Hash, leaf_hash};
+use bursar_actors::audit::retire::{Due, LeafFile, RetireError, retire};
 use bursar_actors::vault::bodies::Bodies;
 use bursar_actors::vault::{MasterKey, Month, Subject, Vault, VaultError};
-use sha2::{Digest, Sha256};
 
 const RECORDS: u64 = 90;
 const USERS: [Option<&str>; 3] = [Some("ann"), Some("bob"), None];
@@ -53,8 +53,11 @@ fn write(books: &Books, n: u64) -> u64 {
 fn leaves(reader: &mut JournalReader, log: LogId, bound: u64) -> Vec<(Hash, u64, BodyPosition)> {
     let mut leaves = Vec::new();
     while let Some(leaf) = reader.next(bound).expect("it reads") {
-        let hash = Sha256::new().chain_update([0]).chain_update(leaf.bytes).finalize().into();
-        leaves.push((hash, leaf.index, BodyPosition::of_leaf(leaf.bytes, log).expect("it has a body")));
+        leaves.push((
+            leaf_hash(leaf.bytes),
+            leaf.index,
+            BodyPosition::of_leaf(leaf.bytes, log).expect("it has a body"),
+        ));
     }
     leaves
 }
@@ -99,7 +102,8 @@ fn a_log_whose_subjects_and_old_records_are_forgotten_is_still_one_log() {
     }
     assert!(!lies_in(root, b"heliotrope"));
 
-    let retired = retire(root, RECORDS / 2, &RealDisk, |_| false).expect("retired");
+    let due = Due { before: RECORDS / 2, segments_max: u64::MAX };
+    let retired = retire(root, due, &RealDisk, |_| false, |_| Ok::<_, RetireError>(())).expect("retired");
     let dropped = books.bodies.drop_before(&books.vault, retired.records).expect("dropped");
     write(&books, RECORDS);
     books.journal.close();
@@ -121,5 +125,21 @@ fn a_log_whose_subjects_and_old_records_are_forgotten_is_still_one_log() {
     assert!(matches!(content(&books, first, place), Err(VaultError::Dropped { .. })));
     let (_, last, place) = all[RECORDS as usize - 1];
     assert_eq!(content(&books, last, place).expect("readable"), text(last).as_bytes());
+    books.journal.close();
+}
+
+#[test]
+fn a_guess_cannot_be_confirmed_once_the_user_is_erased() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let books = open(folder.path(), 0);
+    let hash = |user| books.vault.content_hash("care", user, b"I am ill").expect("a hash");
+    let (ann, nobody) = (hash(Some("ann")), hash(None));
+    books.vault.expire(Month::of_micros(u64::MAX / 2)).expect("expired");
+    assert_eq!(hash(Some("ann")), ann, "what a record says is proven for as long as the record is kept");
+
+    assert_eq!(books.vault.erase("care", "ann").expect("erased"), 1);
+
+    assert_ne!(hash(Some("ann")), ann);
+    assert_eq!(hash(None), nobody);
     books.journal.close();
 }

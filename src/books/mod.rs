@@ -1,15 +1,19 @@
 //! The books as the gateway keeps them: a page for every request, a line for every thing done by hand.
 //!
 //! What is written goes into the journal (`bursar_actors::audit`), which is the truth; the `AuditLog` actor follows it and
-//! answers questions. Nothing here waits for the disk except who asks to ([`Page::durable`], [`Books::note`]).
+//! answers questions. Nothing here waits for the disk except who asks to ([`Page::durable`], [`Books::note`], and what
+//! lets go of content: `erasing`, `retention`).
 
 pub mod desk;
+mod erasing;
 mod event;
 mod opening;
 mod page;
+pub mod retention;
+pub mod witness;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::Addr;
@@ -18,11 +22,12 @@ use bursar_actors::audit::checkpoint::SigningKey;
 use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalState, Refused, Ticket};
 use bursar_actors::audit::log::{AuditLog, LogView, SignCheckpoint};
 use bursar_actors::audit::record::{Phase, Record};
-use bursar_actors::vault::{Month, Subject, Vault};
+use bursar_actors::vault::bodies::Bodies;
+use bursar_actors::vault::{ContentHasher, Month, Subject, Vault};
 use tracing::{error, warn};
 
 use crate::call::unix_us;
-use crate::config::audit::{Commit, Kept};
+use crate::config::audit::{Commit, Kept, Retention};
 use crate::telemetry::audit::AuditFigures;
 pub use event::Strangers;
 pub use opening::{BooksError, Keys, Opened};
@@ -46,9 +51,13 @@ pub struct Books {
     signing: SigningKey,
     /// What is under way at the desk.
     work: desk::Work,
+    bodies: Bodies,
     commit: Commit,
     kept: Kept,
     content_max: usize,
+    retention: Retention,
+    /// Whether bodies whose keys are gone were looked for since the start.
+    swept: AtomicBool,
     /// Hash of the configuration in force.
     config: Arc<ArcSwapOption<String>>,
     calls: AtomicU64,
@@ -126,6 +135,12 @@ impl Books {
     pub fn tell(&self, record: Record<'_>) {
         // Nobody waits: the journal keeps what is lazy until it can be written.
         drop(self.append(record, None, Durability::Lazy));
+    }
+
+    /// Returns what makes the fingerprint of content; none where it cannot be made.
+    fn content_hasher(&self, team: &str, user: Option<&str>) -> Option<ContentHasher> {
+        let hasher = self.vault.content_hasher(team, user);
+        hasher.inspect_err(|why| warn!("what was asked or answered has no hash in the books: {why}")).ok()
     }
 
     /// Seals `content` of the request as what the record says of it: the bytes to keep, and their hash.

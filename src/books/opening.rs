@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use actix::{Actor, Arbiter};
@@ -15,10 +15,12 @@ use bursar_actors::audit::journal::{
 };
 use bursar_actors::audit::log::{AuditLog, LogError, LogOptions, Progress};
 use bursar_actors::audit::record::{Phase, Record};
+use bursar_actors::audit::retire::{RetireError, retired_to};
+use bursar_actors::vault::bodies::Bodies;
 use bursar_actors::vault::{self, MasterKey, Vault, VaultError};
 use tracing::{info, warn};
 
-use super::{Books, Strangers};
+use super::{Books, Strangers, witness};
 use crate::call::unix_us;
 use crate::config::Config;
 use crate::config::settings;
@@ -44,6 +46,18 @@ pub enum BooksError {
     /// The first lines could not be written.
     #[error("the books cannot be written: {0}")]
     Unwritable(#[from] Refused),
+    /// A witness contradicts the log.
+    #[error(
+        "the witness {witness} contradicts the books: {why}; restore the newest copy of the data directory, or keep both \
+         as evidence and begin a new log with a new witness"
+    )]
+    Witness { witness: String, why: String },
+}
+
+impl From<RetireError> for BooksError {
+    fn from(error: RetireError) -> Self {
+        Self::Log(error.into())
+    }
 }
 
 impl From<JournalError> for BooksError {
@@ -61,7 +75,11 @@ impl From<CheckpointError> for BooksError {
 impl BooksError {
     /// Returns whether the log is not the one that was signed.
     pub fn is_tampering(&self) -> bool {
-        matches!(self, Self::Log(error) if error.is_tampering())
+        match self {
+            Self::Log(error) => error.is_tampering(),
+            Self::Witness { .. } => true,
+            _ => false,
+        }
     }
 }
 
@@ -145,7 +163,8 @@ impl Opened {
         let _ = recovered;
         let checkpoints = CheckpointFile::open(disk.as_ref(), &path.join("checkpoints"), &keys.signing.verifying())?;
         let floor = checkpoints.last().map_or(0, |note| note.checkpoint().size);
-        let options = JournalOptions { durable_floor: floor, disk, ..JournalOptions::new(path) };
+        let pruned_to = retired_to(path, disk.as_ref())?;
+        let options = JournalOptions { durable_floor: floor, pruned_to, disk, ..JournalOptions::new(path) };
         let (journal, recovery) = Journal::open(options)?;
         if recovery.torn_bytes > 0 {
             let (bytes, next) = (recovery.torn_bytes, recovery.next_index);
@@ -167,6 +186,8 @@ impl Opened {
             config: shared.clone(),
         };
         let mut log = AuditLog::open(journal.clone(), checkpoints, options, progress)?;
+        let index = log.follower().index();
+        witness::check(&config.audit.witnesses, &journal.log_id().to_string(), index.size(), index)?;
         let abandoned = abandon(&mut log, &journal)?;
         if abandoned > 0 {
             warn!(abandoned, "requests that the last run left open are closed as abandoned");
@@ -192,6 +213,7 @@ impl Opened {
         let view = log.view();
         Arc::new(Books {
             log: AuditLog::start_in_arbiter(&Arbiter::new().handle(), move |_| log),
+            bodies: Bodies::new(journal.path(), journal.disk()),
             journal,
             vault,
             view,
@@ -201,6 +223,8 @@ impl Opened {
             commit: settings.commit,
             kept: settings.content,
             content_max: settings.content_max,
+            retention: settings.retention,
+            swept: AtomicBool::new(false),
             config,
             calls: AtomicU64::new(0),
             abandoned,

@@ -97,11 +97,15 @@ enum Reply {
 impl Page {
     /// Opens the page of a request that was understood.
     pub fn open(books: &Arc<Books>, call: &Call, action: &'static str) -> Self {
-        let hasher = || Box::new(books.vault.content_hasher());
-        let reply = match books.kept {
-            Kept::None => Reply::Nothing,
-            Kept::Hash | Kept::Redacted => Reply::Hashed(hasher(), 0),
-            Kept::Full => Reply::Kept { hasher: hasher(), bytes: Vec::new(), cut: false },
+        let hasher = || {
+            let team = call.caller.team.as_ref().map_or("", |team| team.as_str());
+            books.content_hasher(team, call.head.user.as_deref()).map(Box::new)
+        };
+        let hasher = (books.kept != Kept::None).then(hasher).flatten();
+        let reply = match (books.kept, hasher) {
+            (Kept::None, _) | (_, None) => Reply::Nothing,
+            (Kept::Hash | Kept::Redacted, Some(hasher)) => Reply::Hashed(hasher, 0),
+            (Kept::Full, Some(hasher)) => Reply::Kept { hasher, bytes: Vec::new(), cut: false },
         };
         Self {
             call: books.next_call(),
@@ -174,7 +178,11 @@ impl Page {
         if self.books.kept == Kept::None {
             return (None, None);
         }
-        let request = Some(self.books.vault.content_hash(body).into());
+        let hasher = self.books.content_hasher(self.team.as_deref().unwrap_or_default(), self.user.as_deref());
+        let request = hasher.map(|mut hasher| {
+            hasher.update(body);
+            hasher.finish().into()
+        });
         let kept = &body[..body.len().min(self.books.content_max)];
         let sealed = (self.books.kept == Kept::Full)
             .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "request", kept))

@@ -22,6 +22,7 @@ use crate::demo::Demo;
 use crate::http::{self, Gateway, Opening, Server};
 use crate::pipeline::fitness;
 use crate::telemetry::logs;
+use crate::upstream::Upstream;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4_096;
@@ -90,6 +91,7 @@ pub fn run(sources: &Sources) -> ExitCode {
         let ended = until_stopped(gateway.clone(), server, signals).await;
         if let Some(books) = &gateway.books {
             books.close().await;
+            gateway.witnesses.tell_last(&books.view, &Upstream::default()).await;
         }
         ended
     });

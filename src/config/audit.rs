@@ -99,7 +99,7 @@ pub enum Witness {
 }
 
 impl Witness {
-    /// Returns it as it is written.
+    /// Returns it as it is written, which holds no secret.
     pub fn label(&self) -> String {
         match self {
             Self::File(path) => format!("file:{}", path.display()),

@@ -17,6 +17,7 @@ use super::reload::{Refused, shown};
 use super::{Local, Worker, request_id};
 use crate::call::Caller;
 use crate::error::GatewayError;
+use crate::pipeline::witness::Standing;
 
 /// How long a rest by hand is when the operator names no time.
 const REST_FOR: &str = "10m";
@@ -47,6 +48,7 @@ pub async fn status(request: HttpRequest, worker: Data<Worker>) -> HttpResponse 
         "sources": config.sources,
         "warnings": config.warnings,
         "config_error": gateway.config_fault().as_deref(),
+        "witnesses": gateway.witnesses.standings().iter().map(witness).collect::<Vec<_>>(),
     }))
 }
 
@@ -173,6 +175,11 @@ fn refusal(request: &HttpRequest, refused: &Refused) -> HttpResponse {
         Refused::Stopping => return respond(&GatewayError::ShuttingDown, &request_id(request)),
     };
     HttpResponse::UnprocessableEntity().json(json!({ "faults": faults }))
+}
+
+fn witness(standing: &Standing) -> Value {
+    let Standing { witness, told, fault } = standing;
+    json!({ "witness": witness, "told_size": told, "fault": fault.as_deref() })
 }
 
 fn endpoint(status: &EndpointStatus, models: Option<usize>) -> Value {

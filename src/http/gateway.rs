@@ -11,13 +11,14 @@ use bursar_actors::{
 
 use super::auth::ClientKeys;
 use super::reload::Reloads;
-use crate::books::{Books, Opened};
+use crate::books::{Books, Opened, retention};
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::drain::Drain;
 use crate::pipeline::memory::Memory;
 use crate::pipeline::probe::Prober;
 use crate::pipeline::route::Routes;
+use crate::pipeline::witness::Witnesses;
 use crate::providers::signatures::Signatures;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -44,6 +45,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Where every request is written down; none with `audit.enabled = false`.
     pub books: Option<Arc<Books>>,
+    /// Who is told of the books' checkpoints besides.
+    pub witnesses: Arc<Witnesses>,
     pub drain: Arc<Drain>,
     pub memory: Arc<Memory>,
     pub signatures: Arc<Signatures>,
@@ -75,6 +78,7 @@ impl Gateway {
         let options =
             SystemOptions { endpoints: endpoints.clone(), clock: opening.clock, seed: opening.seed, chance_for: None };
         let metrics = Arc::new(Metrics::new());
+        let told = if opening.books.is_some() { config.audit.witnesses.as_slice() } else { &[] };
         let gateway = Self {
             listen: opening.listen,
             workers: config.server.workers,
@@ -88,6 +92,7 @@ impl Gateway {
             catalog: Arc::default(),
             credentials,
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
+            witnesses: Arc::new(Witnesses::new(told, &metrics)),
             metrics,
             books: opening.books.map(Opened::start),
             signatures: Arc::default(),
@@ -99,6 +104,8 @@ impl Gateway {
         actix_web::rt::spawn(gateway.prober().run());
         if let Some(books) = &gateway.books {
             actix_web::rt::spawn(Books::keep_flushing(Arc::downgrade(books)));
+            actix_web::rt::spawn(retention::keep(Arc::downgrade(books)));
+            actix_web::rt::spawn(gateway.witnesses.clone().run(books.view.clone(), Upstream::default()));
         }
         let refresher = Refresher::new(gateway.credentials.clone(), Upstream::default(), Surroundings::of_process());
         let drain = gateway.drain.clone();

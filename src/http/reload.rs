@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::config::fault::Faults;
 use crate::config::load::{Sources, load};
 use crate::config::reload::{Change, changes, in_force};
+use crate::config::settings;
 use crate::pipeline::fitness;
 use crate::pipeline::route::{Routes, Unused};
 use crate::upstream::credentials::wanted as wanted_credentials;
@@ -169,6 +170,9 @@ impl Gateway {
         // Requests that run may still need what the old keys stand for.
         self.credentials.want_also(wanted_credentials(&config));
 
+        if let Some(books) = &self.books {
+            books.set_config(settings::hash(&config));
+        }
         self.clients.store(Arc::new(ClientKeys::new(&config)));
         let replaced = self.routes.swap(Arc::new(Routes::new(&config)));
         self.config.store(Arc::new(config));

@@ -15,6 +15,7 @@ pub mod settlement;
 pub mod stream;
 pub mod translation;
 mod way;
+pub mod witness;
 
 use std::rc::Rc;
 use std::sync::Arc;

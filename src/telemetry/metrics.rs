@@ -66,6 +66,7 @@ pub struct Metrics {
     attempts: IntCounterVec,
     probes: IntCounterVec,
     reloads: IntCounterVec,
+    witness_failures: IntCounterVec,
     tokens: IntCounterVec,
     cost: IntCounterVec,
     unpriced: IntCounterVec,
@@ -124,6 +125,11 @@ impl Metrics {
             attempts: counters("bursar_attempts_total", "Upstream calls by outcome", &["endpoint", "outcome"]),
             probes: counters("bursar_probes_total", "Probes of quiet endpoints by outcome", &["endpoint", "outcome"]),
             reloads: counters("bursar_config_reload_total", "Configurations read again, by result", &["result"]),
+            witness_failures: counters(
+                "bursar_audit_witness_failures_total",
+                "Checkpoints of the books that a witness could not be told, each try counted",
+                &["witness"],
+            ),
             tokens: counters(
                 "bursar_tokens_total",
                 "Tokens by kind, as upstreams report them",
@@ -177,6 +183,16 @@ impl Metrics {
     /// Counts a configuration that was read again, and taken over or not.
     pub fn reloaded(&self, taken_over: bool) {
         self.reloads.with_label_values(&[if taken_over { "ok" } else { "error" }]).inc();
+    }
+
+    /// Shows the failures of a witness from now on, even while there are none.
+    pub fn knows_witness(&self, witness: &str) {
+        let _ = self.witness_failures.with_label_values(&[witness]);
+    }
+
+    /// Counts a checkpoint that a witness could not be told.
+    pub fn witness_failed(&self, witness: &str) {
+        self.witness_failures.with_label_values(&[witness]).inc();
     }
 
     /// Counts a request out.

@@ -10,6 +10,7 @@ pub mod format;
 pub mod judge;
 mod listing;
 mod pieces;
+mod posting;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

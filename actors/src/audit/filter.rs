@@ -101,6 +101,11 @@ impl Gist {
         }
     }
 
+    /// Returns that of a record of which only the moment is known.
+    pub fn bare(at_us: u64) -> Self {
+        Self { at_us, ..Self::default() }
+    }
+
     /// Returns the value that the record can be found by in `field`.
     pub fn value(&self, field: Field) -> Option<String> {
         match field {

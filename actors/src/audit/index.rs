@@ -45,6 +45,8 @@ pub struct Index {
     frontier: Frontier,
     /// Index of the record of admission, by the request's number.
     open: BTreeMap<u64, u64>,
+    /// Of the records before it there is only the hash left.
+    first: u64,
 }
 
 struct Entry {
@@ -63,8 +65,16 @@ impl Index {
         }
         let frontier = right_edge(&store, applied).ok_or(StoreError::Damaged("l"))?;
         let open = store.open_requests()?.into_iter().map(|open| (open.call, open.index)).collect();
-        let mut index =
-            Self { store, spans: vec![], latest: vec![], tail: vec![], tail_requests: HashMap::new(), frontier, open };
+        let mut index = Self {
+            store,
+            spans: vec![],
+            latest: vec![],
+            tail: vec![],
+            tail_requests: HashMap::new(),
+            frontier,
+            open,
+            first: 0,
+        };
         spans.into_iter().for_each(|span| index.add_span(span));
         Ok(index)
     }
@@ -112,8 +122,17 @@ impl Index {
         if let Some(request) = &gist.request {
             self.tail_requests.entry(request.clone()).or_default().push(index);
         }
-        self.frontier.append(hash);
-        self.tail.push(Entry { gist, place, leaf: hash });
+        self.push(Entry { gist, place, leaf: hash })
+    }
+
+    /// Adds the next record, of which only the hash is left: it counts and can be proven, but not be found.
+    pub fn add_retired(&mut self, leaf: Hash) -> Result<(), StoreError> {
+        self.push(Entry { gist: Gist::default(), place: Place { segment: 0, offset: 0 }, leaf })
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<(), StoreError> {
+        self.frontier.append(entry.leaf);
+        self.tail.push(entry);
         if self.tail.len() as u64 == BLOCK { self.store_block() } else { Ok(()) }
     }
 
@@ -137,6 +156,48 @@ impl Index {
         self.tail.clear();
         self.tail_requests.clear();
         Ok(())
+    }
+
+    /// Says that records before `first` are retired: a search ends there.
+    pub fn begins_with(&mut self, first: u64) {
+        self.first = first;
+    }
+
+    /// Returns the first record that is not retired.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Takes the records from `from` on with these gists out of what they can be found by.
+    pub fn forget(&mut self, from: u64, gists: &[Gist]) -> Result<(), StoreError> {
+        let mut postings: BTreeMap<_, Vec<u16>> = BTreeMap::new();
+        let mut requests: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
+        for (index, gist) in (from..).zip(gists) {
+            if let Some(behind) = index.checked_sub(self.stored()) {
+                if let Some(entry) = self.tail.get_mut(behind as usize) {
+                    entry.gist = Gist::bare(entry.gist.at_us);
+                }
+                if let Some(indices) = gist.request.as_ref().and_then(|request| self.tail_requests.get_mut(request)) {
+                    indices.retain(|other| *other != index);
+                }
+                continue;
+            }
+            for field in Field::ALL {
+                if let Some(value) = gist.value(field) {
+                    postings.entry(((field, value), index / BLOCK)).or_default().push((index % BLOCK) as u16);
+                }
+            }
+            if gist.request.is_some() {
+                requests.entry(index / BLOCK).or_default().push((index % BLOCK) as u16);
+            }
+        }
+        self.store.forget(&postings, &requests)
+    }
+
+    /// Returns an index below which every record is older than `at_us`; the first younger one follows within a block.
+    pub fn older_than(&self, at_us: u64) -> u64 {
+        let blocks = self.latest.partition_point(|latest| *latest < at_us) as u64;
+        (blocks * BLOCK).max(self.first)
     }
 
     fn stored(&self) -> u64 {
@@ -173,7 +234,7 @@ impl Index {
         }
         for (behind, entry) in self.tail.iter().enumerate().rev() {
             let index = self.stored() + behind as u64;
-            if index < before && filter.fits(&entry.gist) {
+            if (self.first..before).contains(&index) && filter.fits(&entry.gist) {
                 if page.records.len() == limit {
                     page.next = page.records.last().map(|(index, _)| *index);
                     return Ok(page);
@@ -229,7 +290,8 @@ impl Index {
         read: &mut Read<'_>,
     ) -> Result<(), StoreError> {
         let fields: Vec<_> = filter.fields().collect();
-        for found in self.candidates(&fields, 0..before.div_ceil(BLOCK)) {
+        let end = before.div_ceil(BLOCK);
+        for found in self.candidates(&fields, (self.first / BLOCK).min(end)..end) {
             let (number, first) = found?;
             let span = self.spans[number as usize];
             if filter.from_us.is_some_and(|from| self.latest[number as usize] < from) {
@@ -244,7 +306,7 @@ impl Index {
             let Some(places) = self.store.places(number)? else { continue };
             for record in records.into_iter().rev() {
                 let (index, place) = (number * BLOCK + u64::from(record), places[usize::from(record)]);
-                if index >= before {
+                if !(self.first..before).contains(&index) {
                     continue;
                 }
                 if page.records.len() == limit {
@@ -343,167 +405,5 @@ impl Hashes for Index {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::audit::merkle::root_at;
-
-    /// Records in memory, each at the offset of its index.
-    struct Log(Vec<Vec<u8>>);
-
-    impl Log {
-        fn of(count: u64) -> Self {
-            let leaf = |index: u64| {
-                let (call, team) = (index / 2, ["support", "research", "clinic"][(index / 5 % 3) as usize]);
-                let phase = if index.is_multiple_of(2) { "admitted" } else { "completed" };
-                format!(
-                    r#"{{"v":1,"index":{index},"at_us":{at},"phase":"{phase}","request":"r{call}","call":{call},"team":"{team}","actor":"key{}","action":"chat"}}"#,
-                    index % 7,
-                    at = 1_000 * index,
-                )
-            };
-            Self((0..count).map(|index| leaf(index).into_bytes()).collect())
-        }
-
-        fn follow(&self, index: &mut Index) {
-            for at in index.size()..self.0.len() as u64 {
-                index.add(&self.0[at as usize], Place { segment: 0, offset: at as u32 }).unwrap();
-            }
-        }
-
-        fn find(&self, index: &Index, filter: &Filter, limit: usize) -> Vec<u64> {
-            let mut read = |at: u64, place: Place| {
-                assert_eq!(u64::from(place.offset), at);
-                Ok(Some(self.0[at as usize].clone()))
-            };
-            let (mut found, mut before) = (Vec::new(), u64::MAX);
-            loop {
-                let page = index.search(filter, before, limit, &mut read).unwrap();
-                found.extend(page.records.iter().map(|(index, _)| *index));
-                let Some(next) = page.next else { return found };
-                before = next;
-            }
-        }
-
-        fn plainly(&self, filter: &Filter) -> Vec<u64> {
-            let fits = |index: &u64| filter.fits(&Gist::of(&self.0[*index as usize]));
-            (0..self.0.len() as u64).rev().filter(fits).collect()
-        }
-    }
-
-    fn indexed(log: &Log) -> (tempfile::TempDir, Index) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut index = Index::open(folder.path()).unwrap();
-        log.follow(&mut index);
-        (folder, index)
-    }
-
-    #[test]
-    fn every_filter_finds_what_a_plain_reading_finds() {
-        let log = Log::of(3 * BLOCK + 321);
-        let (_folder, index) = indexed(&log);
-        let term = |field, value: &str| (field, value.to_owned());
-        let filters = [
-            Filter::default(),
-            Filter { terms: vec![term(Field::Team, "clinic")], ..Filter::default() },
-            Filter { terms: vec![term(Field::Team, "clinic"), term(Field::Actor, "key3")], ..Filter::default() },
-            Filter { terms: vec![term(Field::Team, "clinic"), term(Field::Team, "support")], ..Filter::default() },
-            Filter {
-                terms: vec![term(Field::Phase, "completed")],
-                from_us: Some(900_000),
-                to_us: Some(2_100_500),
-                ..Filter::default()
-            },
-            Filter { from_us: Some(3_300_000), ..Filter::default() },
-            Filter { terms: vec![term(Field::User, "nobody")], ..Filter::default() },
-            Filter { request: Some("r700".into()), ..Filter::default() },
-            Filter { request: Some("r1600".into()), ..Filter::default() },
-            Filter { request: Some("r1600".into()), terms: vec![term(Field::Phase, "admitted")], ..Filter::default() },
-        ];
-        for filter in filters {
-            for limit in [1, 7, 1_000] {
-                assert_eq!(log.find(&index, &filter, limit), log.plainly(&filter), "{filter:?} by {limit}");
-            }
-        }
-    }
-
-    /// Opens an index that was closed just now. A child that another test forks meanwhile holds its lock until it executes
-    /// its program.
-    fn reopened(path: &Path) -> Index {
-        let begun = std::time::Instant::now();
-        loop {
-            match Index::open(path) {
-                Err(StoreError::Unusable(why)) if why.contains("lock") && begun.elapsed().as_secs() < 10 => {
-                    std::thread::yield_now();
-                }
-                opened => return opened.unwrap(),
-            }
-        }
-    }
-
-    #[test]
-    fn after_opening_again_it_goes_on_where_the_store_ends() {
-        let log = Log::of(2 * BLOCK + 5);
-        let (folder, index) = indexed(&log);
-        let root = index.root();
-        let open = index.open_requests().clone();
-        drop(index);
-
-        let mut index = reopened(folder.path());
-        assert_eq!(index.size(), 2 * BLOCK, "what fills no block is read again");
-        log.follow(&mut index);
-
-        assert_eq!((index.root(), index.open_requests()), (root, &open));
-        assert_eq!(open, [(BLOCK + 2, 2 * BLOCK + 4)].into());
-    }
-
-    #[test]
-    fn the_root_of_every_earlier_size_is_known() {
-        let log = Log::of(BLOCK + 300);
-        let (_folder, index) = indexed(&log);
-        let mut plain = Frontier::default();
-        for (size, leaf) in (1..).zip(&log.0) {
-            plain.append(leaf_hash(leaf));
-            if size % 97 == 0 || size > BLOCK + 290 {
-                assert_eq!(root_at(&index, size), Some(plain.root()), "{size}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_span_of_time_is_covered_even_if_the_clock_jumped() {
-        let at = |index: u64| if index == 5 { 9_000_000 } else { 1_000 * index };
-        let leaf = |index: u64| format!(r#"{{"at_us":{}}}"#, at(index)).into_bytes();
-        let log = Log((0..2 * BLOCK + 20).map(leaf).collect());
-        let (_folder, index) = indexed(&log);
-
-        assert_eq!(index.covering(None, None), Some(0..2 * BLOCK + 20));
-        assert_eq!(index.covering(Some(8_999_999), None), Some(0..BLOCK));
-        assert_eq!(index.covering(Some(2_052_000), Some(2_055_000)), Some(0..2 * BLOCK + 7));
-        assert_eq!(index.covering(Some(9_000_001), None), None);
-        assert_eq!(index.covering(Some(1_100_000), Some(1_100_001)), Some(0..2 * BLOCK));
-    }
-
-    #[test]
-    fn what_is_no_record_of_ours_is_kept_and_not_found() {
-        let (_folder, mut index) = indexed(&Log::of(0));
-
-        index.add(b"{}", Place { segment: 0, offset: 0 }).unwrap();
-        index.add(br#"{"phase":"of_the_future","at_us":1,"team":"a"}"#, Place { segment: 0, offset: 2 }).unwrap();
-
-        assert_eq!(index.size(), 2);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(12))]
-        #[test]
-        fn pages_of_any_size_come_to_the_same(count in 1_u64..2_500, limit in 1_usize..400, actor in 0..9) {
-            let log = Log::of(count);
-            let (_folder, index) = indexed(&log);
-            let filter = Filter { terms: vec![(Field::Actor, format!("key{actor}"))], ..Filter::default() };
-
-            prop_assert_eq!(log.find(&index, &filter, limit), log.plainly(&filter));
-        }
-    }
-}
+#[path = "index_tests.rs"]
+mod tests;

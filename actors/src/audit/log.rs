@@ -1,7 +1,10 @@
 //! The `AuditLog` actor: follows the journal, answers what is asked of it, and signs checkpoints.
 //!
 //! It is told nothing; whatever is durable it reads from the disk, at the latest [`FOLLOW_EVERY`] later and before every
-//! answer. An index that cannot be used is made again from the first record that there is.
+//! answer. An index that cannot be used is made again from the first record that there is, and from the hashes of those that
+//! were retired before it.
+
+mod retention;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -16,11 +19,14 @@ use tracing::{error, info, warn};
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointFile, Note, SigningKey, Tampered, check_against};
 use super::filter::Filter;
 use super::index::{Index, Page};
-use super::journal::{Journal, JournalError, JournalReader, Position};
+use super::journal::{Disk, Journal, JournalError, JournalReader, Position};
 use super::merkle::{Hash, root_at};
 pub use super::prove::{Proof, Prove};
+use super::retire::RetireError;
 use crate::clock::Clock;
 use crate::store::{AuditStore, Place, StoreError};
+
+pub use retention::{FirstSince, Retire};
 
 /// How long a record that is durable may be missing in the index.
 pub const FOLLOW_EVERY: Duration = Duration::from_millis(200);
@@ -80,6 +86,20 @@ pub enum LogError {
     /// The index, although it was made anew.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The hashes of retired records, or what is to be retired.
+    #[error(transparent)]
+    Retire(#[from] RetireError),
+    /// The record is no longer there.
+    #[error(
+        "record {index} was retired after its retention; its hash is kept, which proves that it was there \
+         (the records that are left begin with {first})"
+    )]
+    Retired {
+        /// The record.
+        index: u64,
+        /// The first that is left.
+        first: u64,
+    },
 }
 
 impl LogError {
@@ -88,6 +108,7 @@ impl LogError {
         match self {
             Self::Tampered(_) | Self::Checkpoint(CheckpointError::Tampered(_) | CheckpointError::Note { .. }) => true,
             Self::Journal(error) => matches!(error, JournalError::Corrupt { .. }),
+            Self::Retire(error) => matches!(error, RetireError::Damaged { .. }),
             _ => false,
         }
     }
@@ -99,6 +120,7 @@ pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
 /// The index over the journal, and what reads both.
 pub struct Follower {
     path: PathBuf,
+    disk: Arc<dyn Disk>,
     index: Index,
     /// Stands where the index ends.
     reader: JournalReader,
@@ -121,7 +143,7 @@ impl Follower {
             if index.size() > journal.durable() {
                 return Err(StoreError::Damaged("a").into());
             }
-            let mut follower = Self::over(index, journal)?;
+            let mut follower = Self::over(index, journal, progress)?;
             follower.follow(journal.durable(), progress)?;
             Ok(follower)
         });
@@ -143,16 +165,17 @@ impl Follower {
         let path = index_path(journal.path());
         let removing = |source| JournalError::Io { doing: "removing the index", path: path.clone(), source };
         AuditStore::discard(&path).map_err(removing)?;
-        let mut follower = Self::over(Index::open(&path)?, journal)?;
+        let mut follower = Self::over(Index::open(&path)?, journal, progress)?;
         follower.follow(journal.durable(), progress)?;
         Ok(follower)
     }
 
-    fn over(index: Index, journal: &Journal) -> Result<Self, LogError> {
+    fn over(mut index: Index, journal: &Journal, progress: &mut Progress<'_>) -> Result<Self, LogError> {
         index.belong_to(&journal.log_id().to_string())?;
         let (mut reader, seeker) = (journal.reader()?, journal.reader()?);
+        retention::add_retired(&mut index, journal, reader.first_index(), progress)?;
         reader.seek(index.size(), None)?;
-        Ok(Self { path: journal.path().to_owned(), index, reader, seeker })
+        Ok(Self { path: journal.path().to_owned(), disk: journal.disk(), index, reader, seeker })
     }
 
     /// Takes in all records below `durable`.
@@ -395,7 +418,7 @@ impl Handler<Search> for AuditLog {
     }
 }
 
-/// Asks for one record.
+/// Asks for one record; of one that was retired [`LogError::Retired`] tells.
 #[derive(Message)]
 #[rtype(result = "Result<Option<Vec<u8>>, LogError>")]
 pub struct Fetch(pub u64);
@@ -404,7 +427,10 @@ impl Handler<Fetch> for AuditLog {
     type Result = Result<Option<Vec<u8>>, LogError>;
 
     fn handle(&mut self, Fetch(index): Fetch, _: &mut Context<Self>) -> Self::Result {
-        self.with_index(|follower| follower.record(index))
+        self.with_index(|follower| match follower.record(index)? {
+            None if index < follower.index.first() => Err(LogError::Retired { index, first: follower.index.first() }),
+            found => Ok(found),
+        })
     }
 }
 

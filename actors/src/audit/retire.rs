@@ -11,12 +11,12 @@
 //! Little-endian; the crc32 covers the bytes before it and the hashes.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use super::journal::frame::{self, Found, HEADER, Kind, LEAF_MAX, LogId, RECORD_HEAD};
 use super::journal::{Access, Disk, DiskFile};
+use super::merkle::{Hash, leaf_hash};
 
 const MAGIC: &[u8; 8] = b"BURSARL1";
 const HEAD_LEN: usize = 44;
@@ -26,9 +26,6 @@ const HASH_LEN: usize = 32;
 const LEAVES: &str = "leaves";
 /// How much of a segment is read at once.
 const PIECE: usize = 1 << 20;
-
-/// A SHA-256 hash.
-pub type Hash = [u8; HASH_LEN];
 
 /// Why a segment was not retired, or the hashes of one not read.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +50,15 @@ pub enum RetireError {
     },
 }
 
+/// Which segments are to be retired.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
+    /// Those of which all records lie below it.
+    pub before: u64,
+    /// No more than so many at once.
+    pub segments_max: u64,
+}
+
 /// What was retired.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retired {
@@ -64,23 +70,27 @@ pub struct Retired {
     pub kept_for: Option<u64>,
 }
 
-/// Replaces the segments of the data directory `folder` whose records all lie below `before` by their hashes.
+/// Replaces segments of the data directory `folder` by the hashes of their records, from the oldest on.
 ///
 /// The newest segment always stays. So does the first one with a record for which `keep` holds (as of a subject under
 /// legal hold; it is given the leaf), and those behind it. Stopped at any point, nothing is lost: a segment is removed
-/// once its hashes are durable under their name, and one whose hashes are there already is done again.
-pub fn retire(
+/// once its hashes are durable under their name, and one whose hashes are there already is done again. Between the two,
+/// `forget` is told which records go, for whoever keeps something of them elsewhere; if it fails, they stay.
+///
+/// The caller holds the journal's [housekeeping](super::journal::Journal::housekeeping), where it is open.
+pub fn retire<E: From<RetireError>>(
     folder: &Path,
-    before: u64,
+    due: Due,
     disk: &dyn Disk,
     keep: impl Fn(&[u8]) -> bool,
-) -> Result<Retired, RetireError> {
+    mut forget: impl FnMut(Range<u64>) -> Result<(), E>,
+) -> Result<Retired, E> {
     let journal = folder.join(Kind::Journal.name());
     let leaves = folder.join(LEAVES);
     let mut retired = Retired::default();
     for pair in numbered(disk, &journal, Kind::Journal.name())?.windows(2) {
         let ((first, path), (next, _)) = (&pair[0], &pair[1]);
-        if *next > before {
+        if *next > due.before || retired.segments == due.segments_max {
             break;
         }
         let segment = read_segment(disk, path, *first..*next, &keep)?;
@@ -91,12 +101,18 @@ pub fn retire(
         disk.create_folder(&leaves).map_err(failed("make the folder", &leaves))?;
         disk.sync_folder(folder).map_err(failed("sync the folder", folder))?;
         write_leaves(disk, &leaves, segment.log, *first, &segment.hashes)?;
+        forget(*first..*next)?;
         disk.remove(path).map_err(failed("remove", path))?;
         disk.sync_folder(&journal).map_err(failed("sync the folder", &journal))?;
         retired.segments += 1;
         retired.records += next - first;
     }
     Ok(retired)
+}
+
+/// Returns the index behind the last record of which the hash is kept: with which the journal's segments may begin.
+pub fn retired_to(folder: &Path, disk: &dyn Disk) -> Result<u64, RetireError> {
+    Ok(LeafFile::all(folder, disk)?.last().map_or(0, LeafFile::end))
 }
 
 /// The hashes of one retired segment.
@@ -175,9 +191,21 @@ impl LeafFile {
         let mut hash = [0; HASH_LEN];
         let offset = HEAD_LEN as u64 + (index - self.first) * HASH_LEN as u64;
         match self.file.read_full_at(&mut hash, offset).map_err(failed("read", &self.path))? {
-            HASH_LEN => Ok(Some(hash)),
+            HASH_LEN => Ok(Some(Hash(hash))),
             _ => Err(damaged(&self.path, "it became shorter".to_owned())),
         }
+    }
+
+    /// Returns its hashes from record `index` on, in order; none if they all lie before it.
+    pub fn hashes_from(&self, index: u64) -> Result<Vec<Hash>, RetireError> {
+        let skipped = index.saturating_sub(self.first).min(self.count);
+        let mut bytes = vec![0; (self.count - skipped) as usize * HASH_LEN];
+        let offset = HEAD_LEN as u64 + skipped * HASH_LEN as u64;
+        let read = self.file.read_full_at(&mut bytes, offset).map_err(failed("read", &self.path))?;
+        if read < bytes.len() {
+            return Err(damaged(&self.path, "it became shorter".to_owned()));
+        }
+        Ok(bytes.as_chunks().0.iter().copied().map(Hash).collect())
     }
 }
 
@@ -198,7 +226,7 @@ struct Segment {
 fn read_segment(
     disk: &dyn Disk,
     path: &Path,
-    records: std::ops::Range<u64>,
+    records: Range<u64>,
     keep: impl Fn(&[u8]) -> bool,
 ) -> Result<Segment, RetireError> {
     let file = disk.open(path, Access::Read).map_err(failed("open", path))?;
@@ -225,7 +253,7 @@ fn read_segment(
             segment.kept_for = Some(index);
             return Ok(segment);
         }
-        segment.hashes.extend_from_slice(&leaf_hash(leaf));
+        segment.hashes.extend_from_slice(&leaf_hash(leaf).0);
         used += content.end;
     }
     Ok(segment)
@@ -255,10 +283,6 @@ fn write_leaves(disk: &dyn Disk, folder: &Path, log: LogId, first: u64, hashes: 
     write().map_err(failed("write", &path))?;
     // What is about to be removed can be read from nowhere else.
     LeafFile::open(disk, path).map(|_| ())
-}
-
-fn leaf_hash(leaf: &[u8]) -> Hash {
-    Sha256::new().chain_update([0]).chain_update(leaf).finalize().into()
 }
 
 /// Returns the files of a folder that have a number for a name and `extension`, in order.

@@ -43,17 +43,45 @@ fn segments(folder: &TempDir) -> Vec<u64> {
 fn hashes(folder: &TempDir) -> Vec<Hash> {
     let files = LeafFile::all(folder.path(), &RealDisk).expect("hashes that can be read");
     assert!(files.iter().all(|file| file.log() == LOG && file.hash(file.end()).expect("read").is_none()));
-    files
+    let hashes: Vec<Hash> = files
         .iter()
         .flat_map(|file| (file.first()..file.end()).map(|index| file.hash(index).expect("read").expect("a hash")))
-        .collect()
+        .collect();
+    for from in [0, hashes.len() / 3, hashes.len()] {
+        let rest: Vec<Hash> = files.iter().flat_map(|file| file.hashes_from(from as u64).expect("read")).collect();
+        assert_eq!(rest, hashes[from..]);
+    }
+    hashes
+}
+
+fn retire(folder: &Path, before: u64, disk: &dyn Disk, keep: impl Fn(&[u8]) -> bool) -> Result<Retired, RetireError> {
+    super::retire(folder, Due { before, segments_max: u64::MAX }, disk, keep, |_| Ok(()))
 }
 
 #[test]
-fn a_leaf_is_hashed_as_rfc_9162_says() {
-    let hex: String = leaf_hash(b"").iter().map(|byte| format!("{byte:02x}")).collect();
+fn no_more_segments_go_than_may_and_none_that_is_not_forgotten_elsewhere() {
+    let (folder, _) = journal(&[0, 5, 10, 15]);
+    let mut told = Vec::new();
+    let mut once = |segments_max, refuses: bool| {
+        super::retire(
+            folder.path(),
+            Due { before: 15, segments_max },
+            &RealDisk,
+            |_| false,
+            |records| {
+                told.push(records);
+                if refuses { Err(damaged(Path::new("index"), "it cannot forget".into())) } else { Ok(()) }
+            },
+        )
+    };
 
-    assert_eq!(hex, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+    assert_eq!(once(1, false).expect("retired").records, 5);
+    assert!(once(1, true).is_err());
+    assert_eq!(segments(&folder), [5, 10, 15]);
+    assert_eq!(once(9, false).expect("retired").segments, 2);
+
+    assert_eq!(told, [0..5, 5..10, 5..10, 10..15]);
+    assert_eq!(retired_to(folder.path(), &RealDisk).expect("the hashes"), 15);
 }
 
 #[test]

@@ -235,6 +235,32 @@ impl AuditStore {
         Ok(())
     }
 
+    /// Takes records out of what they can be found by: `postings` and `requests` name them within each block, rising. Places, times and hashes stay, as the blocks have to.
+    pub fn forget(
+        &self,
+        postings: &BTreeMap<(Term, u64), Vec<u16>>,
+        requests: &BTreeMap<u64, Vec<u16>>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for (((field, value), number), gone) in postings {
+            let key = term_key(*field, value, Some(*number));
+            let Some(held) = self.db.get(&key)? else { continue };
+            let stays = |record: &u16| gone.binary_search(record).is_err();
+            let left: Vec<u8> = records(&held).into_iter().filter(stays).flat_map(u16::to_be_bytes).collect();
+            if left.is_empty() { batch.remove(key) } else { batch.insert(key, left) }
+        }
+        for (number, gone) in requests {
+            let key = key(b"r", &[*number]);
+            let Some(held) = self.db.get(&key)? else { continue };
+            let (entries, _) = held.as_chunks::<6>();
+            let stays = |entry: &&[u8; 6]| gone.binary_search(&(big_endian(&entry[4..]) as u16)).is_err();
+            let left: Vec<u8> = entries.iter().filter(stays).flatten().copied().collect();
+            if left.is_empty() { batch.remove(key) } else { batch.insert(key, left) }
+        }
+        self.db.apply_batch(batch)?;
+        Ok(())
+    }
+
     /// Adds the block's leaves to the tiles, and the roots of those that they complete to the tiles above.
     fn add_tiles(&self, first: u64, leaves: &[Hash], batch: &mut Batch) -> Result<(), StoreError> {
         let mut tiles: BTreeMap<TileId, Vec<Hash>> = BTreeMap::new();
@@ -401,101 +427,5 @@ fn decode_places(value: &[u8]) -> Result<Vec<Place>, StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::audit::merkle::{Frontier, leaf_hash};
-
-    fn leaf(index: u64) -> Hash {
-        leaf_hash(&index.to_be_bytes())
-    }
-
-    /// Block `number`, in segments of 700 records, each third record with the term.
-    fn block(number: u64) -> Block {
-        let indices = number * BLOCK..(number + 1) * BLOCK;
-        let thirds = (0..BLOCK as u16).filter(|record| record % 3 == 0).collect();
-        Block {
-            places: indices.clone().map(place).collect(),
-            leaves: indices.clone().map(leaf).collect(),
-            times: indices.collect(),
-            postings: [((Field::Team, "support".into()), thirds)].into(),
-            requests: vec![(format!("request-{number}"), 7)],
-        }
-    }
-
-    fn place(index: u64) -> Place {
-        Place { segment: index / 700 * 700, offset: (index % 700) as u32 * 1_000 }
-    }
-
-    #[test]
-    fn what_was_committed_is_found_after_opening_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = AuditStore::open(folder.path()).unwrap();
-        let open = [Open { call: 3, index: 2_047 }];
-        (0..3).for_each(|number| store.commit(&block(number), &open).unwrap());
-        store.flush().unwrap();
-        drop(store);
-
-        let store = AuditStore::open(folder.path()).unwrap();
-
-        assert_eq!(store.applied().unwrap(), 3 * BLOCK);
-        assert_eq!(store.open_requests().unwrap(), open);
-        assert_eq!(store.spans().unwrap()[1], Span { from_us: 1_024, to_us: 2_047 });
-        assert_eq!(store.places(2).unwrap().unwrap(), (2_048..3_072).map(place).collect::<Vec<_>>());
-        assert_eq!(store.maybe_about("request-1", 1).unwrap(), [7]);
-        assert!(store.maybe_about("request-1", 0).unwrap().is_empty());
-        let blocks: Vec<_> = store.blocks_with(Field::Team, "support", 0..2).map(|found| found.unwrap().0).collect();
-        assert_eq!(blocks, [1, 0], "the last first, within the range");
-        assert_eq!(store.holders(Field::Team, "support", 2).unwrap().len(), 342);
-        assert!(store.holders(Field::Team, "suppor", 2).unwrap().is_empty());
-    }
-
-    #[test]
-    fn the_tiles_give_the_root_of_a_plain_tree() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = AuditStore::open(folder.path()).unwrap();
-        (0..5).for_each(|number| store.commit(&block(number), &[]).unwrap());
-        let mut plain = Frontier::default();
-        (0..5 * BLOCK).for_each(|index| plain.append(leaf(index)));
-
-        let root = crate::audit::merkle::root_at(&store, 5 * BLOCK);
-
-        assert_eq!(root, Some(plain.root()));
-        assert_eq!(store.subtree(0, 5 * BLOCK), None);
-    }
-
-    #[test]
-    fn a_damaged_file_is_an_error_or_an_empty_index_and_never_a_panic() {
-        for damage in 0..8 {
-            let folder = tempfile::tempdir().unwrap();
-            let store = AuditStore::open(folder.path()).unwrap();
-            (0..4).for_each(|number| store.commit(&block(number), &[]).unwrap());
-            store.flush().unwrap();
-            drop(store);
-            let file = folder.path().join("db");
-            let mut bytes = fs::read(&file).unwrap();
-            let at = bytes.len() * damage / 8;
-            bytes[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0xff);
-            fs::write(&file, bytes).unwrap();
-
-            let opened = AuditStore::open(folder.path()).and_then(|store| store.applied());
-
-            assert!(opened.map_or(true, |applied| applied <= 4 * BLOCK));
-            AuditStore::discard(folder.path()).unwrap();
-            assert_eq!(AuditStore::open(folder.path()).unwrap().applied().unwrap(), 0);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn places_come_back(segments in prop::collection::vec(1_usize..9, 1..20), offset in any::<u32>()) {
-            let runs = segments.iter().enumerate();
-            let places = runs.flat_map(|(segment, length)| vec![Place { segment: segment as u64, offset }; *length]);
-            let places: Vec<Place> = places.collect();
-            let block = Block { places: places.clone(), ..Block::default() };
-
-            prop_assert_eq!(decode_places(&encode_places(&block)).unwrap(), places);
-        }
-    }
-}
+#[path = "audit_tests.rs"]
+mod tests;

@@ -103,23 +103,24 @@ impl Bodies {
         Ok(cleared)
     }
 
-    /// Removes the files whose bodies all belong to records below `before`.
+    /// Removes the files whose bodies all belong to records below `before`, which must be durable, and wipes those bodies
+    /// in the others.
     ///
-    /// A file with a body under legal hold stays, and everything else in it is wiped. The newest file always stays.
+    /// A file with a body under legal hold stays, and that body in it. The newest file always stays.
     pub fn drop_before(&self, vault: &Vault, before: u64) -> Result<Cleared, VaultError> {
         let mut cleared = Cleared::default();
         let files = self.files()?;
-        for pair in files.windows(2) {
-            let (first, next) = (pair[0], pair[1]);
-            if next > before {
-                break;
-            }
+        for (place, &first) in files.iter().enumerate().take_while(|(_, first)| **first < before) {
+            let is_over = files.get(place + 1).is_some_and(|next| *next <= before);
             let mut is_held = false;
-            self.walk(first, |met| is_held |= vault.standing(&met.head) == Standing::Held)?;
-            if is_held {
-                cleared.files_held += 1;
-                cleared.wiped +=
-                    self.wipe_where(first, |met| !met.is_wiped && vault.standing(&met.head) != Standing::Held)?;
+            if is_over {
+                self.walk(first, |met| is_held |= vault.standing(&met.head) == Standing::Held)?;
+            }
+            if is_held || !is_over {
+                cleared.files_held += u64::from(is_held);
+                cleared.wiped += self.wipe_where(first, |met| {
+                    met.index < before && !met.is_wiped && vault.standing(&met.head) != Standing::Held
+                })?;
             } else {
                 let path = self.path(first);
                 self.disk.remove(&path).map_err(VaultError::io("remove", &path))?;

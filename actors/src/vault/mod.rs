@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! master key (outside the data directory)
-//! └─ wraps the keyring's slots ── 0: root secret ── pseudonyms, fingerprints, keys of single bodies
-//!                              └─ n: data key of one subject (team and user) and month ── seals bodies
+//! └─ wraps the keyring's slots ── 0: root secret ── pseudonyms, keys of single bodies, fingerprints without a user
+//!                              ├─ n: data key of one subject (team and user) and month ── seals bodies
+//!                              └─ m: key of one subject ── fingerprints of its content
 //! ```
 //!
 //! To erase a subject is to overwrite its slots: what was sealed with those keys can never be read again, wherever a
@@ -52,6 +53,9 @@ use crate::audit::journal::{Access, Disk, DiskFile};
 pub struct Month(u32);
 
 impl Month {
+    /// Stands in a slot for no month at all: a subject's key for fingerprints, which outlives what is kept.
+    const NONE: Self = Self(0);
+
     /// Returns the month of a time in microseconds since 1970.
     pub fn of_micros(at_us: u64) -> Self {
         // Days are counted from 0000-03-01 in eras of 400 years, so that the leap day comes last in its year.
@@ -232,10 +236,11 @@ impl Vault {
         self.destroy(|tag, _| *tag == subject)
     }
 
-    /// Destroys the keys of all months before `first`, save those under a legal hold; returns how many.
+    /// Destroys the data keys of all months before `first`, save those under a legal hold; returns how many. Keys of
+    /// fingerprints stay until the user is erased.
     pub fn expire(&self, first: Month) -> Result<u64, VaultError> {
         let holds = self.lock_holds();
-        self.destroy(|tag, month| month < first.0 && holds.get(tag).is_none())
+        self.destroy(|tag, month| month < first.0 && month != Month::NONE.0 && holds.get(tag).is_none())
     }
 
     fn destroy(&self, chosen: impl Fn(&slot::Tag, u32) -> bool) -> Result<u64, VaultError> {
@@ -275,15 +280,21 @@ impl Vault {
     }
 
     /// Returns a hasher for the fingerprint of content: keyed, so that only the holder of the keys can compare.
-    pub fn content_hasher(&self) -> ContentHasher {
-        self.names.content_hasher()
+    ///
+    /// A known user has a key of their own, made with the first content and destroyed by [`Vault::erase`]: afterwards
+    /// nobody can confirm a guess any more.
+    pub fn content_hasher(&self, team: &str, user: Option<&str>) -> Result<ContentHasher, VaultError> {
+        match user {
+            None => Ok(self.names.content_hasher()),
+            Some(user) => Ok(ContentHasher::of_subject(&self.key_for(team, user, Month::NONE)?.key)),
+        }
     }
 
-    /// Returns the fingerprint of `content`.
-    pub fn content_hash(&self, content: &[u8]) -> String {
-        let mut hasher = self.content_hasher();
+    /// Returns the fingerprint of `content`, as [`Vault::content_hasher`] makes it.
+    pub fn content_hash(&self, team: &str, user: Option<&str>, content: &[u8]) -> Result<String, VaultError> {
+        let mut hasher = self.content_hasher(team, user)?;
         hasher.update(content);
-        hasher.finish()
+        Ok(hasher.finish())
     }
 
     fn ring(&self) -> MutexGuard<'_, Keyring> {

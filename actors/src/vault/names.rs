@@ -41,7 +41,7 @@ impl Names {
         format!("u_{}", hex(&digest::<PSEUDONYM_LEN>(&self.pseudonyms, team, user)))
     }
 
-    /// Returns the hasher for content.
+    /// Returns the hasher for content of no known user.
     pub fn content_hasher(&self) -> ContentHasher {
         ContentHasher(self.content.hasher())
     }
@@ -51,6 +51,11 @@ impl Names {
 pub struct ContentHasher(Hasher);
 
 impl ContentHasher {
+    /// Returns the hasher for content of the subject whose key this is.
+    pub(super) fn of_subject(key: &Key) -> Self {
+        Self(key.derive("bursar 2026-11 vault: fingerprints of a subject's content").hasher())
+    }
+
     /// Takes the next piece; how content is cut makes no difference.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);

@@ -396,7 +396,8 @@ fn a_rotation_keeps_content_names_and_erasures_wherever_it_is_stopped() {
         let gone = seal(&vault, &of("bob", MAY));
         vault.erase("care", "bob").expect("erased");
         vault.hold("care", "ann", "case 12", 0).expect("held");
-        let (pseudonym, hash) = (vault.pseudonym("care", "ann"), vault.content_hash(TEXT));
+        let hash = |vault: &Vault| vault.content_hash("care", None, TEXT).expect("a hash");
+        let named = (vault.pseudonym("care", "ann"), hash(&vault));
         drop(vault);
 
         disk.allow(changes);
@@ -408,7 +409,7 @@ fn a_rotation_keeps_content_names_and_erasures_wherever_it_is_stopped() {
         assert!(rewrapped.as_ref().is_ok_and(|keys| *keys == 1) && new.is_ok() || rewrapped.is_err());
         let (vault, _) = new.or(old).expect("one of both opens");
         assert!(is_whole(&vault, &mine) && is_whole(&vault, &own) && is_erased(&vault, &gone));
-        assert_eq!((vault.pseudonym("care", "ann"), vault.content_hash(TEXT)), (pseudonym, hash));
+        assert_eq!((vault.pseudonym("care", "ann"), hash(&vault)), named);
         assert_eq!(vault.holds().len(), 1);
         assert!(!folder.path().join("keyring.unfinished").exists());
         rewrapped.is_ok()
@@ -467,10 +468,15 @@ fn pseudonyms_and_fingerprints_are_keyed_and_stable() {
     assert_eq!(open(&mine).pseudonym("care", "ann"), name);
     assert_ne!(other.pseudonym("care", "ann"), name);
     assert_ne!(vault.pseudonym("carea", "nn"), name);
-    let mut hasher = vault.content_hasher();
-    TEXT.chunks(7).for_each(|piece| hasher.update(piece));
-    assert_eq!(hasher.finish(), vault.content_hash(TEXT));
-    assert_ne!(other.content_hash(TEXT), vault.content_hash(TEXT));
+    for user in [None, Some("ann")] {
+        let hash = |vault: &Vault, user| vault.content_hash("care", user, TEXT).expect("a hash");
+        let mut hasher = vault.content_hasher("care", user).expect("a hasher");
+        TEXT.chunks(7).for_each(|piece| hasher.update(piece));
+        assert_eq!(hasher.finish(), hash(&vault, user));
+        assert_eq!(hash(&open(&mine), user), hash(&vault, user));
+        assert_ne!(hash(&other, user), hash(&vault, user));
+        assert_ne!(hash(&vault, Some("bob")), hash(&vault, user));
+    }
 }
 
 #[test]
@@ -482,7 +488,8 @@ fn nothing_shows_a_key_or_content() {
     let (key, _) = key_material(&vault, &folder, 1);
     let data_key = vault.ring().key_for(vault.names.tag("care", "ann"), MAY.0).expect("the key");
 
-    let mut shown = format!("{master:?} {vault:?} {data_key:?} {:?} {:?}", vault.content_hasher(), of("ann", MAY));
+    let hasher = vault.content_hasher("care", Some("ann"));
+    let mut shown = format!("{master:?} {vault:?} {data_key:?} {hasher:?} {:?}", of("ann", MAY));
     for error in [
         vault.unseal(b"wrong", &sealed.bytes).expect_err("damaged"),
         MasterKey::parse("canary-1111111111111111").expect_err("no key"),

@@ -127,6 +127,7 @@ fn write_segments(folder: &Path) -> Vec<u64> {
     let mut firsts: Vec<u64> = fs::read_dir(folder.join("journal"))
         .expect("a folder")
         .map(|entry| entry.expect("it lists").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "journal"))
         .map(|path| path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).expect("a number"))
         .collect();
     firsts.sort_unstable();

@@ -274,39 +274,6 @@ fn a_log_of_another_id_is_refused() {
 }
 
 #[test]
-fn pruning_removes_old_files_and_the_rest_opens() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let options = JournalOptions { segment_max: 900, ..JournalOptions::new(folder.path()) };
-    let (journal, _) = Journal::open(options.clone()).expect("it opens");
-    for n in 0..60 {
-        assert!(journal.append(with_body(&format!("r{n}"), &[n; 50]), Durability::Strict).wait().is_ok());
-    }
-    let mut before = Vec::new();
-    let mut reader = journal.reader().expect("it reads");
-    while let Some(leaf) = reader.next(60).expect("it reads") {
-        before.push(leaf.bytes.to_vec());
-    }
-
-    let kept = journal.prune(33).expect("it prunes");
-
-    assert!((20..=33).contains(&kept), "{kept}");
-    assert_eq!(journal.prune(0).expect("there is nothing to prune"), kept);
-    drop(journal);
-    let files = |kind: &str| fs::read_dir(folder.path().join(kind)).expect("a folder").count();
-    assert!(files("journal") < 10 && files("bodies") < 10, "{} {}", files("journal"), files("bodies"));
-    assert!(matches!(fault_of(options.clone()), JournalError::Corrupt { index, .. } if index == kept));
-    let (journal, recovery) = Journal::open(JournalOptions { pruned_to: kept, ..options }).expect("it opens");
-    assert_eq!((recovery.first_index, recovery.next_index, recovery.bodies_lost), (kept, 60, 0));
-    let mut reader = journal.reader().expect("it reads");
-    for index in kept..60 {
-        let leaf = reader.next(60).expect("it reads").map(|leaf| leaf.bytes.to_vec()).expect("it is there");
-        assert_eq!(leaf, before[index as usize]);
-        assert_eq!(body_of(&reader, &leaf, index), Some(vec![index as u8; 50]));
-    }
-    assert!(reader.seek(0, None).is_err());
-}
-
-#[test]
 fn an_erased_body_is_nowhere_and_its_neighbours_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(folder.path());

@@ -1,11 +1,7 @@
 //! What an operator does to the books: checkpoints, a new index, erasures and legal holds.
 
-use std::sync::Arc;
-
-use bursar_actors::audit::journal::RealDisk;
 use bursar_actors::audit::log::{Rebuild, SignCheckpoint};
 use bursar_actors::audit::record::{Phase, Record};
-use bursar_actors::vault::bodies::Bodies;
 use serde_json::{Value, json};
 
 use super::{Desk, DeskError, Subject, blocking, reason};
@@ -37,14 +33,8 @@ impl Desk<'_> {
         let why = reason(&subject.reason)?.to_owned();
         let user = self.pseudonym(&subject)?;
         self.asked_about(&subject, &user, "audit.erase", why.clone()).await?;
-        let (vault, Subject { team, user: name, .. }) = (self.books.vault.clone(), subject.clone());
-        let (folder, durable) = (self.books.journal.path().to_owned(), self.books.journal.durable());
-        let erased = blocking(move || {
-            let keys = vault.erase(&team, &name)?;
-            let cleared = Bodies::new(&folder, Arc::new(RealDisk)).wipe_erased(&vault, durable)?;
-            Ok((keys, cleared.wiped))
-        });
-        let erased = erased.await;
+        let (books, Subject { team, user: name, .. }) = (self.books.clone(), subject.clone());
+        let erased = blocking(move || Ok(books.destroy(&team, &name)?)).await;
         let count = erased.as_ref().ok().map(|(_, bodies)| *bodies);
         self.came_to(&erased, Record { count, ..self.about(&subject, &user, "audit.erase", why) });
         let (keys, bodies) = erased?;

@@ -23,7 +23,7 @@ pub struct Backup {
 }
 
 impl Journal {
-    /// Copies checkpoints, records, bodies, leaf hashes of pruned segments and the keyring to the folder `to`, up to one
+    /// Copies checkpoints, records, bodies, leaf hashes of retired segments and the keyring to the folder `to`, up to one
     /// durable point. `to` must not exist or be empty. Blocks; records go on being written meanwhile.
     ///
     /// The keys (the signing key and the master key) lie outside the data directory and are not copied; the index is

@@ -1,21 +1,26 @@
-//! What is taken out of the log for good: old files after their retention, and single bodies after an erasure.
+//! What is taken out of the log for good: who does it is alone with the files, and single bodies go here.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::disk::Access;
 use super::frame::{BODY_HEAD, BodyPosition, Kind};
 use super::scan::body_at;
-use super::segment::{firsts, path_of};
+use super::segment::path_of;
 use super::{Handle, Journal, JournalError};
 
+/// The right to remove and overwrite files of the journal; see [`Journal::housekeeping`].
+#[must_use]
+pub struct Housekeeping<'a> {
+    _alone: MutexGuard<'a, ()>,
+}
+
 impl Journal {
-    /// Removes the segments of which all records are below `below`, and the bodies' files that only they name; returns
-    /// the index of the first record that is left. The segment being written always stays.
+    /// Keeps backups and others who remove or overwrite files waiting while the guard is held; waits for them first.
     ///
-    /// Proofs need the leaf hashes of what is removed: the caller saves them before, durably, and opens the journal with
-    /// that index as [`super::JournalOptions::pruned_to`] from then on.
-    pub fn prune(&self, below: u64) -> Result<u64, JournalError> {
-        self.0.prune(below)
+    /// For whoever does so by other ways than this journal: retiring segments, wiping and dropping bodies. The journal's
+    /// own [`Journal::drop_body`] and [`Journal::backup`] would wait for their own caller.
+    pub fn housekeeping(&self) -> Housekeeping<'_> {
+        Housekeeping { _alone: self.0.housekeeping.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Overwrites the sealed body of record `index` with zeros, durably; the record itself stays as it is. Returns
@@ -26,35 +31,6 @@ impl Journal {
 }
 
 impl Handle {
-    fn prune(&self, below: u64) -> Result<u64, JournalError> {
-        let _alone = self.housekeeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let segments = firsts(self.disk.as_ref(), &self.path, Kind::Journal)?;
-        let kept =
-            segments.iter().rev().find(|&&first| first <= below).or(segments.first()).copied().unwrap_or_default();
-        // From the oldest on, so that what a crash leaves is still one log without a gap.
-        for &first in segments.iter().filter(|&&first| first < kept) {
-            self.remove(Kind::Journal, first)?;
-        }
-        let bodies = firsts(self.disk.as_ref(), &self.path, Kind::Bodies)?;
-        for pair in bodies.windows(2).filter(|pair| pair[1] <= kept) {
-            self.remove(Kind::Bodies, pair[0])?;
-        }
-        for kind in [Kind::Journal, Kind::Bodies] {
-            let folder = self.path.join(kind.name());
-            self.disk.sync_folder(&folder).map_err(|source| JournalError::Io {
-                doing: "syncing",
-                path: folder,
-                source,
-            })?;
-        }
-        Ok(kept)
-    }
-
-    fn remove(&self, kind: Kind, first: u64) -> Result<(), JournalError> {
-        let path = path_of(&self.path, kind, first);
-        self.disk.remove(&path).map_err(|source| JournalError::Io { doing: "removing", path, source })
-    }
-
     fn drop_body(&self, index: u64, position: BodyPosition) -> Result<bool, JournalError> {
         let _alone = self.housekeeping.lock().unwrap_or_else(PoisonError::into_inner);
         // Only what really is the body of this record is written over.

@@ -34,6 +34,7 @@ use std::time::Duration;
 pub use backup::Backup;
 pub use disk::{Access, Disk, DiskFile, RealDisk, is_full};
 pub use frame::{BODY_MAX, BodyPosition, LEAF_MAX, LogId, Position};
+pub use housekeeping::Housekeeping;
 pub use lock::DirectoryLock;
 pub use queue::{Durability, Entry, JournalState, Refused, Ticket};
 pub use reader::{JournalReader, Leaf};
@@ -61,7 +62,8 @@ pub struct JournalOptions {
     pub log: Option<LogId>,
     /// Records known to have been durable, as the last signed checkpoint says. A log that ends before is refused.
     pub durable_floor: u64,
-    /// The first record that has to be there: segments before it may have been pruned.
+    /// The first record that has to be there: segments before it may have been retired (see
+    /// [`crate::audit::retire::retired_to`]).
     pub pruned_to: u64,
     /// Where the files lie.
     pub disk: Arc<dyn Disk>,
@@ -141,7 +143,7 @@ pub enum JournalError {
 pub struct Recovery {
     /// The log's id.
     pub log_id: LogId,
-    /// The first record there is: above 0 where old segments were pruned.
+    /// The first record there is: above 0 where old segments were retired.
     pub first_index: u64,
     /// The index of the next record, which is how many the log has.
     pub next_index: u64,
@@ -254,6 +256,11 @@ impl Journal {
     /// Returns the data directory.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Returns where the files lie.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.0.disk.clone()
     }
 
     /// Opens a reader at the first record.

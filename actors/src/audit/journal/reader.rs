@@ -51,9 +51,15 @@ impl JournalReader {
         self.log
     }
 
-    /// Returns the index of the first record there is: above 0 where old segments were pruned.
+    /// Returns the index of the first record there is: above 0 where old segments were retired.
     pub fn first_index(&self) -> u64 {
         self.first
+    }
+
+    /// Looks again where the records begin, as segments were retired since, and returns that index.
+    pub fn look_again(&mut self) -> Result<u64, JournalError> {
+        self.first = firsts(self.disk.as_ref(), &self.root, Kind::Journal)?.first().copied().unwrap_or(self.first);
+        Ok(self.first)
     }
 
     /// Returns the index of the record that is read next.
