@@ -78,18 +78,20 @@ enum Admission {
 /// What is noted of the answer as it goes out.
 enum Reply {
     Nothing,
-    Hashed(Box<ContentHasher>),
-    Kept { hasher: Box<ContentHasher>, bytes: Vec<u8>, cut: bool },
+    Hashed(Hashing),
+    Kept { hasher: Hashing, bytes: Vec<u8>, cut: bool },
 }
+
+/// Made with the first bytes: an answer that never was has no hash.
+type Hashing = Option<Box<ContentHasher>>;
 
 impl Page {
     /// Opens the page of a request that was understood.
     pub fn open(books: &Arc<Books>, call: &Call, action: &'static str) -> Self {
-        let hasher = || Box::new(books.vault.content_hasher());
         let reply = match books.kept {
             Kept::None => Reply::Nothing,
-            Kept::Hash | Kept::Redacted => Reply::Hashed(hasher()),
-            Kept::Full => Reply::Kept { hasher: hasher(), bytes: Vec::new(), cut: false },
+            Kept::Hash | Kept::Redacted => Reply::Hashed(None),
+            Kept::Full => Reply::Kept { hasher: None, bytes: Vec::new(), cut: false },
         };
         Self {
             call: books.next_call(),
@@ -246,11 +248,15 @@ impl Page {
 
     /// Notes bytes of the answer that go out.
     pub fn sent(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let new = || Box::new(self.books.vault.content_hasher());
         match &mut self.reply {
             Reply::Nothing => {}
-            Reply::Hashed(hasher) => hasher.update(bytes),
+            Reply::Hashed(hasher) => hasher.get_or_insert_with(new).update(bytes),
             Reply::Kept { hasher, bytes: kept, cut } => {
-                hasher.update(bytes);
+                hasher.get_or_insert_with(new).update(bytes);
                 let room = self.books.content_max.saturating_sub(kept.len()).min(bytes.len());
                 kept.extend_from_slice(&bytes[..room]);
                 *cut |= room < bytes.len();
@@ -261,7 +267,7 @@ impl Page {
     /// Closes the page: `completed` where the request was let in, else `refused`.
     pub fn close(&mut self, closing: &Closing<'_>) {
         let admitted = !matches!(self.admission, Admission::Open | Admission::Lost(_));
-        let (reply, sealed, cut) = self.reply_content();
+        let (content, sealed) = self.reply_content();
         let mut latency = self.latency;
         let total = self.received.elapsed();
         latency.queue += micros(closing.queued);
@@ -288,23 +294,23 @@ impl Page {
         record.rules = self.rules.clone();
         record.latency_us = Some(latency);
         record.config = self.books.config_hash();
-        record.content = reply.map(|reply| Content { request: None, reply: Some(reply.into()), cut });
+        record.content = content;
         record.body_hash = sealed.as_ref().map(|(_, hash)| hash.clone().into());
         drop(self.books.append(record, sealed.map(|(bytes, _)| bytes), Durability::Lazy));
     }
 
-    /// Returns the hash of the answer, what is kept of it, and whether that was cut.
-    fn reply_content(&mut self) -> (Option<String>, Option<(Vec<u8>, String)>, bool) {
-        match std::mem::replace(&mut self.reply, Reply::Nothing) {
-            Reply::Nothing => (None, None, false),
-            Reply::Hashed(hasher) => (Some(hasher.finish()), None, false),
-            Reply::Kept { hasher, bytes, cut } => {
-                let sealed = (!bytes.is_empty())
-                    .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))
-                    .flatten();
-                (Some(hasher.finish()), sealed, cut)
-            }
-        }
+    /// Returns what is said of the answer, if any of it went out, and what is kept of it.
+    fn reply_content(&mut self) -> (Option<Content<'static>>, Option<(Vec<u8>, String)>) {
+        let (hasher, bytes, cut) = match std::mem::replace(&mut self.reply, Reply::Nothing) {
+            Reply::Nothing => return (None, None),
+            Reply::Hashed(hasher) => (hasher, Vec::new(), false),
+            Reply::Kept { hasher, bytes, cut } => (hasher, bytes, cut),
+        };
+        let sealed = (!bytes.is_empty())
+            .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))
+            .flatten();
+        let content = hasher.map(|hasher| Content { request: None, reply: Some(hasher.finish().into()), cut });
+        (content, sealed)
     }
 }
 
