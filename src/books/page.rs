@@ -25,6 +25,8 @@ pub struct Closing<'a> {
     /// `served`, `failed` or `cancelled`.
     pub outcome: &'static str,
     pub error: Option<&'static str>,
+    /// Why the answer's first choice ended: `stop`, `length`, `tool_calls` or `content_filter`.
+    pub finish: Option<&'static str>,
     pub alias: &'a str,
     pub provider: Option<&'a str>,
     pub model: Option<&'a str>,
@@ -278,6 +280,7 @@ impl Page {
         let mut record = self.record(if admitted { Phase::Completed } else { Phase::Refused });
         record.outcome = Some(closing.outcome.into());
         record.error = closing.error.map(Cow::from);
+        record.finish = closing.finish.map(Cow::from);
         record.alias = Some(closing.alias.into());
         record.provider = closing.provider.map(Cow::from);
         record.model = closing.model.map(Cow::from);

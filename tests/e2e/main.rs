@@ -15,6 +15,7 @@ mod custom_tools;
 mod dialects;
 mod draining;
 mod failover;
+mod finishes;
 mod framing;
 mod hang_ups;
 mod many_keys;
