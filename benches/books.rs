@@ -3,6 +3,8 @@
 //! `cargo bench --bench books`; `BOOKS_RECORDS=1000000` for a million. The files lie in `TMPDIR`. The records are those of
 //! requests, an `admitted` and a `completed` each, of 20 teams, 200 keys and 2,000 users over 30 days.
 
+#![allow(clippy::print_stdout, reason = "a benchmark reports on its terminal")]
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

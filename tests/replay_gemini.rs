@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bursar::providers::dialect::{ClientDialect, Step, StreamReader, UpstreamDialect};
 use bursar::providers::framing::{Frame, Framer, Framing};
 use bursar::providers::gemini::{Gemini, PassReader, whole};
-use bursar::schema::chat::{Accumulator, ChatReply, Chunk, Content};
+use bursar::schema::chat::{Accumulator, ChatReply, Chunk, Content, Finish};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -74,12 +74,16 @@ fn replay_exchange(name: &str, exchange: &Value) -> usize {
 }
 
 fn check_whole(name: &str, body: &str) {
-    let (usage, is_error) = whole(body.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let told = whole(body.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
     let reply = GEMINI.decode(body.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
 
-    assert!(!is_error && !GEMINI.is_error(body.as_bytes()), "{name}");
-    assert_eq!(reply.usage, usage, "{name}");
+    assert!(!told.error && !GEMINI.is_error(body.as_bytes()), "{name}");
+    assert_eq!((reply.usage, finish(&reply)), (told.usage, told.finish), "{name}");
     check_reply(name, &reply);
+}
+
+fn finish(reply: &ChatReply) -> Option<&'static str> {
+    reply.choices.first()?.finish.as_ref().map(Finish::as_str)
 }
 
 fn check_stream(name: &str, stream: &str) {
@@ -95,7 +99,7 @@ fn check_stream(name: &str, stream: &str) {
     let mut accumulator = Accumulator::default();
     chunks.iter().for_each(|chunk| accumulator.push(chunk));
     let reply = accumulator.finish();
-    assert_eq!(reply.usage, usage, "{name}");
+    assert_eq!((reply.usage, finish(&reply)), (usage, pass.finish()), "{name}");
     check_reply(name, &reply);
 }
 

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bursar::providers::dialect::{ClientDialect, Step, StreamFailure, UpstreamDialect};
+use bursar::providers::dialect::{ClientDialect, Step, StreamFailure, UpstreamDialect, Whole};
 use bursar::providers::framing::{Framed, Framer, Framing};
 use bursar::providers::responses::{PassReader, Responses, error_body, error_events, whole};
 use bursar::providers::sequence::Sequence;
@@ -175,13 +175,14 @@ fn recorded_replies_are_read_and_written_again_without_loss() {
         let Ok(Value::Object(top)) = serde_json::from_slice(&body) else { continue };
         if top.get("object").is_none_or(|object| object != "response") {
             if top.contains_key("error") {
-                assert!(whole(&body).is_ok_and(|(_, error)| error), "{name}");
+                assert!(whole(&body).is_ok_and(|whole| whole.error), "{name}");
             }
             continue;
         }
         let reply = Responses.decode(&body).unwrap();
         assert!(reply.usage.is_some_and(|usage| usage.prompt > 0 && !usage.suspect), "{name}: {:?}", reply.usage);
-        assert_eq!(whole(&body), Ok((reply.usage, false)), "{name}");
+        let finish = reply.choices[0].finish.as_ref().map(Finish::as_str);
+        assert_eq!(whole(&body), Ok(Whole { usage: reply.usage, finish, error: false }), "{name}");
 
         let again = Responses.decode(&Responses.write(&reply, &request())).unwrap();
         assert_eq!(again.usage, reply.usage, "{name}");

@@ -211,7 +211,7 @@ fn answers(case: &Path, provider: &Provider, client: &Client, out: &Path, golden
     let named = (RequestId::from_client("golden").unwrap(), 1_790_000_000);
     let translation = Translation::between(clients::of(client.1), request.clone(), &goal, &Arc::default(), named);
     let reply = fs::read(case.join("reply.json")).ok().map(|reply| match translation.whole(&reply.into()) {
-        Ok((body, _)) => serde_json::from_slice(&body).unwrap(),
+        Ok(whole) => serde_json::from_slice(&whole.body).unwrap(),
         Err(failure) => json!({ "failure": verdict(&failure) }),
     });
     if let Some(reply) = &reply {

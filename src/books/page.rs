@@ -28,6 +28,8 @@ pub struct Closing<'a> {
     /// `served`, `failed` or `cancelled`.
     pub outcome: &'static str,
     pub error: Option<&'static str>,
+    /// Why the answer's first choice ended: `stop`, `length`, `tool_calls` or `content_filter`.
+    pub finish: Option<&'static str>,
     pub alias: &'a str,
     pub provider: Option<&'a str>,
     pub model: Option<&'a str>,
@@ -85,27 +87,20 @@ type Sealed = (Vec<u8>, String);
 /// What is noted of the answer as it goes out.
 enum Reply {
     Nothing,
-    /// Of how many bytes.
-    Hashed(Box<ContentHasher>, u64),
-    Kept {
-        hasher: Box<ContentHasher>,
-        bytes: Vec<u8>,
-        cut: bool,
-    },
+    Hashed(Hashing),
+    Kept { hasher: Hashing, bytes: Vec<u8>, cut: bool },
 }
+
+/// Made with the first bytes: an answer that never was has no hash.
+type Hashing = Option<Box<ContentHasher>>;
 
 impl Page {
     /// Opens the page of a request that was understood.
     pub fn open(books: &Arc<Books>, call: &Call, action: &'static str) -> Self {
-        let hasher = || {
-            let team = call.caller.team.as_ref().map_or("", |team| team.as_str());
-            books.content_hasher(team, call.head.user.as_deref()).map(Box::new)
-        };
-        let hasher = (books.kept != Kept::None).then(hasher).flatten();
-        let reply = match (books.kept, hasher) {
-            (Kept::None, _) | (_, None) => Reply::Nothing,
-            (Kept::Hash | Kept::Redacted, Some(hasher)) => Reply::Hashed(hasher, 0),
-            (Kept::Full, Some(hasher)) => Reply::Kept { hasher, bytes: Vec::new(), cut: false },
+        let reply = match books.kept {
+            Kept::None => Reply::Nothing,
+            Kept::Hash | Kept::Redacted => Reply::Hashed(None),
+            Kept::Full => Reply::Kept { hasher: None, bytes: Vec::new(), cut: false },
         };
         Self {
             call: books.next_call(),
@@ -269,14 +264,21 @@ impl Page {
     ///
     /// Returns how many bytes more are kept of it.
     pub fn sent(&mut self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        let (books, team, user) = (&self.books, self.team.as_deref(), self.user.as_deref());
+        let hash = |hasher: &mut Hashing| {
+            if hasher.is_none() {
+                *hasher = books.content_hasher(team.unwrap_or_default(), user).map(Box::new);
+            }
+            hasher.iter_mut().for_each(|hasher| hasher.update(bytes));
+        };
         match &mut self.reply {
             Reply::Nothing => {}
-            Reply::Hashed(hasher, length) => {
-                hasher.update(bytes);
-                *length += bytes.len() as u64;
-            }
+            Reply::Hashed(hasher) => hash(hasher),
             Reply::Kept { hasher, bytes: kept, cut } => {
-                hasher.update(bytes);
+                hash(hasher);
                 let room = self.books.content_max.saturating_sub(kept.len()).min(bytes.len());
                 kept.extend_from_slice(&bytes[..room]);
                 *cut |= room < bytes.len();
@@ -303,7 +305,7 @@ impl Page {
             self.books.unwritten.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let (reply, sealed, cut) = self.reply_content();
+        let (content, sealed) = self.reply_content();
         let mut latency = self.latency;
         let total = self.received.elapsed();
         latency.queue += micros(closing.queued);
@@ -314,6 +316,7 @@ impl Page {
         let mut record = self.record(phase);
         record.outcome = Some(closing.outcome.into());
         record.error = closing.error.map(Cow::from);
+        record.finish = closing.finish.map(Cow::from);
         record.alias = Some(closing.alias.into());
         record.provider = closing.provider.map(Cow::from);
         record.model = closing.model.map(Cow::from);
@@ -330,7 +333,7 @@ impl Page {
         record.rules = self.rules.clone();
         record.latency_us = Some(latency);
         record.config = self.books.config_hash();
-        record.content = reply.map(|reply| Content { request: None, reply: Some(reply.into()), cut });
+        record.content = content;
         record.body_hash = sealed.as_ref().map(|(_, hash)| hash.clone().into());
         let entry = self.books.entry(record, sealed.map(|(bytes, _)| bytes));
         // A request whose client left before it was known to be in the books ends there only if it begins there.
@@ -340,21 +343,18 @@ impl Page {
         });
     }
 
-    /// Returns the hash of the answer, what is kept of it, and whether that was cut.
-    fn reply_content(&mut self) -> (Option<String>, Option<Sealed>, bool) {
-        match mem::replace(&mut self.reply, Reply::Nothing) {
-            Reply::Nothing => (None, None, false),
-            // Nothing went out, so there is nothing to prove.
-            Reply::Hashed(_, 0) => (None, None, false),
-            Reply::Kept { bytes, cut: false, .. } if bytes.is_empty() => (None, None, false),
-            Reply::Hashed(hasher, _) => (Some(hasher.finish()), None, false),
-            Reply::Kept { hasher, bytes, cut } => {
-                let sealed = (!bytes.is_empty())
-                    .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))
-                    .flatten();
-                (Some(hasher.finish()), sealed, cut)
-            }
-        }
+    /// Returns what is said of the answer, if any of it went out, and what is kept of it.
+    fn reply_content(&mut self) -> (Option<Content<'static>>, Option<Sealed>) {
+        let (hasher, bytes, cut) = match mem::replace(&mut self.reply, Reply::Nothing) {
+            Reply::Nothing => return (None, None),
+            Reply::Hashed(hasher) => (hasher, Vec::new(), false),
+            Reply::Kept { hasher, bytes, cut } => (hasher, bytes, cut),
+        };
+        let sealed = (!bytes.is_empty())
+            .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))
+            .flatten();
+        let content = hasher.map(|hasher| Content { request: None, reply: Some(hasher.finish().into()), cut });
+        (content, sealed)
     }
 }
 

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use bursar_actors::{
     Acquire, ErrorClass, LearnedLimits, Lease, Outcome, Refill, Refusal, Repeat, ReplyForm, Taken, Tried, Unavailable,
-    Usage, passed_over,
+    passed_over,
 };
-use bytes::Bytes;
 use rand::RngExt;
 
 use super::Pipeline;
@@ -20,7 +19,7 @@ use super::route::{Route, Routes};
 use super::settlement::{Provenance, Settlement};
 use super::stream::{Opened, open};
 use super::translation::Thoughts;
-use super::way::{self, Aim, Asked, Prepared, Way};
+use super::way::{self, Aim, Asked, Prepared, Way, Whole};
 use crate::call::Call;
 use crate::error::{Failure, GatewayError};
 use crate::providers::announced::Announced;
@@ -42,7 +41,7 @@ const OUTPUT_TOKENS_MAX: u64 = 32_768;
 /// An upstream's answer, begun.
 pub enum Begun {
     /// All of it.
-    Whole(Bytes, Option<Usage>),
+    Whole(Whole),
     /// Its first events, and the rest to come.
     Stream(Box<Opened>),
 }
@@ -361,8 +360,8 @@ impl Attempts<'_> {
         let room = |bytes| held.cover(bytes).map_err(|Full| Failure::plain(ErrorClass::GatewayOverloaded, FULL));
         let body = tokio::time::timeout_at(self.call.deadline.into(), reply.read_whole(REPLY_MAX, idle, room)).await;
         let late = |_| Failure::plain(ErrorClass::FirstByteTimeout, "the request's deadline passed within the answer");
-        let (body, usage) = way.whole(&self.call.head, body.map_err(late)??)?;
-        Ok(Begun::Whole(held.keep(body), usage))
+        let whole = way.whole(&self.call.head, body.map_err(late)??)?;
+        Ok(Begun::Whole(Whole { body: held.keep(whole.body), ..whole }))
     }
 
     /// Reports a failed call. A call cut short by the caller's own deadline or haste says nothing about the upstream:
@@ -396,7 +395,7 @@ impl Attempts<'_> {
     ) -> (Begun, Provenance) {
         let provenance = self.provenance(leg, &lease, destination, self.upstream);
         match begun {
-            Begun::Whole(..) => {
+            Begun::Whole(_) => {
                 self.books.attempted(lease.endpoint(), "served");
                 lease.report(Outcome::Served);
                 (begun, provenance)

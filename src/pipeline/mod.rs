@@ -37,6 +37,7 @@ use pricing::Priced;
 use route::Routes;
 use settlement::{Provenance, Settlement};
 use stream::ReplyStream;
+use way::Whole;
 
 /// One worker's way from a request to its answer.
 pub struct Pipeline {
@@ -83,10 +84,10 @@ impl Pipeline {
             Err(unrecorded) => Err(unrecorded),
         };
         match answered {
-            Ok((Begun::Whole(body, usage), provenance)) => {
+            Ok((Begun::Whole(Whole { body, usage, finish }), provenance)) => {
                 // An embedding is no text that the model wrote.
                 let written = if call.head.operation == Operation::Embeddings { 0 } else { body.len() as u64 };
-                books.used(usage, written);
+                books.used(usage, finish, written);
                 books.sent(&body);
                 let cost = books.served();
                 Ok(Answer { provenance, cost, body: Body::Whole(body) })

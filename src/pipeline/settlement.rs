@@ -67,6 +67,8 @@ pub struct Settlement {
     endpoint: Option<EndpointId>,
     first_token: Option<Duration>,
     evidence: Evidence,
+    /// Why the answer's first choice ended.
+    finish: Option<&'static str>,
     ending: Ending,
     error_code: Option<&'static str>,
     /// Where the request is written down; none where no books are kept.
@@ -94,6 +96,7 @@ impl Settlement {
             endpoint: None,
             first_token: None,
             evidence: Evidence { prompt_estimate: call.head.tokens_in_estimate, ..Evidence::default() },
+            finish: None,
             ending: Ending::Cancelled,
             error_code: None,
             page: books.map(|books| Page::open(books, call, operation_name(call.head.operation))),
@@ -153,9 +156,10 @@ impl Settlement {
         self.provenance = Some(provenance);
     }
 
-    /// Notes the tokens, as the upstream reports them, and how many bytes the model wrote.
-    pub fn used(&mut self, usage: Option<Usage>, output_bytes: u64) {
+    /// Notes the tokens, as the upstream reports them, why the first choice ended, and how many bytes the model wrote.
+    pub fn used(&mut self, usage: Option<Usage>, finish: Option<&'static str>, output_bytes: u64) {
         self.evidence.told = usage.or(self.evidence.told);
+        self.finish = finish.or(self.finish);
         self.evidence.output_bytes = output_bytes;
     }
 
@@ -191,6 +195,7 @@ impl Settlement {
         page.close(&Closing {
             outcome: self.ending.as_str(),
             error: self.error_code,
+            finish: self.finish,
             alias: &self.alias,
             provider: provenance.map(|served| served.provider.as_str()),
             model: provenance.map(|served| served.model.as_str()),
@@ -222,6 +227,7 @@ impl Settlement {
             attempts = self.attempts,
             outcome = self.ending.as_str(),
             error = self.error_code,
+            finish = self.finish,
             took_ms = took.as_millis() as u64,
             first_token_ms = self.first_token.map(|first_token| first_token.as_millis() as u64),
             overhead_us = provenance.map(|served| served.overhead().as_micros() as u64),

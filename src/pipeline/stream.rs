@@ -86,6 +86,14 @@ pub struct Opened {
     pub lease: Option<Lease>,
 }
 
+impl Opened {
+    /// Tells the books what is known of the answer so far.
+    fn tell(&self, books: &mut Settlement) {
+        let flow = &self.events.flow;
+        books.used(flow.usage(), flow.finish(), flow.output_bytes());
+    }
+}
+
 /// Reads until the first output; what comes before goes into `preamble`. After a failure until then another upstream may
 /// answer.
 pub async fn open(
@@ -165,7 +173,7 @@ impl ReplyStream {
             books.attempted(lease.endpoint(), "served");
             lease.report(Outcome::Served);
         }
-        books.used(opened.events.flow.usage(), opened.events.flow.output_bytes());
+        opened.tell(&mut books);
         books.served();
         opened.events.reply.drain();
     }
@@ -193,7 +201,7 @@ impl ReplyStream {
             books.attempted(lease.endpoint(), attempt);
             lease.report(outcome);
         }
-        books.used(opened.events.flow.usage(), opened.events.flow.output_bytes());
+        opened.tell(&mut books);
         let event = opened.events.flow.fail(&told).unwrap_or_else(general);
         books.sent(&event);
         books.broke(code);
@@ -288,7 +296,7 @@ impl Drop for ReplyStream {
     /// The client went away: the lease's own drop gives it back, the settlement's counts it as cancelled.
     fn drop(&mut self) {
         let (Some(opened), Some(books)) = (&self.opened, &mut self.books) else { return };
-        books.used(opened.events.flow.usage(), opened.events.flow.output_bytes());
+        opened.tell(books);
         if let Some(lease) = &opened.lease {
             books.attempted(lease.endpoint(), "cancelled");
         }

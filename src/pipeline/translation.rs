@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bursar_actors::{ErrorClass, Usage};
+use bursar_actors::ErrorClass;
 use bytes::Bytes;
 
+use super::way::Whole;
 use crate::call::{Call, RequestId};
 use crate::error::Failure;
 use crate::providers::clients;
@@ -15,7 +16,7 @@ use crate::providers::dialect::{ClientDialect, Nonsense, UpstreamDialect};
 use crate::providers::sequence::in_order;
 use crate::providers::signatures::{Signatures, fill, note_chunk, note_reply, strip, strip_foreign};
 use crate::schema::IntakeError;
-use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Content, Dialect};
+use crate::schema::chat::{ChatReply, ChatRequest, Chunk, Content, Dialect, Finish};
 use crate::upstream::judge;
 
 /// What it takes to translate one call and its answer.
@@ -105,7 +106,7 @@ impl Translation {
     }
 
     /// Returns a whole answer as the client wants it.
-    pub fn whole(&self, body: &Bytes) -> Result<(Bytes, Option<Usage>), Failure> {
+    pub fn whole(&self, body: &Bytes) -> Result<Whole, Failure> {
         if self.upstream.is_error(body) {
             return Err(judge::judge_error_value(body));
         }
@@ -115,7 +116,8 @@ impl Translation {
         let ChatReply { id, created, model, .. } = &mut reply;
         self.name(id, created, model);
         note_reply(&reply, &self.model, &self.signatures, Instant::now());
-        Ok((self.client.write(&reply, &self.request), reply.usage))
+        let finish = reply.choices.first().and_then(|choice| choice.finish.as_ref()).map(Finish::as_str);
+        Ok(Whole { body: self.client.write(&reply, &self.request), usage: reply.usage, finish })
     }
 
     /// Looks at a chunk on its way: names what the upstream left without a name, and remembers what later turns of the

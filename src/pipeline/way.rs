@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::providers::announced::Announced;
 use crate::providers::anthropic::own_history;
 use crate::providers::dialect::{CountingDialect, EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
-use crate::providers::openai::{Quirks, encode, fit_thinking, repair_whole, whole_facts};
+use crate::providers::openai::{Finish, Quirks, encode, fit_thinking, repair_whole, whole_facts};
 use crate::providers::signatures::Signatures;
 use crate::providers::{clients, gemini, passing};
 use crate::schema::chat::ChatRequest;
@@ -40,6 +40,14 @@ pub struct Asked {
     request: OnceCell<Result<Rc<ChatRequest>, IntakeError>>,
     /// What all further calls take along of the history's thoughts.
     pub thoughts: Thoughts,
+}
+
+/// A whole answer, as the client gets it.
+pub struct Whole {
+    pub body: Bytes,
+    pub usage: Option<Usage>,
+    /// Why its first choice ended, as [`Finish::as_str`](schema::chat::Finish::as_str) says it; embeddings do not end.
+    pub finish: Option<&'static str>,
 }
 
 /// A call, ready to be made.
@@ -180,8 +188,8 @@ impl Way {
         }
     }
 
-    /// Returns a whole answer as the client gets it, and what it used.
-    pub fn whole(&self, head: &RequestHead, body: Bytes) -> Result<(Bytes, Option<Usage>), Failure> {
+    /// Returns a whole answer as the client gets it.
+    pub fn whole(&self, head: &RequestHead, body: Bytes) -> Result<Whole, Failure> {
         match self {
             Self::Chat => {
                 let facts = whole_facts(head.operation, &body)
@@ -189,20 +197,26 @@ impl Way {
                 if facts.error_in_200 {
                     return Err(judge::judge_error_value(&body));
                 }
-                let body = if facts.needs_repair { repair_whole(&body) } else { body };
-                Ok((body, facts.usage))
+                let (mut body, mut finish) = (body, facts.finish);
+                if facts.needs_repair {
+                    body = repair_whole(&body);
+                    // The repair may have put in another reason.
+                    finish = whole_facts(head.operation, &body).map_or(finish, |repaired| repaired.finish);
+                }
+                Ok(Whole { body, usage: facts.usage, finish: finish.map(Finish::as_str) })
             }
             Self::Pass => {
                 let whole = passing::whole(head.operation, &body).map_err(|nonsense| unusable(&nonsense))?;
                 if whole.error {
                     return Err(judge::judge_error_value(&body));
                 }
-                Ok((body, whole.usage))
+                Ok(Whole { body, usage: whole.usage, finish: whole.finish })
             }
             Self::Translate(translation) => translation.whole(&body),
             Self::Embed(request, upstream) => {
                 let reply = upstream.decode(&body, request).map_err(|nonsense| unusable(&nonsense))?;
-                Ok((clients::write_embeddings(head.operation, &reply, request), reply.usage))
+                let body = clients::write_embeddings(head.operation, &reply, request);
+                Ok(Whole { body, usage: reply.usage, finish: None })
             }
         }
     }

@@ -162,6 +162,23 @@ pub struct Facts {
     pub output_bytes: usize,
 }
 
+/// What a whole answer says that passes as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Whole {
+    pub usage: Option<Usage>,
+    /// Why the first choice ended, as [`Finish::as_str`](crate::schema::chat::Finish::as_str) says it.
+    pub finish: Option<&'static str>,
+    /// It is the provider's error: judge it.
+    pub error: bool,
+}
+
+impl Whole {
+    /// Returns what an answer says that is the provider's error.
+    pub fn error() -> Self {
+        Self { error: true, ..Self::default() }
+    }
+}
+
 /// Reads along a stream that passes to a client of the same dialect.
 pub trait PassReader {
     /// Takes the next event.
@@ -169,6 +186,9 @@ pub trait PassReader {
 
     /// Returns the usage told so far.
     fn usage(&self) -> Option<Usage>;
+
+    /// Returns why the first choice ended, as [`Whole::finish`] does, once that was told.
+    fn finish(&self) -> Option<&'static str>;
 
     /// The body is over without [`Facts::done`]; returns whether everything had been said.
     fn is_complete(&self) -> bool;

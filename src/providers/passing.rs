@@ -3,20 +3,12 @@
 use bursar_actors::Usage;
 use bytes::Bytes;
 
-use super::dialect::{Facts, Nonsense, PassReader, StreamFailure};
+use super::dialect::{Facts, Nonsense, PassReader, StreamFailure, Whole};
 use super::framing::Frame;
 use super::sse::SseEvent;
 use super::{anthropic, gemini, responses};
 use crate::schema::Operation;
-use crate::schema::chat::Dialect;
-
-/// What a whole answer says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Whole {
-    pub usage: Option<Usage>,
-    /// It is the provider's error: judge it.
-    pub error: bool,
-}
+use crate::schema::chat::{Dialect, Finish};
 
 /// Returns what reads along a stream that answers `operation`.
 pub fn reader(operation: Operation) -> Box<dyn PassReader> {
@@ -35,14 +27,15 @@ pub fn whole(operation: Operation, body: &[u8]) -> Result<Whole, Nonsense> {
         Dialect::Gemini => gemini::whole,
         _ => responses::whole,
     };
-    read(body).map(|(usage, error)| Whole { usage, error })
+    read(body)
 }
 
-/// A reader, the last usage that an event told, and whether the last event has passed.
+/// A reader, what events told last of usage and end, and whether the last event has passed.
 #[derive(Default)]
 struct Along<R> {
     reader: R,
     usage: Option<Usage>,
+    finish: Option<&'static str>,
     stopped: bool,
 }
 
@@ -54,6 +47,7 @@ impl PassReader for Along<anthropic::PassReader> {
         }
         let facts = self.reader.event(event)?;
         self.stopped |= facts.is_done;
+        self.finish = facts.finish.as_ref().map(Finish::as_str).or(self.finish);
         Ok(Facts {
             output: facts.is_output,
             error: facts.is_error,
@@ -65,6 +59,10 @@ impl PassReader for Along<anthropic::PassReader> {
 
     fn usage(&self) -> Option<Usage> {
         self.reader.usage()
+    }
+
+    fn finish(&self) -> Option<&'static str> {
+        self.finish
     }
 
     fn is_complete(&self) -> bool {
@@ -81,12 +79,17 @@ impl PassReader for Along<responses::PassReader> {
     fn event(&mut self, event: &SseEvent) -> Result<Facts, Nonsense> {
         let facts = self.reader.frame(&Frame { event: event.name(), data: event.data() })?;
         self.usage = facts.usage.or(self.usage);
+        self.finish = facts.finish.as_ref().map(Finish::as_str).or(self.finish);
         let output_bytes = facts.output_bytes;
         Ok(Facts { output: facts.is_output, error: facts.error, done: facts.done, repeated: false, output_bytes })
     }
 
     fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    fn finish(&self) -> Option<&'static str> {
+        self.finish
     }
 
     fn is_complete(&self) -> bool {
@@ -112,6 +115,10 @@ impl PassReader for Along<gemini::PassReader> {
 
     fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    fn finish(&self) -> Option<&'static str> {
+        self.reader.finish()
     }
 
     fn is_complete(&self) -> bool {

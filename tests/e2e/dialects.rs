@@ -8,21 +8,21 @@ use crate::harness::{Bursar, Setup, demo, scripted};
 
 /// A client, by the dialect it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speaker {
+pub(crate) enum Speaker {
     Chat,
     Responses,
     Anthropic,
     Gemini,
 }
 
-const SPEAKERS: [Speaker; 4] = [Speaker::Chat, Speaker::Responses, Speaker::Anthropic, Speaker::Gemini];
+pub(crate) const SPEAKERS: [Speaker; 4] = [Speaker::Chat, Speaker::Responses, Speaker::Anthropic, Speaker::Gemini];
 /// Id, name and arguments of a call.
 type Called = (String, String, Value);
 /// Kinds of provider that the demo can stand in for.
 pub(crate) const KINDS: [&str; 3] = ["openai", "anthropic", "gemini"];
 
 /// What is asked.
-enum Turn {
+pub(crate) enum Turn {
     Text,
     /// A tool has to be called.
     Tool,
@@ -52,13 +52,20 @@ fn schema() -> Value {
 
 impl Speaker {
     fn ask(self, bursar: &Bursar, turn: &Turn, stream: bool) -> Answer {
-        let path = match (self, stream) {
+        bursar.client().post(self.path(stream), &self.body(turn, stream))
+    }
+
+    pub(crate) fn path(self, stream: bool) -> &'static str {
+        match (self, stream) {
             (Self::Chat, _) => "/v1/chat/completions",
             (Self::Responses, _) => "/v1/responses",
             (Self::Anthropic, _) => "/v1/messages",
             (Self::Gemini, false) => "/v1beta/models/m:generateContent",
             (Self::Gemini, true) => "/v1beta/models/m:streamGenerateContent?alt=sse",
-        };
+        }
+    }
+
+    pub(crate) fn body(self, turn: &Turn, stream: bool) -> Value {
         let mut body = match self {
             Self::Chat => chat(turn),
             Self::Responses => responses(turn),
@@ -71,7 +78,7 @@ impl Speaker {
         if stream && self == Self::Chat {
             body["stream_options"] = json!({"include_usage": true});
         }
-        bursar.client().post(path, &body)
+        body
     }
 
     /// Returns text, call (id, name, arguments) and tokens read and written of a whole reply.

@@ -19,6 +19,7 @@ mod custom_tools;
 mod dialects;
 mod draining;
 mod failover;
+mod finishes;
 mod forgetting;
 mod framing;
 mod hang_ups;

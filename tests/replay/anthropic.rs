@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use bursar::providers::anthropic::{Anthropic, PassReader, whole};
-use bursar::providers::dialect::{ClientDialect, Step, UpstreamDialect};
+use bursar::providers::dialect::{ClientDialect, Step, UpstreamDialect, Whole};
 use bursar::providers::framing::{Framer, Framing};
 use bursar::providers::sse::{SseItem, SseReader};
+use bursar::schema::chat::Finish;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -57,7 +58,8 @@ fn reply(name: &str, body: &[u8]) {
     let usage = reply.usage.unwrap();
     assert_eq!(usage.completion, stated["usage"]["output_tokens"].as_u64().unwrap(), "{name}");
     assert_eq!(usage.prompt, prompt(&stated["usage"]), "{name}");
-    assert_eq!(whole(body), Ok((Some(usage), false)), "{name}");
+    let finish = reply.choices[0].finish.as_ref().map(Finish::as_str);
+    assert_eq!(whole(body), Ok(Whole { usage: Some(usage), finish, error: false }), "{name}");
 }
 
 fn prompt(usage: &Value) -> u64 {

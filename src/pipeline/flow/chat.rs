@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{Batch, Flow, named, truncated, unreadable, unusable};
 use crate::providers::announced::Announced;
 use crate::providers::dialect::Nonsense;
-use crate::providers::openai::{Action, Malformed, StreamEnd, StreamRepair};
+use crate::providers::openai::{Action, Finish, Malformed, StreamEnd, StreamRepair};
 use crate::providers::sse::{SseEvent, SseItem, SseReader};
 use crate::schema::RequestHead;
 use crate::upstream::judge;
@@ -93,6 +93,10 @@ impl Flow for ChatFlow {
 
     fn usage(&self) -> Option<Usage> {
         self.repair.usage()
+    }
+
+    fn finish(&self) -> Option<&'static str> {
+        self.repair.finish().map(Finish::as_str)
     }
 
     fn output_bytes(&self) -> u64 {

@@ -45,6 +45,10 @@ pub trait Flow {
     /// Returns the usage told so far.
     fn usage(&self) -> Option<Usage>;
 
+    /// Returns why the first choice ended, as [`Finish::as_str`](crate::schema::chat::Finish::as_str) says it, once that was
+    /// told.
+    fn finish(&self) -> Option<&'static str>;
+
     /// Returns how many bytes of text and calls the model has written so far.
     fn output_bytes(&self) -> u64;
 

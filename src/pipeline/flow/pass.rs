@@ -82,6 +82,10 @@ impl Flow for PassFlow {
         self.along.usage()
     }
 
+    fn finish(&self) -> Option<&'static str> {
+        self.along.finish()
+    }
+
     fn output_bytes(&self) -> u64 {
         self.output_bytes
     }

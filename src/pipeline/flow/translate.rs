@@ -24,6 +24,8 @@ pub struct TranslateFlow {
     /// What comes before the first output is left out.
     skips_preamble: bool,
     output_bytes: u64,
+    /// Why the first choice ended.
+    finish: Option<&'static str>,
     /// By the preamble of an earlier upstream, which the client has.
     announced: Option<Announced>,
     /// Emptied after each frame; kept for their memory.
@@ -49,6 +51,7 @@ impl TranslateFlow {
             skips_preamble: announced.is_some(),
             announced,
             output_bytes: 0,
+            finish: None,
             read: Vec::new(),
             ordered: Vec::new(),
         }
@@ -82,6 +85,9 @@ impl TranslateFlow {
             }
             let output = chunk.is_output();
             self.output_bytes += output_bytes(&chunk) as u64;
+            if let Chunk::Finish { choice: 0, finish } = &chunk {
+                self.finish = Some(finish.as_str());
+            }
             self.skips_preamble &= !output;
             batch.began |= output;
             self.writer.chunk(&chunk, &mut out);
@@ -148,6 +154,10 @@ impl Flow for TranslateFlow {
 
     fn usage(&self) -> Option<Usage> {
         self.sequence.usage()
+    }
+
+    fn finish(&self) -> Option<&'static str> {
+        self.finish
     }
 
     fn output_bytes(&self) -> u64 {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::decode::{finish, usage_of};
 use super::reader::{event, value};
 use super::usage::MessageUsage;
-use crate::providers::dialect::{Nonsense, object};
+use crate::providers::dialect::{Nonsense, Whole, object};
 use crate::providers::sse::SseEvent;
 use crate::schema::chat::Finish;
 
@@ -108,14 +108,16 @@ fn said(delta: &RawValue) -> usize {
     texts.map(|text| text.get().len().saturating_sub(2)).sum()
 }
 
-/// Reads a whole reply: what it used, and whether it is an error.
-pub fn whole(body: &[u8]) -> Result<(Option<Usage>, bool), Nonsense> {
+/// Reads a whole reply.
+pub fn whole(body: &[u8]) -> Result<Whole, Nonsense> {
     let mut message = object(body)?;
     if super::is_error_object(&message) {
-        return Ok((None, true));
+        return Ok(Whole::error());
     }
     if !message.contains_key("content") && !message.contains_key("stop_reason") {
         return Err(Nonsense::of("it is no message: it has neither content nor a stop reason"));
     }
-    Ok((usage_of(message.remove("usage")).normalise(), false))
+    let reason = message.get("stop_reason").and_then(Value::as_str);
+    let finish = reason.map(|reason| finish(reason, None).as_str());
+    Ok(Whole { usage: usage_of(message.remove("usage")).normalise(), finish, error: false })
 }

@@ -1,6 +1,5 @@
 //! `:embedContent` and `:batchEmbedContents` as Gemini's clients ask them: read, answered, and passed to Google itself.
 
-use bursar_actors::Usage;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +7,7 @@ use serde_json::Value;
 use super::encode::model_path;
 use super::fields::{Fields, as_object, count, join, list, object, take, text};
 use super::wire::{UsageMetadata, is_error};
-use crate::providers::dialect::{Nonsense, object as reply_object};
+use crate::providers::dialect::{Nonsense, Whole, object as reply_object};
 use crate::schema::IntakeError;
 use crate::schema::embeddings::{EmbeddingInput, EmbeddingReply, EmbeddingRequest};
 
@@ -89,17 +88,17 @@ pub fn own_embeddings(body: &Bytes, model: &str) -> Bytes {
     Value::Object(fields).to_string().into()
 }
 
-/// Reads a reply that passes as it came: its usage, and whether it is an error, whatever its status said.
-pub fn whole_embeddings(body: &[u8]) -> Result<(Option<Usage>, bool), Nonsense> {
+/// Reads a reply that passes as it came; it may be an error, whatever its status said.
+pub fn whole_embeddings(body: &[u8]) -> Result<Whole, Nonsense> {
     if is_error(body) {
-        return Ok((None, true));
+        return Ok(Whole::error());
     }
     let reply = reply_object(body)?;
     if !reply.contains_key("embedding") && !reply.contains_key("embeddings") {
         return Err(Nonsense::of("it has no embeddings"));
     }
     let usage = reply.get("usageMetadata").and_then(|usage| UsageMetadata::deserialize(usage).ok());
-    Ok((usage.and_then(|usage| usage.usage(0)), false))
+    Ok(Whole { usage: usage.and_then(|usage| usage.usage(0)), ..Whole::default() })
 }
 
 /// Writes the reply to `:embedContent`.
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn vectors_come_in_googles_shape() {
         let usage = whole_embeddings(br#"{"embedding":{"values":[1]},"usageMetadata":{"promptTokenCount":3}}"#);
-        let usage = usage.unwrap().0;
+        let usage = usage.unwrap().usage;
         let reply = EmbeddingReply { model: String::new(), vectors: vec![vec![0.1], vec![2.0]], usage };
 
         assert_eq!(
@@ -220,7 +219,7 @@ mod tests {
         );
         let reply = EmbeddingReply { usage: None, ..reply };
         assert_eq!(&write_embedding(&reply)[..], br#"{"embedding":{"values":[0.1]}}"#);
-        assert_eq!(whole_embeddings(br#"{"error":{"code":400}}"#), Ok((None, true)));
+        assert_eq!(whole_embeddings(br#"{"error":{"code":400}}"#), Ok(Whole::error()));
         assert!(whole_embeddings(br#"{"candidates":[]}"#).is_err());
     }
 }

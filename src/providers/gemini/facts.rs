@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::wire::{Ending, PromptFeedback, UsageMetadata, ending, responses, searches};
-use crate::providers::dialect::{Nonsense, object};
+use crate::providers::dialect::{Nonsense, Whole, object};
 use crate::schema::chat::Finish;
 
 /// What one event says.
@@ -33,7 +33,15 @@ pub struct PassReader {
     usage: Option<Usage>,
     finished: bool,
     called: bool,
+    first: First,
     searches: u64,
+}
+
+/// The first candidate: whether it called a tool, and why it ended.
+#[derive(Debug, Default)]
+struct First {
+    called: bool,
+    finish: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +60,8 @@ struct Event<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Candidate<'a> {
+    #[serde(default)]
+    index: Option<u32>,
     #[serde(borrow, default)]
     content: Option<Content<'a>>,
     #[serde(default)]
@@ -88,12 +98,17 @@ impl PassReader {
         }
         let event: Event<'_> = serde_json::from_slice(data).map_err(|_| unreadable(data))?;
         let mut facts = Facts { is_error: event.error.is_some(), ..Facts::default() };
-        for candidate in event.candidates.into_iter().flatten() {
+        for (position, candidate) in event.candidates.into_iter().flatten().enumerate() {
             self.searches = self.searches.max(searches(candidate.grounding_metadata.as_ref()));
+            let mut called = false;
             for raw in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
-                self.part(raw, &mut facts);
+                called |= part(raw, &mut facts);
             }
+            self.called |= called;
             let reason = candidate.finish_reason.unwrap_or_default();
+            if is_first(candidate.index, position) {
+                self.first.take(called, &reason);
+            }
             match ending(&reason) {
                 Ending::Open => {}
                 Ending::Malformed => facts.malformed = Some(reason),
@@ -104,6 +119,7 @@ impl PassReader {
         let blocked = event.prompt_feedback.and_then(|feedback| feedback.block_reason);
         if blocked.is_some_and(|reason| !reason.is_empty() && reason != "BLOCK_REASON_UNSPECIFIED") {
             facts.finish.get_or_insert(Finish::ContentFilter);
+            self.first.block();
         }
         self.finished |= facts.finish.is_some() || facts.malformed.is_some();
         facts.is_output |= facts.finish.is_some();
@@ -117,42 +133,81 @@ impl PassReader {
         self.finished
     }
 
-    fn part(&mut self, raw: &RawValue, facts: &mut Facts) {
-        match serde_json::from_str::<Part<'_>>(raw.get()) {
-            Ok(Part { function_call: Some(call), .. }) => {
-                self.called = true;
-                facts.is_output = true;
-                facts.output_bytes += call.get().len();
-            }
-            Ok(Part { text: Some(text), .. }) => {
-                facts.is_output |= text.get() != "\"\"";
-                facts.output_bytes += text.get().len().saturating_sub(2);
-            }
-            Ok(_) => facts.is_output = true,
-            Err(_) => {}
-        }
+    /// Returns why the first candidate ended, once it has.
+    pub fn finish(&self) -> Option<&'static str> {
+        self.first.finish
     }
 }
 
-/// Reads a whole reply that passes as it came: its usage, and whether it is an error, whatever its status said.
-pub fn whole(body: &[u8]) -> Result<(Option<Usage>, bool), Nonsense> {
+impl First {
+    /// Takes what is next said of the candidate; behind its end that counts no more.
+    fn take(&mut self, called: bool, reason: &str) {
+        self.called |= called;
+        let Ending::Finished(finish) = ending(reason) else { return };
+        let finish = if self.called && matches!(finish, Finish::Stop { .. }) { Finish::ToolCalls } else { finish };
+        self.finish.get_or_insert(finish.as_str());
+    }
+
+    /// The prompt was blocked, so no candidate comes.
+    fn block(&mut self) {
+        self.finish.get_or_insert(Finish::ContentFilter.as_str());
+    }
+}
+
+/// Returns whether a candidate is the first, by its index, or its place where it has none.
+fn is_first(index: Option<u32>, position: usize) -> bool {
+    index.map_or(position == 0, |index| index == 0)
+}
+
+/// Notes what a part says, and returns whether it is a call.
+fn part(raw: &RawValue, facts: &mut Facts) -> bool {
+    match serde_json::from_str::<Part<'_>>(raw.get()) {
+        Ok(Part { function_call: Some(call), .. }) => {
+            facts.is_output = true;
+            facts.output_bytes += call.get().len();
+            return true;
+        }
+        Ok(Part { text: Some(text), .. }) => {
+            facts.is_output |= text.get() != "\"\"";
+            facts.output_bytes += text.get().len().saturating_sub(2);
+        }
+        Ok(_) => facts.is_output = true,
+        Err(_) => {}
+    }
+    false
+}
+
+/// Reads a whole reply that passes as it came; it may be an error, whatever its status said.
+pub fn whole(body: &[u8]) -> Result<Whole, Nonsense> {
     if super::wire::is_error(body) {
-        return Ok((None, true));
+        return Ok(Whole::error());
     }
     let (mut usage, mut answered, mut searched) = (None, false, 0);
+    let mut first = First::default();
     for response in responses(body)? {
-        for candidate in response.candidates.iter().flatten() {
+        for (position, candidate) in response.candidates.iter().flatten().enumerate() {
             answered = true;
             searched = searched.max(searches(candidate.grounding_metadata.as_ref()));
             let reason = candidate.finish_reason.as_deref().unwrap_or_default();
             if ending(reason) == Ending::Malformed {
                 return Err(super::wire::malformed(reason));
             }
+            if is_first(candidate.index, position) {
+                let mut parts = candidate.content.iter().flat_map(|content| &content.parts).flatten();
+                first.take(parts.any(|raw| part(raw, &mut Facts::default())), reason);
+            }
         }
-        answered |= response.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some());
+        if response.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
+            answered = true;
+            first.block();
+        }
         usage = response.usage_metadata.and_then(|metadata| metadata.usage(searched)).or(usage);
     }
-    if answered { Ok((usage, false)) } else { Err(Nonsense::of("it has no candidates")) }
+    if answered {
+        Ok(Whole { usage, finish: first.finish, error: false })
+    } else {
+        Err(Nonsense::of("it has no candidates"))
+    }
 }
 
 fn unreadable(data: &[u8]) -> Nonsense {
@@ -178,9 +233,26 @@ mod tests {
 
         assert!(!first.is_output && second.is_output);
         assert_eq!(second.usage.unwrap().prompt, 3);
-        assert_eq!(last.finish, Some(Finish::ToolCalls));
+        assert_eq!((last.finish, reader.finish()), (Some(Finish::ToolCalls), Some("tool_calls")));
         assert_eq!(last.usage.unwrap().completion, 2);
         assert!(reader.is_complete());
+    }
+
+    #[test]
+    fn of_several_candidates_the_first_says_how_the_answer_ended() {
+        let events = [
+            r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}},{"index":1,"content":{"parts":[{"functionCall":{}}]}}]}"#,
+            r#"{"candidates":[{"index":1,"finishReason":"STOP"}]}"#,
+            r#"{"candidates":[{"index":0,"finishReason":"MAX_TOKENS"}]}"#,
+            r#"{"candidates":[{"index":0,"finishReason":"STOP"}]}"#,
+        ];
+        let mut reader = PassReader::default();
+
+        let told = events.map(|event| reader.event(event.as_bytes()).map(|_| reader.finish()).unwrap());
+
+        assert_eq!(told, [None, None, Some("length"), Some("length")]);
+        let whole = whole(format!("[{}]", events.join(",")).as_bytes()).unwrap();
+        assert_eq!(whole.finish, Some("length"));
     }
 
     #[test]
@@ -197,9 +269,11 @@ mod tests {
     fn a_whole_reply_tells_usage_and_error() {
         let reply = br#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3}}"#;
 
-        assert_eq!(whole(reply).unwrap().0.unwrap().prompt, 3);
-        assert_eq!(whole(br#"[{"error":{}}]"#), Ok((None, true)));
-        assert_eq!(whole(br#"{"promptFeedback":{"blockReason":"OTHER"}}"#), Ok((None, false)));
+        let told = whole(reply).unwrap();
+        assert_eq!((told.usage.unwrap().prompt, told.finish), (3, Some("stop")));
+        assert_eq!(whole(br#"[{"error":{}}]"#), Ok(Whole::error()));
+        let blocked = Whole { finish: Some("content_filter"), ..Whole::default() };
+        assert_eq!(whole(br#"{"promptFeedback":{"blockReason":"OTHER"}}"#), Ok(blocked));
         assert!(whole(b"{}").is_err());
         assert!(whole(br#"{"candidates":[{"finishReason":"MALFORMED_RESPONSE"}]}"#).is_err());
     }

@@ -66,6 +66,12 @@ impl Finish {
             Self::ContentFilter => "content_filter",
         }
     }
+
+    /// Returns the word for records and logs, as [`Finish::as_str`](crate::schema::chat::Finish::as_str) says it: an old
+    /// client's function is a tool like any other.
+    pub fn as_str(self) -> &'static str {
+        if self == Self::FunctionCall { Self::ToolCalls.word() } else { self.word() }
+    }
 }
 
 /// Whether something is as clients expect it.
@@ -112,6 +118,8 @@ pub struct ChunkFacts {
     pub meaningful: bool,
     /// The last choice in it that ended.
     pub finish: Option<Finish>,
+    /// The first choice, whose index is 0, where it ended.
+    pub first_finish: Option<Finish>,
     /// It carries an error in place of, or beside, its choices.
     pub error: bool,
     pub usage: Option<Usage>,
@@ -236,6 +244,9 @@ impl Items<Choice> for ChunkFacts {
     fn end(&mut self, choice: Choice) {
         if self.choices == 0 {
             self.choice_index = choice.index.unwrap_or(0);
+        }
+        if choice.index.unwrap_or(self.choices) == 0 {
+            self.first_finish = choice.finish.or(self.first_finish);
         }
         self.choices += 1;
         self.odd |= choice.index.is_none() || choice.odd || self.tool_count > 0 && choice.tool_count > 0;

@@ -50,7 +50,8 @@ pub(super) struct Tool {
 pub(super) struct ChoiceState {
     pub(super) index: u32,
     pub(super) tools: Vec<Tool>,
-    pub(super) finished: bool,
+    /// Why it ended, as the client reads it.
+    pub(super) finish: Option<Finish>,
 }
 
 /// The state of one stream.
@@ -96,6 +97,11 @@ impl StreamRepair {
         self.output_bytes
     }
 
+    /// Returns why the first choice ended, as the client reads it, once it has.
+    pub fn finish(&self) -> Option<Finish> {
+        self.choices.iter().find(|choice| choice.index == 0)?.finish
+    }
+
     /// Takes the next event and says what becomes of it.
     pub fn on_event(&mut self, event: &SseEvent) -> Result<(Action, ChunkFacts), Malformed> {
         let data = event.data();
@@ -123,7 +129,7 @@ impl StreamRepair {
         if self.done {
             return StreamEnd::Complete;
         }
-        let finished = !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished);
+        let finished = !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finish.is_some());
         if self.failed || !finished {
             return StreamEnd::Truncated;
         }
@@ -147,7 +153,7 @@ impl StreamRepair {
         }
         let state = choice(&mut self.choices, facts.choice_index);
         if !chat {
-            state.finished |= facts.finish.is_some();
+            state.finish = facts.first_finish.or(facts.finish).or(state.finish);
             return Ok(Action::Forward);
         }
         if !state.accepts(facts) {
@@ -179,7 +185,7 @@ impl StreamRepair {
         self.done = true;
         let mut ahead = Vec::new();
         if self.operation == Operation::ChatCompletions {
-            let open = self.choices.iter_mut().filter(|choice| !choice.finished);
+            let open = self.choices.iter_mut().filter(|choice| choice.finish.is_none());
             for choice in open {
                 ahead.extend_from_slice(&slow::finish_chunk(self.first.as_deref().unwrap_or_default(), choice));
             }
@@ -288,6 +294,6 @@ impl ChoiceState {
                 }),
             }
         }
-        self.finished |= facts.finish.is_some();
+        self.finish = facts.finish.or(self.finish);
     }
 }

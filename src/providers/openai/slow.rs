@@ -84,7 +84,6 @@ pub(super) fn finish_chunk(first: &[u8], state: &mut ChoiceState) -> Bytes {
     let mut entry = json!({ "index": state.index, "delta": {}, "finish_reason": reason });
     let mut ahead = Vec::new();
     finish(&mut entry, state, &mut ahead);
-    state.finished = true;
     let mut bytes = Vec::new();
     for entry in ahead.into_iter().chain([entry]) {
         out["choices"] = json!([entry]);
@@ -252,13 +251,13 @@ fn finish(entry: &mut Value, state: &mut ChoiceState, ahead: &mut Vec<Value>) ->
         entry["finish_reason"] = Value::Null;
         return true;
     }
-    state.finished = true;
     let calls = !state.tools.is_empty();
     let meant = match found {
         Finish::Stop | Finish::FunctionCall if calls => Finish::ToolCalls,
         Finish::ToolCalls if !calls => Finish::Stop,
         other => other,
     };
+    state.finish = Some(meant);
     let mut changed = meant.word() != reason;
     entry["finish_reason"] = json!(meant.word());
     if meant == Finish::ToolCalls {

@@ -16,6 +16,7 @@ pub struct WholeFacts {
     pub error_in_200: bool,
     /// A client could stumble over it: pass it through [`repair_whole`].
     pub needs_repair: bool,
+    /// Why the first choice ended.
     pub finish: Option<Finish>,
     pub has_tool_calls: bool,
 }
@@ -42,7 +43,7 @@ pub fn whole_facts(operation: Operation, body: &[u8]) -> Result<WholeFacts, Malf
         usage: facts.usage,
         error_in_200,
         needs_repair: !error_in_200 && (facts.odd || broken_tool || wrong_finish || blank),
-        finish: facts.finish,
+        finish: facts.first_finish,
         has_tool_calls: facts.has_tool_calls,
     })
 }

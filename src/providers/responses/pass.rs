@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::decode;
 use super::error::Progress;
-use crate::providers::dialect::{Nonsense, object};
+use crate::providers::dialect::{Nonsense, Whole, object};
 use crate::providers::framing::Frame;
 use crate::schema::chat::Finish;
 
@@ -75,12 +75,8 @@ impl PassReader {
             }
             "response.completed" | "response.incomplete" => {
                 let response = response().unwrap_or_default();
-                let output = response.get("output").and_then(Value::as_array).into_iter().flatten();
-                let is_call =
-                    |item: &Value| matches!(item["type"].as_str(), Some("function_call" | "custom_tool_call"));
-                let has_calls = output.clone().any(is_call);
                 facts.usage = decode::usage(&response);
-                facts.finish = Some(decode::finish(&response, has_calls));
+                facts.finish = Some(finish(&response));
                 (facts.is_output, facts.done, self.done) = (true, true, true);
             }
             other => {
@@ -102,14 +98,22 @@ impl PassReader {
     }
 }
 
-/// Reads a whole reply: what it used, and whether it is an error in spite of its status.
-pub fn whole(body: &[u8]) -> Result<(Option<Usage>, bool), Nonsense> {
+/// Returns why a response ended that did.
+fn finish(response: &Map<String, Value>) -> Finish {
+    let mut output = response.get("output").and_then(Value::as_array).into_iter().flatten();
+    let is_call = |item: &Value| matches!(item["type"].as_str(), Some("function_call" | "custom_tool_call"));
+    decode::finish(response, output.any(is_call))
+}
+
+/// Reads a whole reply; it may be an error in spite of its status.
+pub fn whole(body: &[u8]) -> Result<Whole, Nonsense> {
     let response = object(body)?;
     let error = is_failure(&response);
     if !error && !response.get("output").is_some_and(Value::is_array) {
         return Err(Nonsense::of("it has no output"));
     }
-    Ok((decode::usage(&response), error))
+    let finish = (!error).then(|| finish(&response).as_str());
+    Ok(Whole { usage: decode::usage(&response), finish, error })
 }
 
 /// Returns whether a response object is an error, or one that failed.

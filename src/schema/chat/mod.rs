@@ -6,11 +6,13 @@
 //! its owner, or listed in ARCHITECTURE.md as lost.
 
 mod accumulate;
+mod finish;
 
 use bursar_actors::Usage;
 use serde_json::{Map, Value};
 
 pub use accumulate::Accumulator;
+pub use finish::Finish;
 
 /// A wire format of chats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -305,19 +307,6 @@ pub struct Choice {
     pub citations: Vec<Citation>,
     /// As OpenAI has them.
     pub logprobs: Option<Value>,
-}
-
-/// Why a choice ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finish {
-    /// By itself, or at a stop sequence: which one, where the provider says.
-    Stop {
-        sequence: Option<String>,
-    },
-    Length,
-    ToolCalls,
-    /// The provider's filter, or the model's refusal; the explanation is a [`Content::Refusal`].
-    ContentFilter,
 }
 
 /// A source that the answer names.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::providers::anthropic::{Anthropic, Facts, PassReader, whole};
-use crate::providers::dialect::{ClientDialect, Nonsense, Step, UpstreamDialect};
+use crate::providers::dialect::{ClientDialect, Nonsense, Step, UpstreamDialect, Whole};
 use crate::providers::framing::{Framer, Framing};
 use crate::providers::sequence::Sequence;
 use crate::providers::sse::{SseItem, SseReader};
@@ -187,8 +187,9 @@ fn reading_along_sees_what_matters() {
     assert_eq!(seen.iter().filter_map(|facts| facts.finish.clone()).collect::<Vec<_>>(), [Finish::ToolCalls]);
     let usage = Anthropic.decode(message.to_string().as_bytes()).unwrap().usage;
     assert_eq!(pass.usage(), usage);
-    assert_eq!(whole(message.to_string().as_bytes()), Ok((usage, false)));
-    assert_eq!(whole(br#"{"type":"error","error":{}}"#), Ok((None, true)));
+    let told = Whole { usage, finish: Some("tool_calls"), error: false };
+    assert_eq!(whole(message.to_string().as_bytes()), Ok(told));
+    assert_eq!(whole(br#"{"type":"error","error":{}}"#), Ok(Whole::error()));
     assert!(whole(b"{}").is_err());
 }
 
