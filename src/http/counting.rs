@@ -6,7 +6,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::respond_in;
-use super::inference::{read, refused};
+use super::inference::{id_headers, read, refused};
 use super::unread::closing;
 use super::{Worker, request_id};
 use crate::books::Page;
@@ -37,7 +37,7 @@ pub async fn count(
             if exact == Exact::No {
                 head.insert_header((X_BURSAR_ESTIMATE, "by size"));
             }
-            head.insert_header(("x-request-id", id.as_str()));
+            id_headers(&mut head, operation, &id);
             head.body(clients::counted(operation, tokens))
         }
     }

@@ -23,6 +23,7 @@ use crate::pipeline::pricing::Priced;
 use crate::pipeline::settlement::{Provenance, Settlement};
 use crate::pipeline::stream::KEEP_ALIVE;
 use crate::pipeline::{Answer, Body};
+use crate::schema::chat::Dialect;
 use crate::schema::{self, IntakeError, Operation};
 
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
@@ -39,6 +40,7 @@ const X_BURSAR_OVERHEAD_MS: HeaderName = HeaderName::from_static("x-bursar-overh
 const X_BURSAR_QUEUED_MS: HeaderName = HeaderName::from_static("x-bursar-queued-ms");
 const X_BURSAR_REQUEST_ID: HeaderName = HeaderName::from_static("x-bursar-request-id");
 const X_BURSAR_WARNING: HeaderName = HeaderName::from_static("x-bursar-warning");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Serves a request for `operation`.
@@ -69,13 +71,13 @@ pub async fn serve(
     match begin(&mut serving, &preamble, keepalive).await {
         Beginning::Answer(served) => finished(operation, served, &id),
         Beginning::Preamble(bytes, provenance) => {
-            let mut head = stream_head(&id);
+            let mut head = stream_head(operation, &id);
             provenance_headers(&mut head, &provenance);
             head.streaming(LateStream::new(operation, bytes, serving, preamble, keepalive))
         }
         // Nothing yet: the head goes out with a comment, lest an intermediary cuts the connection; attempts go on.
         Beginning::Silence => {
-            stream_head(&id).streaming(LateStream::new(operation, KEEP_ALIVE, serving, preamble, keepalive))
+            stream_head(operation, &id).streaming(LateStream::new(operation, KEEP_ALIVE, serving, preamble, keepalive))
         }
     }
 }
@@ -166,29 +168,33 @@ fn finished(operation: Operation, served: Result<Answer, GatewayError>, id: &Req
         Ok(Answer { provenance, cost, body: Body::Whole(body) }) => {
             let mut head = HttpResponse::Ok();
             head.insert_header((CONTENT_TYPE, "application/json"));
-            id_headers(&mut head, id);
+            id_headers(&mut head, operation, id);
             provenance_headers(&mut head, &provenance);
             cost_headers(&mut head, cost);
             head.body(body)
         }
         Ok(Answer { provenance, body: Body::Stream(stream), .. }) => {
-            let mut head = stream_head(id);
+            let mut head = stream_head(operation, id);
             provenance_headers(&mut head, &provenance);
             head.streaming(stream)
         }
     }
 }
 
-fn stream_head(id: &RequestId) -> HttpResponseBuilder {
+fn stream_head(operation: Operation, id: &RequestId) -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
     head.insert_header((CACHE_CONTROL, "no-cache"));
     head.insert_header((X_ACCEL_BUFFERING, "no"));
-    id_headers(&mut head, id);
+    id_headers(&mut head, operation, id);
     head
 }
 
-fn id_headers(head: &mut HttpResponseBuilder, id: &RequestId) {
+/// Says what the request is called; Anthropic's SDKs read a header of their own.
+pub(super) fn id_headers(head: &mut HttpResponseBuilder, operation: Operation, id: &RequestId) {
+    if operation.dialect() == Dialect::Anthropic {
+        head.insert_header((REQUEST_ID, id.as_str()));
+    }
     head.insert_header((X_REQUEST_ID, id.as_str()));
     head.insert_header((X_BURSAR_REQUEST_ID, id.as_str()));
 }

@@ -25,7 +25,15 @@ pub async fn list_gemini(request: HttpRequest, worker: Data<Worker>) -> HttpResp
 
 /// Returns the dialect of whoever asks outside the routes that belong to one.
 pub(super) fn asked_in(request: &HttpRequest) -> Dialect {
-    if request.headers().contains_key("anthropic-version") { Dialect::Anthropic } else { Dialect::OpenAi }
+    let sends = |header: &str| request.headers().contains_key(header);
+    if sends("anthropic-version") {
+        Dialect::Anthropic
+    } else if sends("x-goog-api-key") || sends("x-goog-api-client") {
+        // Google's SDKs ask under /v1, too.
+        Dialect::Gemini
+    } else {
+        Dialect::OpenAi
+    }
 }
 
 fn list_in(dialect: Dialect, request: &HttpRequest, worker: &Worker) -> HttpResponse {

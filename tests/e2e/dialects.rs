@@ -303,11 +303,16 @@ fn models_are_shown_in_the_clients_dialect() {
 
     let gemini = client.get("/v1beta/models/m");
     let nowhere = client.get("/v1beta/cachedContents");
-    let anthropic = client.request("GET", "/v1/models/m", &[("anthropic-version", "2023-06-01")], "");
+    let in_anthropics = client.request("GET", "/v1/models/m", &[("anthropic-version", "2023-06-01")], "");
 
     assert_eq!((gemini.status, gemini.json()["name"].clone()), (200, json!("models/m")));
     assert_eq!(gemini.json(), client.get("/v1beta/models").json()["models"][0]);
-    assert_eq!((anthropic.status, anthropic.json()["type"].clone()), (200, json!("model")));
+    assert_eq!((in_anthropics.status, in_anthropics.json()["type"].clone()), (200, json!("model")));
+    // Google's SDKs ask under /v1, too, and are known by their key's header.
+    let google = client.request("GET", "/v1/models", &[("x-goog-api-key", "k")], "");
+    assert_eq!(google.json()["models"][0]["name"], "models/m");
+    let message = client.post("/v1/messages", &anthropic(&Turn::Text));
+    assert_eq!(message.header("request-id"), message.header("x-request-id"), "what Anthropic's SDKs read");
     let no_method = client.post("/v1beta/models/m:predict", &json!({}));
     for unknown in [nowhere, no_method] {
         assert_eq!(unknown.status, 404);

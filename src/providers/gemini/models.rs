@@ -66,7 +66,9 @@ impl Family {
         let listed = LEVELS.iter().find(|(prefix, _)| self.name.starts_with(prefix));
         let mute = ["-tts", "native-audio", "embedding"].iter().any(|word| self.name.contains(word));
         let image = self.name.contains("-image") && !listed.is_some_and(|(prefix, _)| prefix.contains("image"));
-        if facts.reasoning == Some(false) || mute || image || !self.since(2, 5) {
+        // A model by a name of somebody's own thinks if the operator says so.
+        let known = self.since(2, 5) || facts.reasoning == Some(true);
+        if facts.reasoning == Some(false) || mute || image || !known {
             return Thinks::Never;
         }
         if !self.since(3, 0) {

@@ -23,14 +23,19 @@ fn ask(bursar: &Bursar, id: &str, body: &Value) -> Answer {
 }
 
 /// Returns the fingerprint of what a client got.
-fn fingerprint(bursar: &Bursar, bytes: &[u8]) -> String {
-    bursar.gateway.books.as_ref().unwrap().vault.content_hash("", None, bytes).unwrap()
+fn fingerprint(bursar: &Bursar, user: Option<&str>, bytes: &[u8]) -> String {
+    bursar.gateway.books.as_ref().unwrap().vault.content_hash("", user, bytes).unwrap()
 }
 
 #[track_caller]
 fn assert_hashed(bursar: &Bursar, ledger: &Ledger, id: &str, answer: &Answer) {
     let end = ledger.end_of(id);
-    assert_eq!(end["content"]["reply"], fingerprint(bursar, &answer.body), "{}\n{end}", answer.text());
+    assert_eq!(
+        end["content"]["reply"],
+        fingerprint(bursar, end["user"].as_str().map(|_| "ann"), &answer.body),
+        "{}\n{end}",
+        answer.text()
+    );
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn every_way_a_request_can_end_is_told_once() {
     }
     let admitted = ledger.of("whole", "admitted")[0];
     let asked = chat(json!({"user": "ann"})).to_string();
-    assert_eq!(admitted["content"]["request"], fingerprint(&bursar, asked.as_bytes()));
+    assert_eq!(admitted["content"]["request"], fingerprint(&bursar, Some("ann"), asked.as_bytes()));
     assert!(admitted["user"].is_string() && admitted["user"] != "ann", "{admitted}");
     for id in ["failed", "unknown"] {
         let end = ledger.records.iter().rfind(|record| record["request"] == id).unwrap();
