@@ -256,12 +256,12 @@ impl Index {
     ) -> Result<Page, StoreError> {
         let mut page = Page::default();
         let tail = self.tail_requests.get(request).into_iter().flatten();
-        for index in tail.rev().filter(|index| **index < before) {
+        for index in tail.rev().filter(|index| (self.first..before).contains(index)) {
             let place = self.tail[(index - self.stored()) as usize].place;
             take(&mut page, filter, *index, place, read)?;
         }
         let born = born_us(request);
-        for number in (0..self.spans.len() as u64).rev() {
+        for number in (self.first / BLOCK..self.spans.len() as u64).rev() {
             // An id of ours tells when the request came; its records are not older, and hardly a day younger.
             let span = self.spans[number as usize];
             if born.is_some_and(|born| span.to_us < born || span.from_us > born.saturating_add(LIFE_US)) {
@@ -273,7 +273,7 @@ impl Index {
             };
             for record in records.into_iter().rev() {
                 let index = number * BLOCK + u64::from(record);
-                if index < before {
+                if (self.first..before).contains(&index) {
                     take(&mut page, filter, index, places[usize::from(record)], read)?;
                 }
             }

@@ -103,6 +103,8 @@ impl Desk<'_> {
         let books = self.books.clone();
         let runtime = tokio::runtime::Handle::current();
         blocking(move || {
+            // Nothing is retired or wiped before the export has it.
+            let _alone = books.journal.housekeeping();
             let Wanted { order, query, by, why, tables, range, checkpoint, previous } = wanted;
             let hashes = Remote { log: books.log.clone(), runtime };
             let source = DirectorySource::new(books.journal.path(), Arc::new(RealDisk), hashes);

@@ -118,7 +118,7 @@ pub enum DeskError {
     /// There is no such thing.
     #[error("{0}")]
     Missing(String),
-    /// It was, and was erased.
+    /// It was, and was erased or retired.
     #[error("{0}")]
     Gone(String),
     /// A legal hold forbids it.
@@ -131,7 +131,10 @@ pub enum DeskError {
 
 impl From<LogError> for DeskError {
     fn from(error: LogError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            LogError::Retired { .. } => Self::Gone(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
@@ -242,5 +245,17 @@ fn reason(text: &str) -> Result<&str, DeskError> {
             Err(DeskError::Invalid(format!("the reason has {length} bytes, at most {REASON_MAX} are kept")))
         }
         _ => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retired_record_is_gone_and_not_unknown() {
+        let answer = DeskError::from(LogError::Retired { index: 7, first: 100 });
+
+        assert!(matches!(&answer, DeskError::Gone(why) if why.contains("begin with 100")), "{answer}");
     }
 }

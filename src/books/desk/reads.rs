@@ -95,13 +95,7 @@ impl Desk<'_> {
     async fn leaf(&self, index: u64) -> Result<Vec<u8>, DeskError> {
         let found = self.books.log.send(Fetch(index)).await??;
         let size = self.books.journal.durable();
-        found.ok_or_else(|| {
-            DeskError::Missing(if index < size {
-                format!("record {index} is no longer kept: its retention has ended, and its hash alone is left")
-            } else {
-                format!("there is no record {index}; the log has {size}")
-            })
-        })
+        found.ok_or_else(|| DeskError::Missing(format!("there is no record {index}; the log has {size}")))
     }
 
     /// Returns a checkpoint that covers record `index`; a new one where the last does not.
