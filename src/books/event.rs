@@ -74,9 +74,8 @@ impl Books {
 
     /// Writes the failed authentications down once a minute, as long as the books are open.
     pub async fn keep_flushing(books: Weak<Self>) {
-        let mut ticks = tokio::time::interval(FLUSH_EVERY);
         loop {
-            ticks.tick().await;
+            tokio::time::sleep(FLUSH_EVERY).await;
             let Some(books) = books.upgrade() else { return };
             books.flush_strangers();
         }
