@@ -28,7 +28,7 @@ fn record(index: u64, all: u64) -> Record<'static> {
     let admitted = Record {
         at_us,
         phase: Some(Phase::Admitted),
-        request: Some(request(call).into()),
+        request: Some(request(call, all).into()),
         call: Some(call),
         actor: Some(format!("key_{}", call % 200).into()),
         team: Some(format!("team_{}", call % 20).into()),
@@ -65,8 +65,11 @@ fn record(index: u64, all: u64) -> Record<'static> {
     }
 }
 
-fn request(call: u64) -> String {
-    format!("01M84W6NNG{call:016X}")
+/// Returns the id of a request, which tells its time as a ULID does.
+fn request(call: u64, all: u64) -> String {
+    let millis = (BEGIN_US + 30 * DAY_US / all * 2 * call) / 1_000;
+    let digit = |at: u32| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"[(millis >> (5 * (9 - at)) & 31) as usize] as char;
+    format!("{}{call:016X}", (0..10).map(digit).collect::<String>())
 }
 
 fn cpu() -> Duration {
@@ -130,7 +133,7 @@ fn main() {
     println!("on disk: {} + {} bytes each in journal and index", log / all, index / all);
 
     time("by request", |round| {
-        let filter = Filter { request: Some(request(round as u64 * 7919 % (all / 2))), ..Filter::default() };
+        let filter = Filter { request: Some(request(round as u64 * 7919 % (all / 2), all)), ..Filter::default() };
         follower.search(&filter, u64::MAX, 50).expect("the index can be read").records.len()
     });
     time("by team and day, first 50", |round| {

@@ -92,7 +92,8 @@ enum Reply {
 }
 
 /// Made with the first bytes: an answer that never was has no hash.
-type Hashing = Option<Box<ContentHasher>>;
+/// The inner one is empty where it could not be made: a hash over the rest of an answer would be taken for one over all.
+type Hashing = Option<Option<Box<ContentHasher>>>;
 
 impl Page {
     /// Opens the page of a request that was understood.
@@ -269,10 +270,8 @@ impl Page {
         }
         let (books, team, user) = (&self.books, self.team.as_deref(), self.user.as_deref());
         let hash = |hasher: &mut Hashing| {
-            if hasher.is_none() {
-                *hasher = books.content_hasher(team.unwrap_or_default(), user).map(Box::new);
-            }
-            hasher.iter_mut().for_each(|hasher| hasher.update(bytes));
+            let made = hasher.get_or_insert_with(|| books.content_hasher(team.unwrap_or_default(), user).map(Box::new));
+            made.iter_mut().for_each(|hasher| hasher.update(bytes));
         };
         match &mut self.reply {
             Reply::Nothing => {}
@@ -353,7 +352,8 @@ impl Page {
         let sealed = (!bytes.is_empty())
             .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))
             .flatten();
-        let content = hasher.map(|hasher| Content { request: None, reply: Some(hasher.finish().into()), cut });
+        let content =
+            hasher.flatten().map(|hasher| Content { request: None, reply: Some(hasher.finish().into()), cut });
         (content, sealed)
     }
 }

@@ -78,7 +78,9 @@ fn known(path: &Path) -> io::Result<Known> {
     if others > 0 {
         warn!(file = %path.display(), others, "a witness of the books holds what is no checkpoint; it is passed over");
     }
-    if torn > 0 && OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(whole)).is_err() {
+    if torn > 0 && whole == 0 {
+        warn!(file = %path.display(), "a witness of the books is a file without any checkpoint; is it the right one?");
+    } else if torn > 0 && OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(whole)).is_err() {
         warn!(file = %path.display(), "a torn checkpoint at the end of a witness of the books cannot be cut off");
     }
     Ok(known)

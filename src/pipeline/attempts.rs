@@ -179,16 +179,15 @@ impl Attempts<'_> {
             };
             self.made += 1;
             let sent = Instant::now();
-            if let Some(page) = self.books.page() {
-                let (endpoint, key) = (lease.endpoint().to_string(), lease.key_id.to_string());
-                page.dispatched(target(route, candidate), endpoint, key, acquired);
-            }
+            self.dispatched(route, &lease, acquired);
             let may_repeat = self.asked.thoughts == Thoughts::Own && prepared.way.may_leave_thoughts_out();
             let mut called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
             if may_repeat && called.as_ref().is_err_and(|failure| failure.class == ErrorClass::SignatureRefused) {
                 // Quality is lost with the thoughts, but the conversation goes on.
                 self.asked.thoughts = Thoughts::None;
                 if let Ok(prepared) = self.prepare(route, candidate, destination) {
+                    self.books.attempted(lease.endpoint(), ErrorClass::SignatureRefused.as_str());
+                    self.dispatched(route, &lease, Duration::ZERO);
                     called = self.call_upstream(prepared, leg, destination, &mut lease, sent).await;
                 }
             }
@@ -207,6 +206,13 @@ impl Attempts<'_> {
             self.last = Some(failure);
         }
         Ok(None)
+    }
+
+    /// Writes down that a call goes out now, by a permission that took `acquired` to come by.
+    fn dispatched(&mut self, route: &Route, lease: &Lease, acquired: Duration) {
+        let Some(page) = self.books.page() else { return };
+        let (endpoint, key) = (lease.endpoint().to_string(), lease.key_id.to_string());
+        page.dispatched(target(route, lease.candidate), endpoint, key, acquired);
     }
 
     fn note_refusals(&mut self, refusals: &[(usize, Refusal)], route: &Route) {

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::filter::{Filter, Gist};
 use super::merkle::{Frontier, Hash, Hashes, leaf_hash, node_hash};
 use super::record::Phase;
-use crate::store::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError};
+use crate::store::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError, as_term};
 
 /// Longest time between a request and its last record: a day, of which requests use minutes.
 const LIFE_US: u64 = 86_400_000_000 + 2 * MARGIN_US;
@@ -26,6 +26,17 @@ pub struct Page {
     pub records: Vec<(u64, Vec<u8>)>,
     /// Where the next page begins: pass it as `before`. `None` on the last page.
     pub next: Option<u64>,
+}
+
+impl Page {
+    /// Returns whether it has `limit` records, and notes then where the next begins.
+    fn is_full(&mut self, limit: usize) -> bool {
+        let is_full = self.records.len() >= limit;
+        if is_full {
+            self.next = self.records.last().map(|(index, _)| *index);
+        }
+        is_full
+    }
 }
 
 /// A block that may hold what is asked for, and which of its records may, where that is known already.
@@ -143,7 +154,7 @@ impl Index {
             block.leaves.push(entry.leaf);
             block.times.push(entry.gist.at_us);
             for field in Field::ALL {
-                if let Some(value) = entry.gist.value(field) {
+                if let Some(value) = entry.gist.value(field).map(as_term) {
                     block.postings.entry((field, value)).or_default().push(record);
                 }
             }
@@ -183,7 +194,7 @@ impl Index {
                 continue;
             }
             for field in Field::ALL {
-                if let Some(value) = gist.value(field) {
+                if let Some(value) = gist.value(field).map(as_term) {
                     postings.entry(((field, value), index / BLOCK)).or_default().push((index % BLOCK) as u16);
                 }
             }
@@ -230,13 +241,12 @@ impl Index {
         let limit = limit.clamp(1, PAGE_MAX);
         let mut page = Page::default();
         if let Some(request) = &filter.request {
-            return self.search_request(request, filter, before, read);
+            return self.search_request(request, filter, before, limit, read);
         }
         for (behind, entry) in self.tail.iter().enumerate().rev() {
             let index = self.stored() + behind as u64;
             if (self.first..before).contains(&index) && filter.fits(&entry.gist) {
-                if page.records.len() == limit {
-                    page.next = page.records.last().map(|(index, _)| *index);
+                if page.is_full(limit) {
                     return Ok(page);
                 }
                 take(&mut page, filter, index, entry.place, read)?;
@@ -246,17 +256,21 @@ impl Index {
         Ok(page)
     }
 
-    /// Returns all records about a request: there are two, as a rule.
+    /// Searches those about a request: there are two, as a rule, but ids may be the client's.
     fn search_request(
         &self,
         request: &str,
         filter: &Filter,
         before: u64,
+        limit: usize,
         read: &mut Read<'_>,
     ) -> Result<Page, StoreError> {
         let mut page = Page::default();
         let tail = self.tail_requests.get(request).into_iter().flatten();
         for index in tail.rev().filter(|index| (self.first..before).contains(index)) {
+            if page.is_full(limit) {
+                return Ok(page);
+            }
             let place = self.tail[(index - self.stored()) as usize].place;
             take(&mut page, filter, *index, place, read)?;
         }
@@ -274,6 +288,9 @@ impl Index {
             for record in records.into_iter().rev() {
                 let index = number * BLOCK + u64::from(record);
                 if (self.first..before).contains(&index) {
+                    if page.is_full(limit) {
+                        return Ok(page);
+                    }
                     take(&mut page, filter, index, places[usize::from(record)], read)?;
                 }
             }
@@ -309,8 +326,7 @@ impl Index {
                 if !(self.first..before).contains(&index) {
                     continue;
                 }
-                if page.records.len() == limit {
-                    page.next = page.records.last().map(|(index, _)| *index);
+                if page.is_full(limit) {
                     return Ok(());
                 }
                 take(page, filter, index, place, read)?;

@@ -142,6 +142,30 @@ fn a_span_of_time_is_covered_even_if_the_clock_jumped() {
 }
 
 #[test]
+fn long_terms_with_one_beginning_hide_none_of_their_records() {
+    let long = "m".repeat(200);
+    let leaf =
+        |index: u64| format!(r#"{{"at_us":{index},"phase":"refused","asked":"{long}{}"}}"#, index % 2).into_bytes();
+    let log = Log((0..BLOCK + 3).map(leaf).collect());
+    let (_folder, index) = indexed(&log);
+
+    for end in ["0", "1"] {
+        let filter = Filter { terms: vec![(Field::Asked, format!("{long}{end}"))], ..Filter::default() };
+        assert_eq!(log.find(&index, &filter, 100), log.plainly(&filter));
+    }
+}
+
+#[test]
+fn many_records_of_one_request_come_by_pages() {
+    let leaf = |index: u64| format!(r#"{{"at_us":{index},"phase":"refused","request":"mine"}}"#).into_bytes();
+    let log = Log((0..BLOCK + 300).map(leaf).collect());
+    let (_folder, index) = indexed(&log);
+    let filter = Filter { request: Some("mine".into()), ..Filter::default() };
+
+    assert_eq!(log.find(&index, &filter, 50), log.plainly(&filter));
+}
+
+#[test]
 fn what_is_no_record_of_ours_is_kept_and_not_found() {
     let (_folder, mut index) = indexed(&Log::of(0));
 

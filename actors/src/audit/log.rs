@@ -309,18 +309,17 @@ impl AuditLog {
     /// Makes an index that failed again, unless that has just been done.
     fn mend(&mut self, why: StoreError) -> Result<(), LogError> {
         let now = self.options.clock.now();
-        let mended = match self.mended {
-            Some(before) if now.saturating_duration_since(before) < REBUILD_REST => Err(why.into()),
+        match self.mended {
+            Some(before) if now.saturating_duration_since(before) < REBUILD_REST => {
+                // It has lost its place, and must not go on as if nothing had happened.
+                self.broken = Some(why.cause());
+                Err(why.into())
+            }
             _ => {
                 self.mended = Some(now);
                 self.rebuild(&why.to_string())
             }
-        };
-        if let Err(LogError::Store(why)) = &mended {
-            // It has lost its place, and must not go on as if nothing had happened.
-            self.broken = Some(why.cause());
         }
-        mended
     }
 
     fn rebuild(&mut self, why: &str) -> Result<(), LogError> {
@@ -333,8 +332,20 @@ impl AuditLog {
                 info!(done, total, "the index is being made again");
             }
         };
-        self.follower = caught(|| Follower::rebuild(&self.journal, &mut progress))?;
-        self.broken = None;
+        let made = caught(|| Follower::rebuild(&self.journal, &mut progress)).and_then(|follower| {
+            // What was signed of the log holds for whatever is made from it: nothing is signed over a log that was changed.
+            let last = self.checkpoints.last();
+            check_against(last, follower.index.size(), |size| root_at(follower.index(), size))?;
+            Ok(follower)
+        });
+        match made {
+            Ok(follower) => (self.follower, self.broken) = (follower, None),
+            Err(why) => {
+                // The old one has lost its files, and must not go on as if nothing had happened.
+                self.broken = Some(why.to_string());
+                return Err(why);
+            }
+        }
         Ok(())
     }
 

@@ -295,6 +295,9 @@ impl Record<'_> {
             self.rejected.clear();
             self.rules.clear();
             self.redactions.clear();
+            tail = self.encode();
+        }
+        if tail.len() > RECORD_MAX - JOURNAL_ADDS {
             self.shorten_names();
             tail = self.encode();
         }
@@ -324,9 +327,9 @@ impl Record<'_> {
         }
     }
 
+    /// The request's id stays, because content is sealed under it; the gateway takes none of more than 64 bytes.
     fn shorten_names(&mut self) {
         let names = [
-            &mut self.request,
             &mut self.actor,
             &mut self.team,
             &mut self.user,
@@ -398,6 +401,22 @@ mod tests {
         let record: Record<'_> = serde_json::from_slice(json).unwrap();
 
         assert_eq!(record.phase, Some(Phase::Stop));
+    }
+
+    #[test]
+    fn a_long_record_keeps_the_id_that_content_is_sealed_under() {
+        let (id, long) = ("r".repeat(64), "\"".repeat(256));
+        let record = Record {
+            request: Some((&*id).into()),
+            asked: Some((&*long).into()),
+            model: Some((&*long).into()),
+            attempts: vec![Attempt { target: (&*long).into(), ..Attempt::default() }; 6],
+            ..Record::default()
+        };
+
+        let json = object(&record.to_tail());
+
+        assert_eq!(serde_json::from_slice::<Record<'_>>(&json).unwrap().request.as_deref(), Some(&*id));
     }
 
     #[test]

@@ -367,11 +367,17 @@ fn key(prefix: &[u8], numbers: &[u64]) -> Vec<u8> {
     prefix.iter().copied().chain(numbers.iter().flat_map(|number| number.to_be_bytes())).collect()
 }
 
+/// Returns a value as it is told from others: by its first 200 bytes.
+pub fn as_term(mut value: String) -> String {
+    let end = (0..=TERM_MAX.min(value.len())).rev().find(|end| value.is_char_boundary(*end)).unwrap_or_default();
+    value.truncate(end);
+    value
+}
+
 /// Terms end in a zero, so that none is the beginning of another.
 fn term_key(field: Field, value: &str, block: Option<u64>) -> Vec<u8> {
-    let value = value.as_bytes();
     let mut key = vec![b't', field as u8];
-    key.extend_from_slice(&value[..value.len().min(TERM_MAX)]);
+    key.extend_from_slice(as_term(value.to_owned()).as_bytes());
     key.push(0);
     key.extend(block.into_iter().flat_map(u64::to_be_bytes));
     key

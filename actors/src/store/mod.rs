@@ -5,4 +5,4 @@
 
 mod audit;
 
-pub use audit::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError, Term};
+pub use audit::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError, Term, as_term};

@@ -47,14 +47,20 @@ impl Desk<'_> {
         self.asked_about(&subject, &user, "audit.hold", why.clone()).await?;
         let (vault, Subject { team, user: name, .. }, reason) =
             (self.books.vault.clone(), subject.clone(), why.clone());
-        let held = blocking(move || Ok(vault.hold(&team, &name, &reason, unix_us())?)).await;
+        // What lets go of content waits meanwhile, or would go on by the holds it knew when it began.
+        let books = self.books.clone();
+        let held = blocking(move || {
+            let _alone = books.journal.housekeeping();
+            Ok(vault.hold(&team, &name, &reason, unix_us())?)
+        });
+        let held = held.await;
         self.came_to(&held, self.about(&subject, &user, "audit.hold", why));
         Ok(json!({ "user": user, "held": true, "before": held?.map(|hold| hold.reason) }))
     }
 
     pub(super) async fn release(&self, subject: Subject) -> Result<Value, DeskError> {
         let user = self.pseudonym(&subject)?;
-        let why = subject.reason.trim().to_owned();
+        let why = if subject.reason.trim().is_empty() { String::new() } else { reason(&subject.reason)?.to_owned() };
         self.asked_about(&subject, &user, "audit.release", why.clone()).await?;
         let (vault, Subject { team, user: name, .. }) = (self.books.vault.clone(), subject.clone());
         let released = blocking(move || Ok(vault.release(&team, &name)?)).await.and_then(|hold| {

@@ -45,6 +45,10 @@ impl Query {
             let (mut name, mut value) = (name.as_str(), value.clone());
             if name == "user_name" {
                 (name, value) = ("user", pseudonym(named("team").unwrap_or_default(), &value));
+            } else if name == "user" && !is_pseudonym(&value) {
+                // The words stand in the record of this search, for good.
+                let help = "`user` takes a pseudonym such as u_0123456789abcdef0123; a name goes into `user_name`";
+                return Err(invalid(help.into()));
             }
             query.take(name, &value, now_us)?;
             if !matches!(name, "limit" | "before") {
@@ -111,6 +115,11 @@ pub fn moment(text: &str, now_us: u64) -> Result<u64, String> {
 
 fn invalid(text: String) -> DeskError {
     DeskError::Invalid(text)
+}
+
+/// Returns whether it has the form in which users stand in the records.
+fn is_pseudonym(text: &str) -> bool {
+    text.strip_prefix("u_").is_some_and(|hex| hex.len() == 20 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
