@@ -10,9 +10,12 @@ use bursar_actors::audit::journal::Durability;
 use bursar_actors::audit::record::{Phase, Record};
 
 use super::Books;
+use crate::call::{Caller, RequestId};
 
 /// Most kinds of failed authentication that are told apart between two records.
 const KINDS_MAX: usize = 64;
+/// Most letters kept of a path; those of the API are shorter, but for long names of models.
+const PATH_MAX: usize = 80;
 /// How long a failed authentication may wait to be written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(60);
 
@@ -55,6 +58,26 @@ impl Books {
                 ..Record::default()
             });
         }
+    }
+
+    /// Writes down a request that a known caller sent to `path` and that was not understood. As long as the journal takes no
+    /// more, such requests are only counted.
+    pub fn turned_away(&self, caller: &Caller, network: Option<&str>, id: &RequestId, path: &str, code: &'static str) {
+        if self.journal.admits(Durability::Lazy).is_err() {
+            self.unwritten.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.tell(Record {
+            phase: Some(Phase::Refused),
+            request: Some(id.as_str().into()),
+            actor: caller.key_id.as_deref().map(Into::into),
+            team: caller.team.as_ref().map(|team| team.as_str().into()),
+            network: network.map(Into::into),
+            action: path.chars().filter(|letter| !letter.is_control()).take(PATH_MAX).collect::<String>().into(),
+            outcome: Some("failed".into()),
+            error: Some(code.into()),
+            ..Record::default()
+        });
     }
 
     /// Writes down how many requests were turned away while the journal took no records of them.

@@ -85,8 +85,12 @@ pub async fn serve(
 /// Notes a request that was turned away before it was admitted.
 pub(super) fn refused(worker: &Worker, request: &HttpRequest, id: &RequestId, error: &GatewayError) {
     worker.gateway.metrics.refuse(error.code());
-    if let (Some(books), GatewayError::InvalidApiKey) = (&worker.gateway.books, error) {
-        books.strangers.count(error.code(), request.peer_addr().map(|peer| network(peer.ip())).as_deref());
+    if let Some(books) = &worker.gateway.books {
+        let network = request.peer_addr().map(|peer| network(peer.ip()));
+        match worker.gateway.clients.load().authenticate(request) {
+            Ok(caller) => books.turned_away(&caller, network.as_deref(), id, request.path(), error.code()),
+            Err(stranger) => books.strangers.count(stranger.code(), network.as_deref()),
+        }
     }
     if worker.gateway.access_log {
         info!(request_id = %id, error = error.code(), path = request.path(), "refused");

@@ -152,3 +152,16 @@ fn records_name_the_configuration_that_was_in_force() {
     assert!(admitted.iter().all(|record| record["config"].as_str().is_some_and(|hash| hash.len() == 32)));
     assert_ne!(admitted[0]["config"], admitted[1]["config"]);
 }
+
+#[test]
+fn what_was_not_understood_is_in_the_books_too() {
+    let demo = demo();
+    let bursar = Setup::over(&[&demo]).start();
+    let books = books(&bursar);
+
+    assert_eq!(bursar.client().chat(&json!({ "model": "m", "messages": [] })).status, 400);
+
+    until("the refusal is in the books", || of_phase(&books, "refused").len() == 1);
+    let refused = &of_phase(&books, "refused")[0];
+    assert_eq!((&refused["error"], &refused["action"]), (&json!("invalid_request"), &json!("/v1/chat/completions")));
+}
