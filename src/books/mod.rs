@@ -21,6 +21,7 @@ use arc_swap::ArcSwapOption;
 use bursar_actors::audit::checkpoint::SigningKey;
 use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalState, Refused, Ticket};
 use bursar_actors::audit::log::{AuditLog, LogView, SignCheckpoint};
+use bursar_actors::audit::merkle::Hash;
 use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::vault::bodies::Bodies;
 use bursar_actors::vault::{ContentHasher, Month, Subject, Vault};
@@ -154,7 +155,7 @@ impl Books {
     ) -> Option<(Vec<u8>, String)> {
         let bound = binding(&self.journal.log_id().to_string(), request, call, part);
         match self.vault.seal(subject, bound.as_bytes(), &[content]) {
-            Ok(sealed) => Some((sealed.bytes, hex(&sealed.hash))),
+            Ok(sealed) => Some((sealed.bytes, Hash(sealed.hash).to_string())),
             Err(why) => {
                 warn!("what was asked or answered could not be sealed and is not kept: {why}");
                 None
@@ -184,8 +185,4 @@ pub fn binding(log: &str, request: &str, call: u64, part: &str) -> String {
 
 fn month() -> Month {
     Month::of_micros(unix_us())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

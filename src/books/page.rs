@@ -211,10 +211,11 @@ impl Page {
         durable.map(|_| ())
     }
 
-    /// Notes a candidate that is not called, and why.
+    /// Notes a candidate that is not called, and why, however often it is said.
     pub fn rejected(&mut self, target: String, why: String) {
-        if self.rejected.len() < NOTED_MAX {
-            self.rejected.push(Rejected { target: target.into(), why: why.into() });
+        let rejected = Rejected { target: target.into(), why: why.into() };
+        if self.rejected.len() < NOTED_MAX && !self.rejected.contains(&rejected) {
+            self.rejected.push(rejected);
         }
     }
 

@@ -142,6 +142,11 @@ impl Attempts<'_> {
     /// Tries what the leg's route offers; `None` when nothing of it is left to try.
     async fn on_leg(&mut self, leg: &mut Leg<'_>, repeat: Repeat) -> Result<Option<(Begun, Provenance)>, GatewayError> {
         let route = leg.route;
+        if let Some(page) = self.books.page() {
+            leg.left_out
+                .iter()
+                .for_each(|(candidate, why)| page.rejected(target(route, *candidate), (*why).to_owned()));
+        }
         while self.may_try(route) {
             let asked = Instant::now();
             let mut lease = match self.acquire(leg, repeat).await? {

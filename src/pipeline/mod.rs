@@ -27,7 +27,6 @@ use bytes::Bytes;
 use crate::call::Call;
 use crate::error::GatewayError;
 use crate::providers::signatures::Signatures;
-use crate::schema::Operation;
 use crate::upstream::Upstream;
 use attempts::Begun;
 use drain::Drain;
@@ -86,7 +85,7 @@ impl Pipeline {
         match answered {
             Ok((Begun::Whole(Whole { body, usage, finish }), provenance)) => {
                 // An embedding is no text that the model wrote.
-                let written = if call.head.operation == Operation::Embeddings { 0 } else { body.len() as u64 };
+                let written = if call.head.operation.embeds() { 0 } else { body.len() as u64 };
                 books.used(usage, finish, written);
                 books.sent(&body);
                 let cost = books.served();

@@ -1,5 +1,7 @@
 //! What a request cost: the prices of the model that served, by what it used, or by an estimate where nobody says.
 
+use std::sync::Arc;
+
 use bursar_actors::Usage;
 
 use crate::providers::catalog::Price;
@@ -14,8 +16,8 @@ pub struct ModelPrice {
     pub price: Option<Price>,
     /// The endpoint's address keeps its calls in a region.
     pub regional: bool,
-    /// The state of the catalog that says so: its hash.
-    pub snapshot: [u8; 32],
+    /// The state of the catalog that says so: its hash, 32 hexadecimal digits.
+    pub snapshot: Arc<str>,
 }
 
 /// What a request cost.
@@ -23,8 +25,6 @@ pub struct ModelPrice {
 pub struct Priced {
     /// Nano-dollars, rounded up.
     pub nano: u64,
-    /// The catalog by which it was reckoned: its hash.
-    pub snapshot: [u8; 32],
     /// The upstream did not say what was used, or not all of it, or said what cannot be.
     pub estimated: bool,
 }
@@ -86,7 +86,7 @@ impl ModelPrice {
         let (usage, estimated) = evidence.usage();
         let usage = Usage { regional: usage.regional || self.regional, ..usage };
         let nano = price.cost(&usage).ok_or(Unpriced::Part)?;
-        Ok(Priced { nano, snapshot: self.snapshot, estimated })
+        Ok(Priced { nano, estimated })
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
     fn model() -> ModelPrice {
         let rates = Rates { input: Some(1_000_000), output: Some(2_000_000), ..Rates::default() };
         let price = Price { tariff: Tariff::from([((Tier::Standard, 0), rates)]), ..Price::default() };
-        ModelPrice { price: Some(price), regional: false, snapshot: [7; 32] }
+        ModelPrice { price: Some(price), regional: false, snapshot: "".into() }
     }
 
     fn told(prompt: u64, completion: u64) -> Option<Usage> {

@@ -87,7 +87,8 @@ pub struct Routes {
     /// Those without an alias, as they were asked for.
     direct: DashMap<(String, Operation), Arc<Route>>,
     catalog: Catalog,
-    catalog_hash: [u8; 32],
+    /// Of the catalog, for records: 32 hexadecimal digits.
+    catalog_hash: Arc<str>,
     allow_direct: bool,
     default: Option<String>,
     strategy: Strategy,
@@ -146,7 +147,7 @@ impl Routes {
             aliases: BTreeMap::new(),
             providers: providers.collect(),
             direct: DashMap::new(),
-            catalog_hash: catalog.hash(),
+            catalog_hash: blake3::Hash::from_bytes(catalog.hash()).to_hex()[..32].into(),
             catalog,
             allow_direct: config.models.allow_direct,
             default: config.models.default.clone(),
@@ -286,7 +287,7 @@ impl Routes {
         let facts = entries.iter().map(|entry| entry.as_ref().map(Entry::facts).unwrap_or_default()).collect();
         let fitness = Fitness::new(entries.iter().map(Option::as_ref));
         let price = |(entry, destination): (Option<Entry>, &Arc<Destination>)| {
-            let (price, snapshot) = (entry.and_then(|entry| entry.price), self.catalog_hash);
+            let (price, snapshot) = (entry.and_then(|entry| entry.price), self.catalog_hash.clone());
             Arc::new(ModelPrice { price, regional: is_regional(&destination.base_url), snapshot })
         };
         Known { facts, fitness, prices: entries.into_iter().zip(destinations).map(price).collect() }

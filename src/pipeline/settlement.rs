@@ -190,8 +190,6 @@ impl Settlement {
     fn close_page(&mut self, cost: Option<Priced>) {
         let Some(mut page) = self.page.take() else { return };
         let provenance = self.provenance.as_ref();
-        let snapshot =
-            cost.map(|cost| cost.snapshot[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         page.close(&Closing {
             outcome: self.ending.as_str(),
             error: self.error_code,
@@ -205,7 +203,7 @@ impl Settlement {
             usage: provenance.map(|_| self.evidence.usage().0),
             cost_nano: cost.map(|cost| cost.nano),
             estimated: provenance.is_some_and(|_| self.evidence.usage().1),
-            price: snapshot.as_deref(),
+            price: cost.and_then(|_| Some(&*provenance?.price.snapshot)),
             overhead: provenance.map(Provenance::overhead),
             queued: provenance.map(|served| served.queued).unwrap_or_default(),
             first_token: self.first_token,

@@ -4,7 +4,8 @@ use bursar::demo::{Behaviour, Demo};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, chat};
-use crate::harness::{Bursar, Setup, demo, scripted};
+use crate::forgetting::of_phase;
+use crate::harness::{Bursar, Setup, demo, scripted, until};
 
 /// The model of `a` sees nothing and reads little.
 const A_IS_LIMITED: &str =
@@ -36,6 +37,14 @@ fn a_request_is_kept_from_models_that_are_not_enough_for_it() {
     assert_eq!(others.each_ref().map(served_by), ["b/demo-small"; 3]);
     assert_eq!(others.each_ref().map(|answer| answer.header("x-bursar-attempts")), [Some("1"); 3]);
     assert_eq!(served_by(&after), "a/demo-small");
+    let books = bursar.gateway.books.clone().unwrap();
+    let told = |why: &str| {
+        of_phase(&books, "completed").iter().any(|record| {
+            let rejected = &record["rejected"][0];
+            rejected["target"] == "a/demo-small" && rejected["why"].as_str().is_some_and(|said| said.contains(why))
+        })
+    };
+    until("the books say why `a` was not asked", || told("vision") || told("image"));
 }
 
 #[test]

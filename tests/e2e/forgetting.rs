@@ -33,7 +33,7 @@ fn records(books: &Books) -> Vec<(u64, Vec<u8>, Value)> {
     page.records.into_iter().rev().map(read).collect()
 }
 
-fn of_phase(books: &Books, phase: &str) -> Vec<Value> {
+pub fn of_phase(books: &Books, phase: &str) -> Vec<Value> {
     records(books).into_iter().map(|(.., record)| record).filter(|record| record["phase"] == phase).collect()
 }
 

@@ -42,13 +42,13 @@ fn usage(operation: Operation, reply: &str) -> Usage {
 
 fn priced(price: Price, operation: Operation, reply: &str) -> Result<Priced, Unpriced> {
     let told = Some(usage(operation, reply));
-    let model = ModelPrice { price: Some(price), regional: false, snapshot: [0; 32] };
+    let model = ModelPrice { price: Some(price), regional: false, snapshot: "".into() };
     model.of(&Evidence { told, complete: true, ..Evidence::default() })
 }
 
 #[track_caller]
 fn costs(price: Price, operation: Operation, reply: &str, nano: u64) {
-    assert_eq!(priced(price, operation, reply), Ok(Priced { nano, snapshot: [0; 32], estimated: false }));
+    assert_eq!(priced(price, operation, reply), Ok(Priced { nano, estimated: false }));
 }
 
 fn chat(usage: &str) -> String {
@@ -190,12 +190,12 @@ fn an_answer_that_was_cut_off_costs_what_it_read_and_about_what_it_wrote() {
         Operation::Messages,
         &message(r#""input_tokens":1000,"cache_read_input_tokens":500,"output_tokens":2"#),
     ));
-    let model = ModelPrice { price: Some(standard(rates(3000, 300, 15_000))), regional: false, snapshot: [0; 32] };
+    let model = ModelPrice { price: Some(standard(rates(3000, 300, 15_000))), regional: false, snapshot: "".into() };
 
     let cut = Evidence { told, complete: false, prompt_estimate: 7, output_bytes: 402 };
 
     let by_hand = 1000 * 3000 + 500 * 300 + 101 * 15_000;
-    assert_eq!(model.of(&cut), Ok(Priced { nano: by_hand, snapshot: [0; 32], estimated: true }));
+    assert_eq!(model.of(&cut), Ok(Priced { nano: by_hand, estimated: true }));
 }
 
 #[test]
@@ -210,6 +210,6 @@ fn what_has_no_price_is_not_free() {
     for (operation, reply) in cases {
         assert_eq!(priced(standard(rates(300, 30, 2500)), operation, &reply), Err(Unpriced::Part), "{reply}");
     }
-    let free = ModelPrice { price: None, regional: false, snapshot: [0; 32] };
+    let free = ModelPrice { price: None, regional: false, snapshot: "".into() };
     assert_eq!(free.of(&Evidence::default()), Err(Unpriced::Model));
 }
