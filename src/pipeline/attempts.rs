@@ -12,7 +12,8 @@ use bursar_actors::{
 use rand::RngExt;
 
 use super::Pipeline;
-use super::fitness::{Demand, LeftOut};
+use super::fitness::Demand;
+use super::leg::{Leg, describe, target, unasked};
 use super::memory::Full;
 use super::preamble::Preamble;
 use super::route::{Route, Routes};
@@ -67,22 +68,6 @@ struct Attempts<'a> {
     last: Option<Failure>,
     /// Who refused, in words, and when the soonest is back.
     refused: Option<(String, Option<Duration>)>,
-}
-
-/// A route to try, and what became of it so far.
-struct Leg<'a> {
-    route: &'a Route,
-    /// The fallback alias it belongs to; none for what the client asked for.
-    fallback: Option<&'a String>,
-    /// Candidates whose models are known not to be enough for this request.
-    left_out: Vec<LeftOut>,
-    tried: Vec<Tried>,
-}
-
-impl<'a> Leg<'a> {
-    fn new(route: &'a Route, fallback: Option<&'a String>, demand: &Demand) -> Self {
-        Self { route, fallback, left_out: route.fitness.left_out(demand), tried: Vec::new() }
-    }
 }
 
 /// Returns the first good answer, its lease still out where the answer is a stream, and what served it.
@@ -142,11 +127,7 @@ impl Attempts<'_> {
     /// Tries what the leg's route offers; `None` when nothing of it is left to try.
     async fn on_leg(&mut self, leg: &mut Leg<'_>, repeat: Repeat) -> Result<Option<(Begun, Provenance)>, GatewayError> {
         let route = leg.route;
-        if let Some(page) = self.books.page() {
-            leg.left_out
-                .iter()
-                .for_each(|(candidate, why)| page.rejected(target(route, *candidate), (*why).to_owned()));
-        }
+        self.note_left_out(leg);
         while self.may_try(route) {
             let asked = Instant::now();
             let mut lease = match self.acquire(leg, repeat).await? {
@@ -169,9 +150,7 @@ impl Attempts<'_> {
             let prepared = match self.prepare(route, candidate, destination) {
                 Ok(prepared) => prepared,
                 Err(failure) => {
-                    if let Some(page) = self.books.page() {
-                        page.rejected(target(route, candidate), failure.message.clone());
-                    }
+                    self.note_rejected(route, candidate, &failure.message);
                     // Nothing was sent, so nobody upstream is to blame, and another may know how to say it.
                     leg.tried.push(Tried { candidate, key: lease.key_id.clone(), class: failure.class });
                     lease.report(Outcome::Cancelled);
@@ -218,6 +197,16 @@ impl Attempts<'_> {
         let Some(page) = self.books.page() else { return };
         let (endpoint, key) = (lease.endpoint().to_string(), lease.key_id.to_string());
         page.dispatched(target(route, lease.candidate), endpoint, key, acquired);
+    }
+
+    fn note_rejected(&mut self, route: &Route, candidate: usize, why: &str) {
+        if let Some(page) = self.books.page() {
+            page.rejected(target(route, candidate), why.to_owned());
+        }
+    }
+
+    fn note_left_out(&mut self, leg: &Leg<'_>) {
+        leg.left_out.iter().for_each(|(candidate, why)| self.note_rejected(leg.route, *candidate, why));
     }
 
     fn note_refusals(&mut self, refusals: &[(usize, Refusal)], route: &Route) {
@@ -463,34 +452,4 @@ impl Attempts<'_> {
         }
         GatewayError::NoHealthyTarget { retry_after: soonest, why }
     }
-}
-
-/// Returns the candidate as people write it.
-fn target(route: &Route, candidate: usize) -> String {
-    format!("{}/{}", route.destinations[candidate].provider, route.candidates[candidate].model)
-}
-
-/// Says in words who refused and why, and who was not asked.
-fn describe(unavailable: &Unavailable, leg: &Leg<'_>) -> String {
-    let refusals = unavailable.refusals.iter().map(|(candidate, refusal)| (*candidate, refusal.to_string()));
-    let words = [by_endpoint(leg.route, refusals), unasked(leg)];
-    words.iter().filter(|words| !words.is_empty()).map(String::as_str).collect::<Vec<_>>().join("; ")
-}
-
-/// Says in words who was not asked and why; empty where everybody was.
-fn unasked(leg: &Leg<'_>) -> String {
-    by_endpoint(leg.route, leg.left_out.iter().map(|(candidate, why)| (*candidate, format!("not asked, {why}"))))
-}
-
-/// Joins what is said of candidates; at most three different things.
-fn by_endpoint(route: &Route, said: impl Iterator<Item = (usize, String)>) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for (candidate, what) in said {
-        let word = format!("`{}`: {what}", route.candidates[candidate].endpoint);
-        if !words.contains(&word) {
-            words.push(word);
-        }
-    }
-    words.truncate(3);
-    words.join("; ")
 }

@@ -6,6 +6,7 @@ mod counting;
 pub mod drain;
 pub mod fitness;
 pub mod flow;
+mod leg;
 pub mod memory;
 pub mod preamble;
 pub mod pricing;
