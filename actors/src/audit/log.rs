@@ -198,13 +198,21 @@ impl Follower {
     /// Returns record `index`; `None` where there is none, or no longer.
     pub fn record(&mut self, index: u64) -> Result<Option<Vec<u8>>, LogError> {
         let Some(place) = self.index.place(index)? else { return Ok(None) };
-        Ok(read(&mut self.seeker, index, place)?)
+        read(&mut self.seeker, index, place)
     }
 
     /// Returns a page of the records that fit, the latest first, below `before`.
     pub fn search(&mut self, filter: &Filter, before: u64, limit: usize) -> Result<Page, LogError> {
         let Self { index, seeker, .. } = self;
-        Ok(index.search(filter, before, limit, &mut |index, place| read(seeker, index, place))?)
+        let mut fault = None;
+        let found = index.search(filter, before, limit, &mut |index, place| {
+            read(seeker, index, place).map_err(|why| {
+                let told = StoreError::Unusable(why.to_string());
+                fault = Some(why);
+                told
+            })
+        });
+        fault.map_or(found.map_err(LogError::from), Err)
     }
 
     /// Returns the data directory.
@@ -213,14 +221,23 @@ impl Follower {
     }
 }
 
-fn read(seeker: &mut JournalReader, index: u64, place: Place) -> Result<Option<Vec<u8>>, StoreError> {
+/// Reads a record where the index says that it lies. Where it does not stand there but elsewhere, the index is wrong; where it
+/// cannot be read at all, the journal is damaged, which no other index mends.
+fn read(seeker: &mut JournalReader, index: u64, place: Place) -> Result<Option<Vec<u8>>, LogError> {
     if index < seeker.first_index() {
         return Ok(None);
     }
-    let position = Position { segment: place.segment, offset: u64::from(place.offset) };
-    let unusable = |error: JournalError| StoreError::Unusable(error.to_string());
-    seeker.seek(index, Some(position)).map_err(unusable)?;
-    Ok(seeker.next(index + 1).map_err(unusable)?.map(|leaf| leaf.bytes.to_vec()))
+    let mut from = |known| {
+        seeker.seek(index, known)?;
+        Ok::<_, JournalError>(seeker.next(index + 1)?.map(|leaf| leaf.bytes.to_vec()))
+    };
+    match from(Some(Position { segment: place.segment, offset: u64::from(place.offset) })) {
+        Err(misled) => {
+            from(None)?;
+            Err(StoreError::Unusable(misled.to_string()).into())
+        }
+        found => Ok(found?),
+    }
 }
 
 /// Does `work` and takes a panic for an index that cannot be used, since that is what sled does about some damage.
