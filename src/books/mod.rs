@@ -178,6 +178,11 @@ impl Books {
     }
 }
 
+/// Returns `1 key` or `7 keys`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Returns what sealed content is bound to: which part of which request of which log it is.
 pub fn binding(log: &str, request: &str, call: u64, part: &str) -> String {
     format!("{log}/{request}/{call}/{part}")

@@ -4,23 +4,24 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use actix::{Actor, Arbiter};
 use arc_swap::ArcSwapOption;
 use bursar_actors::Clock;
-use bursar_actors::audit::checkpoint::{CheckpointError, CheckpointFile, KeyError, KeyOrigin, SigningKey};
+use bursar_actors::audit::checkpoint::{CheckpointError, CheckpointFile, KeyError, KeyOrigin, Note, SigningKey};
 use bursar_actors::audit::journal::{
     Disk, Durability, Entry, Journal, JournalError, JournalOptions, RealDisk, Refused,
 };
 use bursar_actors::audit::log::{AuditLog, LogError, LogOptions, Progress};
 use bursar_actors::audit::record::{Phase, Record};
+use bursar_actors::audit::restore::{self, RestoreError};
 use bursar_actors::audit::retire::{RetireError, retired_to};
 use bursar_actors::vault::bodies::Bodies;
 use bursar_actors::vault::{self, MasterKey, Vault, VaultError};
 use tracing::{info, warn};
 
-use super::{Books, Strangers, witness};
+use super::{Books, Strangers, counted, witness};
 use crate::call::unix_us;
 use crate::config::Config;
 use crate::config::settings;
@@ -46,6 +47,9 @@ pub enum BooksError {
     /// The first lines could not be written.
     #[error("the books cannot be written: {0}")]
     Unwritable(#[from] Refused),
+    /// What tells of a restore.
+    #[error(transparent)]
+    Restored(#[from] RestoreError),
     /// A witness contradicts the log.
     #[error(
         "the witness {witness} contradicts the books: {why}; restore the newest copy of the data directory, or keep both \
@@ -162,9 +166,11 @@ impl Opened {
         let vault = Arc::new(vault);
         let _ = recovered;
         let checkpoints = CheckpointFile::open(disk.as_ref(), &path.join("checkpoints"), &keys.signing.verifying())?;
+        let newest = checkpoints.last().cloned();
         let floor = checkpoints.last().map_or(0, |note| note.checkpoint().size);
         let pruned_to = retired_to(path, disk.as_ref())?;
-        let options = JournalOptions { durable_floor: floor, pruned_to, disk, ..JournalOptions::new(path) };
+        let options =
+            JournalOptions { durable_floor: floor, pruned_to, disk: disk.clone(), ..JournalOptions::new(path) };
         let (journal, recovery) = Journal::open(options)?;
         if recovery.torn_bytes > 0 {
             let (bytes, next) = (recovery.torn_bytes, recovery.next_index);
@@ -192,6 +198,7 @@ impl Opened {
         if abandoned > 0 {
             warn!(abandoned, "requests that the last run left open are closed as abandoned");
         }
+        tell_of_restore(path, disk.as_ref(), newest.as_ref(), &journal)?;
         let started = Instant::now();
         let start = Record {
             at_us: unix_us(),
@@ -232,6 +239,34 @@ impl Opened {
             started,
         })
     }
+}
+
+/// Writes down that the log was put back from a backup, once: what came after that is missing or stands elsewhere. `newest` is
+/// the last checkpoint that came with it.
+fn tell_of_restore(path: &Path, disk: &dyn Disk, newest: Option<&Note>, journal: &Journal) -> Result<(), BooksError> {
+    let Some(origin) = restore::origin(path, disk)? else { return Ok(()) };
+    let signed = newest.map(Note::checkpoint);
+    let when = |at_us| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(at_us));
+    let upto = match signed {
+        Some(signed) => {
+            let covered = counted(signed.size, "record", "records");
+            format!("its last checkpoint of {} covers {covered}", when(signed.at_us))
+        }
+        None => "it has no checkpoint".to_owned(),
+    };
+    let record = Record {
+        at_us: unix_us(),
+        phase: Some(Phase::Admin),
+        actor: Some("offline".into()),
+        action: "restore".into(),
+        outcome: Some("done".into()),
+        size: signed.map(|signed| signed.size),
+        note: Some(format!("{upto}; {origin}").into()),
+        ..Record::default()
+    };
+    journal.append(Entry { tail: record.to_tail(), body: None }, Durability::Strict).wait()?;
+    info!("{upto}; {origin}");
+    Ok(restore::told(path, disk)?)
 }
 
 /// Closes what is open: nothing more will ever be known of it.

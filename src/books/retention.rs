@@ -17,7 +17,7 @@ use bursar_actors::vault::{Month, VaultError};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use super::Books;
+use super::{Books, counted};
 use crate::call::unix_us;
 
 /// After the start, which has enough to do.
@@ -45,11 +45,13 @@ impl LetGo {
 impl fmt::Display for LetGo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { keys, bodies, records } = self;
-        write!(f, "{} records in {} segments retired to their hashes, ", records.records, records.segments)?;
-        write!(f, "{} files of bodies removed, {} bodies overwritten, ", bodies.files, bodies.wiped)?;
-        write!(f, "{keys} keys of content destroyed")?;
+        let retired = counted(records.records, "record", "records");
+        write!(f, "{retired} in {} retired to hashes, ", counted(records.segments, "segment", "segments"))?;
+        let files = |count| counted(count, "file of bodies", "files of bodies");
+        write!(f, "{} removed, {} overwritten, ", files(bodies.files), counted(bodies.wiped, "body", "bodies"))?;
+        write!(f, "{} of content destroyed", counted(*keys, "key", "keys"))?;
         if bodies.files_held > 0 {
-            write!(f, "; {} files of bodies stay for legal holds", bodies.files_held)?;
+            write!(f, "; {} kept for legal holds", files(bodies.files_held))?;
         }
         records.kept_for.map_or(Ok(()), |index| write!(f, "; records from {index} on stay for a legal hold"))
     }

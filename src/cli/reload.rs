@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::control::{self, Answer};
 use super::list::{self, Column};
 use super::{Output, complain};
+use crate::books::counted;
 use crate::config::load::Sources;
 
 const COLUMNS: [Column; 4] = [("SETTING", "path"), ("BEFORE", "before"), ("AFTER", "after"), ("COUNTS", "counts")];
@@ -26,9 +27,9 @@ fn print(answer: Result<Answer, String>, when: &str, form: Output, output: &mut 
     let answer = match answer {
         Ok(Answer::Done(answer)) => answer,
         Ok(Answer::Refused(faults)) => {
-            let count = faults.len();
+            let count = counted(faults.len() as u64, "fault", "faults");
             let all = faults.join("\n");
-            return Ok(complain(format!("the configuration has {count} faults; nothing was changed\n{all}")));
+            return Ok(complain(format!("the configuration has {count}; nothing was changed\n{all}")));
         }
         Err(message) => return Ok(complain(message)),
     };

@@ -11,8 +11,12 @@ use super::journal::{Access, DirectoryLock, Disk, JournalError};
 
 /// Folders of a data directory that hold what cannot be made anew; the index is not among them.
 const FOLDERS: [&str; 4] = ["", "journal", "bodies", "leaves"];
-/// Files that belong to a running process, or to one that was stopped.
-const LEFT_OUT: [&str; 1] = ["lock"];
+/// Files that belong to a running process, to one that was stopped, or to another restore.
+const LEFT_OUT: [&str; 2] = ["lock", ORIGIN];
+/// The file that tells of the restore until the log does.
+const ORIGIN: &str = "restored";
+/// Most bytes of it that are believed.
+const ORIGIN_MAX: usize = 600;
 /// How much is copied at once.
 const PIECE: usize = 1 << 20;
 
@@ -44,10 +48,11 @@ pub enum RestoreError {
 }
 
 /// Copies the backup in `from` to the data directory `to`, which must be empty or not exist; returns how many bytes.
+/// `origin` says when and from where; [`origin`] finds it until whoever opens the log has written it down.
 ///
 /// Whether the log in it is sound, and the master key the right one, shows when it is opened. What was erased after the
 /// backup was made is there again: the `erase` records that the newer log has are to be repeated by hand.
-pub fn restore(from: &Path, to: &Path, disk: &dyn Disk) -> Result<u64, RestoreError> {
+pub fn restore(from: &Path, to: &Path, origin: &str, disk: &dyn Disk) -> Result<u64, RestoreError> {
     let list = |folder: &Path| disk.list(folder).map_err(failed("list", folder));
     if list(&from.join("journal"))?.is_empty() {
         return Err(RestoreError::NoBackup(from.to_owned()));
@@ -84,12 +89,33 @@ pub fn restore(from: &Path, to: &Path, disk: &dyn Disk) -> Result<u64, RestoreEr
         }
         disk.sync_folder(&target).map_err(failed("sync the folder", &target))?;
     }
+    let told = unfinished.join(ORIGIN);
+    let file = disk.open(&told, Access::Create).map_err(failed("create", &told))?;
+    file.write_all_at(origin.as_bytes(), 0).and_then(|()| file.sync()).map_err(failed("write", &told))?;
     disk.sync_folder(&unfinished).map_err(failed("sync the folder", &unfinished))?;
     // An empty folder gives way to another of its name, one that is not empty does not.
     disk.rename(&unfinished, to).map_err(failed("rename the restored copy to", to))?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk.sync_folder(parent).map_err(failed("sync the folder", parent))?;
     Ok(bytes)
+}
+
+/// Returns what was said of the restore that made the data directory `folder`, if the log does not tell of it yet.
+pub fn origin(folder: &Path, disk: &dyn Disk) -> Result<Option<String>, RestoreError> {
+    let path = folder.join(ORIGIN);
+    let file = match disk.open(&path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed("open", &path))?,
+    };
+    let mut text = vec![0; ORIGIN_MAX];
+    let read = file.read_full_at(&mut text, 0).map_err(failed("read", &path))?;
+    Ok(Some(String::from_utf8_lossy(&text[..read]).into_owned()))
+}
+
+/// Forgets it, once the log tells of it durably.
+pub fn told(folder: &Path, disk: &dyn Disk) -> Result<(), RestoreError> {
+    let path = folder.join(ORIGIN);
+    disk.remove(&path).and_then(|()| disk.sync_folder(folder)).map_err(failed("remove", &path))
 }
 
 /// Returns where the unfinished copy lies: on the same disk, under a name of its own.
@@ -161,10 +187,13 @@ mod tests {
         let to = folder.path().join("restored");
         fs::create_dir(&to).expect("an empty folder");
 
-        restore(&from, &to, &RealDisk).expect("restored");
+        restore(&from, &to, "by hand", &RealDisk).expect("restored");
 
         assert_whole(&to);
-        let again = restore(&from, &to, &RealDisk).expect_err("refused").to_string();
+        assert_eq!(origin(&to, &RealDisk).expect("read").as_deref(), Some("by hand"));
+        told(&to, &RealDisk).expect("removed");
+        assert_eq!(origin(&to, &RealDisk).expect("read"), None);
+        let again = restore(&from, &to, "by hand", &RealDisk).expect_err("refused").to_string();
         assert!(again.contains("is not empty"), "{again}");
     }
 
@@ -176,7 +205,7 @@ mod tests {
 
         stop_everywhere(|disk, changes| {
             disk.allow(changes);
-            let is_done = restore(&from, &to, disk).is_ok();
+            let is_done = restore(&from, &to, "by hand", disk).is_ok();
             // Stopped after the rename, it is whole all the same.
             assert!(is_done <= to.exists());
             to.exists()
@@ -192,13 +221,14 @@ mod tests {
         let (_, running) = backup(folder.path());
         let to = folder.path().join("restored");
 
-        let nothing = restore(&folder.path().join("nothing"), &to, &RealDisk).expect_err("refused");
-        let in_use = restore(&folder.path().join("data"), &to, &RealDisk).expect_err("refused");
+        let nothing = restore(&folder.path().join("nothing"), &to, "by hand", &RealDisk).expect_err("refused");
+        let in_use = restore(&folder.path().join("data"), &to, "by hand", &RealDisk).expect_err("refused");
 
         assert!(matches!(nothing, RestoreError::NoBackup(_)), "{nothing}");
         assert!(matches!(in_use, RestoreError::Locked(_)), "{in_use}");
         running.close();
-        restore(&folder.path().join("data"), &to, &RealDisk).expect("a directory at rest is as good as a backup");
+        restore(&folder.path().join("data"), &to, "by hand", &RealDisk)
+            .expect("a directory at rest is as good as a backup");
         assert_whole(&to);
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bursar_actors::audit::journal::RealDisk;
 use bursar_actors::audit::restore;
@@ -12,7 +13,9 @@ use serde_json::Value;
 use super::super::complain;
 use super::counter::{self, Teller};
 use super::orders::absolute;
+use crate::books::counted;
 use crate::books::desk::Ask;
+use crate::call::unix_us;
 use crate::config::load::{Sources, data_path};
 
 /// Copies the data directory to `folder` while it is being written.
@@ -27,8 +30,8 @@ pub fn backup(sources: &Sources, folder: &Path, output: &mut dyn Write) -> io::R
             let folder = copied["folder"].as_str().unwrap_or_default();
             writeln!(
                 output,
-                "copied {} records ({} bytes) to {folder}\nthe keys are not in it: keep copies of audit.keys_path elsewhere",
-                number("records"),
+                "copied {} ({} bytes) to {folder}\nthe keys are not in it: keep copies of audit.keys_path elsewhere",
+                counted(number("records"), "record", "records"),
                 number("bytes"),
             )?;
             Ok(ExitCode::SUCCESS)
@@ -52,15 +55,17 @@ pub fn restore(sources: &Sources, folder: &Path, output: &mut dyn Write) -> io::
             fault.what
         )));
     }
-    match restore::restore(&from, &to, &RealDisk) {
+    let now = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(unix_us()));
+    let origin = format!("restored {now} from {}", from.display());
+    match restore::restore(&from, &to, &origin, &RealDisk) {
         Ok(bytes) => {
             let report = verified.report;
             let root = report.root.map_or(Value::Null, |root| root.to_string().into());
             writeln!(
                 output,
-                "restored {} records ({bytes} bytes) to {}\n  root  {}\nwhat was erased after the copy was made is there again: \
+                "restored {} ({bytes} bytes) to {}\n  root  {}\nwhat was erased after the copy was made is there again: \
                  repeat the erasures that the newer log names",
-                report.size,
+                counted(report.size, "record", "records"),
                 to.display(),
                 root.as_str().unwrap_or_default(),
             )?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::super::complain;
 use super::{Which, counter};
+use crate::books::counted;
 use crate::books::desk::{Ask, ExportOrder, Reply, Subject};
 use crate::config::load::Sources;
 
@@ -119,8 +120,8 @@ pub fn checkpoint(sources: &Sources, output: &mut dyn Write) -> io::Result<ExitC
 pub fn rebuild(sources: &Sources, output: &mut dyn Write) -> io::Result<ExitCode> {
     told(counter::json(sources, Ask::Rebuild), output, |made| {
         format!(
-            "the index was made again: {} records, root {}",
-            made["size"],
+            "the index was made again: {}, root {}",
+            counted(made["size"].as_u64().unwrap_or_default(), "record", "records"),
             made["root"].as_str().unwrap_or_default()
         )
     })
@@ -130,7 +131,9 @@ pub fn rebuild(sources: &Sources, output: &mut dyn Write) -> io::Result<ExitCode
 pub fn erase(sources: &Sources, subject: Subject, output: &mut dyn Write) -> io::Result<ExitCode> {
     told(counter::json(sources, Ask::Erase(subject)), output, |erased| {
         let user = erased["user"].as_str().unwrap_or_default();
-        format!("erased {user}: {} keys destroyed, {} bodies wiped", erased["keys_destroyed"], erased["bodies_wiped"])
+        let number = |field: &str| erased[field].as_u64().unwrap_or_default();
+        let keys = counted(number("keys_destroyed"), "key", "keys");
+        format!("erased {user}: {keys} destroyed, {} wiped", counted(number("bodies_wiped"), "body", "bodies"))
     })
 }
 

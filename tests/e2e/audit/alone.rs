@@ -50,6 +50,10 @@ fn a_copy_made_while_it_runs_becomes_a_data_directory() {
     assert_eq!(run(&place, &["verify"]).status.code(), Some(0));
     let one = json_of(&place, &["search", "--request", "story-failed", "--output", "json"]);
     assert_eq!(column(&one, "outcome"), ["failed", ""]);
+    let told = json_of(&place, &["search", "--action", "restore", "--output", "json"]);
+    assert_eq!(told.as_array().map(Vec::len), Some(1), "the log tells once of its restore: {told}");
+    let note = told[0]["note"].as_str().unwrap();
+    assert!(note.contains("its last checkpoint of 20") && note.contains(copy.to_str().unwrap()), "{note}");
     assert!(place.serve(&[]).client().get("/readyz").status == 200);
 }
 
