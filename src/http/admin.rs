@@ -162,6 +162,11 @@ pub async fn config_diff(request: HttpRequest, worker: Data<Worker>) -> HttpResp
     if let Err(error) = authorize(&request, &worker) {
         return respond(&error, &request_id(&request));
     }
+    if let Some(books) = &worker.gateway.books
+        && let Err(why) = books.note(books.by_hand(Phase::Review, actor(&request), "config.diff")).await
+    {
+        return respond(&GatewayError::NotRecorded { why: why.to_string() }, &request_id(&request));
+    }
     match worker.gateway.preview().await {
         Ok((changes, warnings)) => HttpResponse::Ok().json(json!({ "changes": shown(&changes), "warnings": warnings })),
         Err(refused) => refusal(&request, &refused),

@@ -19,7 +19,7 @@ const NAME_MAX: usize = 40;
 /// Most bytes kept of the name of a listed target, and of why it was not called.
 const WHY_MAX: usize = 80;
 /// Most bytes kept of a note.
-const NOTE_MAX: usize = 1_000;
+pub const NOTE_MAX: usize = 1_000;
 /// Most attempts and rejected candidates listed.
 const LISTED_MAX: usize = 6;
 

@@ -4,7 +4,7 @@ use bursar_actors::audit::log::{Rebuild, SignCheckpoint};
 use bursar_actors::audit::record::{Phase, Record};
 use serde_json::{Value, json};
 
-use super::{Desk, DeskError, Subject, blocking, reason};
+use super::{Desk, DeskError, Subject, blocking};
 use crate::call::unix_us;
 
 impl Desk<'_> {
@@ -30,7 +30,7 @@ impl Desk<'_> {
     }
 
     pub(super) async fn erase(&self, subject: Subject) -> Result<Value, DeskError> {
-        let why = reason(&subject.reason)?.to_owned();
+        let why = subject.reason()?.to_owned();
         let user = self.pseudonym(&subject)?;
         self.asked_about(&subject, &user, "audit.erase", why.clone()).await?;
         let (books, Subject { team, user: name, .. }) = (self.books.clone(), subject.clone());
@@ -42,7 +42,7 @@ impl Desk<'_> {
     }
 
     pub(super) async fn hold(&self, subject: Subject) -> Result<Value, DeskError> {
-        let why = reason(&subject.reason)?.to_owned();
+        let why = subject.reason()?.to_owned();
         let user = self.pseudonym(&subject)?;
         self.asked_about(&subject, &user, "audit.hold", why.clone()).await?;
         let (vault, Subject { team, user: name, .. }, reason) =
@@ -60,7 +60,7 @@ impl Desk<'_> {
 
     pub(super) async fn release(&self, subject: Subject) -> Result<Value, DeskError> {
         let user = self.pseudonym(&subject)?;
-        let why = if subject.reason.trim().is_empty() { String::new() } else { reason(&subject.reason)?.to_owned() };
+        let why = if subject.reason.trim().is_empty() { String::new() } else { subject.reason()?.to_owned() };
         self.asked_about(&subject, &user, "audit.release", why.clone()).await?;
         let (vault, Subject { team, user: name, .. }) = (self.books.vault.clone(), subject.clone());
         let released = blocking(move || Ok(vault.release(&team, &name)?)).await.and_then(|hold| {

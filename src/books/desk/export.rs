@@ -42,9 +42,17 @@ impl Desk<'_> {
         refuse_relative(&order.folder)?;
         let why = order.why.as_deref().map(reason).transpose()?.unwrap_or("not told").to_owned();
         let by = order.by.clone().unwrap_or_else(|| self.actor.to_owned());
-        let with = if order.bodies { ", with sealed content" } else { "" };
+        let with = if order.bodies { "; with sealed content" } else { "" };
         let which = if query.words.is_empty() { "all records" } else { &query.words };
-        let note = format!("{which}{with} to {}; by {by}; why: {why}", order.folder.display());
+        let range = match (order.start, order.end) {
+            (None, None) => String::new(),
+            (start, end) => {
+                let end = end.map_or_else(|| "the end".to_owned(), |end| end.to_string());
+                format!("; range {} to {end}", start.unwrap_or_default())
+            }
+        };
+        // What tells most comes first; a filter may be long.
+        let note = format!("by {by}; why: {why}{range}{with}; to {}; {which}", order.folder.display());
         self.asked(Phase::Export, ACTION, note.clone()).await?;
 
         let _turn = self.books.work.turn.lock().await;

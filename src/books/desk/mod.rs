@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bursar_actors::audit::journal::Refused;
 use bursar_actors::audit::log::LogError;
-use bursar_actors::audit::record::{Phase, Record};
+use bursar_actors::audit::record::{NOTE_MAX, Phase, Record};
 use bursar_actors::vault::VaultError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -93,6 +93,35 @@ pub struct Subject {
     pub user: String,
     /// Why: a case, a request for erasure. Required but for a release.
     pub reason: String,
+}
+
+impl Subject {
+    /// Returns why, if it can be recorded for good: it must not hold the name that the records leave out.
+    fn reason(&self) -> Result<&str, DeskError> {
+        let text = reason(&self.reason)?;
+        if names(text, &self.user) {
+            return Err(DeskError::Invalid(
+                "`reason` names the user, and records are kept for good; give the number of a case instead".into(),
+            ));
+        }
+        Ok(text)
+    }
+}
+
+/// Returns whether `name` stands in `text` as a word of its own, whatever the case of its letters.
+fn names(text: &str, name: &str) -> bool {
+    let (text, name) = (text.to_lowercase(), name.trim().to_lowercase());
+    if name.is_empty() {
+        return false;
+    }
+    let joins = |one: Option<char>, other: Option<char>| {
+        let is_letter = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
+        is_letter(one) && is_letter(other)
+    };
+    text.match_indices(&name).any(|(at, found)| {
+        let (before, behind) = (text[..at].chars().next_back(), text[at + found.len()..].chars().next());
+        !joins(before, name.chars().next()) && !joins(name.chars().next_back(), behind)
+    })
 }
 
 /// What the desk answers.
@@ -210,8 +239,15 @@ impl Desk<'_> {
         Record { note, ..self.books.by_hand(phase, self.actor, action) }
     }
 
-    /// Writes down what is asked; nothing may be shown or done before.
+    /// Writes down what is asked; nothing may be shown or done before. What is too long to be written down whole is refused:
+    /// the part that is cut off would be the part that nobody is to see.
     async fn asked(&self, phase: Phase, action: &str, note: String) -> Result<(), DeskError> {
+        if note.len() > NOTE_MAX {
+            return Err(DeskError::Invalid(format!(
+                "what is asked takes {} bytes to write down, and a record keeps {NOTE_MAX}: ask with fewer or shorter filters",
+                note.len()
+            )));
+        }
         self.books.note(self.record(phase, action, note)).await?;
         Ok(())
     }
@@ -251,6 +287,27 @@ fn reason(text: &str) -> Result<&str, DeskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_that_names_the_user_is_refused() {
+        let reason = |user: &str, reason: &str| {
+            let subject = Subject { user: user.into(), reason: reason.into(), ..Subject::default() };
+            subject.reason().map(str::to_owned).map_err(|why| why.to_string())
+        };
+
+        for (user, why) in [
+            ("ann", "Ann asked to be forgotten"),
+            ("ann", "asked by ANN's lawyer"),
+            ("Ann@Example.com", "mail of ann@example.com."),
+            ("ÄNNE", "änne"),
+            ("\u{7530}\u{4e2d}", "\u{7530}\u{4e2d}\u{3055}\u{3093}"),
+        ] {
+            assert!(reason(user, why).is_err_and(|why| why.contains("names the user")), "{user}: {why}");
+        }
+        for (user, why) in [("ann", "cannot be kept, case 12"), ("12", "case 124"), ("", "case 12")] {
+            assert_eq!(reason(user, why).as_deref(), Ok(why), "{user}");
+        }
+    }
 
     #[test]
     fn a_retired_record_is_gone_and_not_unknown() {

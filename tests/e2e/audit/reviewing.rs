@@ -104,6 +104,25 @@ fn an_export_verifies_by_two_programs_and_no_change_escapes_them() {
 }
 
 #[test]
+fn what_could_not_be_recorded_as_it_was_asked_is_refused() {
+    let story = Story::told();
+    let many = (0..60).map(|n| format!("team=one-of-many-teams-{n}")).collect::<Vec<_>>().join("&");
+    let named = r#"{"team":"clinic","user":"ann","reason":"Ann asked to be forgotten"}"#;
+
+    let searched = story.admin("GET", &format!("records?{many}"), "");
+    let erased = story.admin("POST", "erase", named);
+    let held = story.admin("POST", "holds", named);
+    done(story.place.run(&["config", "diff"]));
+
+    assert!(searched.status == 422 && searched.text().contains("a record keeps 1000"), "{}", searched.text());
+    assert!(erased.status == 422 && erased.text().contains("names the user"), "{}", erased.text());
+    assert_eq!(held.status, 422, "{}", held.text());
+    let records = story.json(&["search", "--phase", "erase", "--phase", "review", "--output", "json"]);
+    assert!(column(&records, "action").contains(&"config.diff"), "{records}");
+    assert!(!column(&records, "action").contains(&"audit.erase"), "{records}");
+}
+
+#[test]
 fn an_erased_users_content_is_gone_and_the_log_still_verifies() {
     let story = Story::told();
     let one = story.json(&["search", "--request", "story-served", "--output", "json"]);
