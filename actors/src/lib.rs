@@ -33,6 +33,7 @@ mod board;
 mod clock;
 mod endpoint;
 mod ids;
+pub mod limits;
 mod outcome;
 mod pool;
 mod retry_budget;
