@@ -12,8 +12,8 @@ mod page;
 pub mod retention;
 pub mod witness;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::Addr;
@@ -24,7 +24,7 @@ use bursar_actors::audit::log::{AuditLog, LogView, SignCheckpoint};
 use bursar_actors::audit::merkle::Hash;
 use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::vault::bodies::Bodies;
-use bursar_actors::vault::{ContentHasher, Month, Subject, Vault};
+use bursar_actors::vault::{ContentHasher, Month, Subject, Vault, VaultError};
 use tracing::{error, warn};
 
 use crate::call::unix_us;
@@ -64,6 +64,9 @@ pub struct Books {
     calls: AtomicU64,
     /// Requests of the last run that the start closed.
     abandoned: u64,
+    /// Keys that were not made because a team has too many users, and when that was last told.
+    unkeyed: AtomicU64,
+    bound_told: Mutex<Option<Month>>,
     /// Requests turned away while the journal took nothing, of which no record speaks yet.
     unwritten: AtomicU64,
     started: Instant,
@@ -92,6 +95,7 @@ impl Books {
             open: self.view.open.load(Ordering::Relaxed),
             abandoned: self.abandoned,
             unwritten: self.unwritten.load(Ordering::Relaxed),
+            unkeyed: self.unkeyed.load(Ordering::Relaxed),
             checkpoint_age: age_us.map(Duration::from_micros),
             rebuilds: self.view.rebuilds.load(Ordering::Relaxed),
             fault: self.view.fault.load().is_some(),
@@ -140,8 +144,21 @@ impl Books {
 
     /// Returns what makes the fingerprint of content; none where it cannot be made.
     fn content_hasher(&self, team: &str, user: Option<&str>) -> Option<ContentHasher> {
-        let hasher = self.vault.content_hasher(team, user);
-        hasher.inspect_err(|why| warn!("what was asked or answered has no hash in the books: {why}")).ok()
+        let hasher = self.vault.content_hasher(&Subject { team, user, month: month() });
+        hasher.inspect_err(|why| self.unsealed("has no hash in the books", why)).ok()
+    }
+
+    /// Tells that content `lacks` something. That a team has too many users is told once a month, since each of their requests
+    /// meets it, and counted.
+    fn unsealed(&self, lacks: &str, why: &VaultError) {
+        let is_bound = matches!(why, VaultError::TooMany { .. });
+        if is_bound {
+            self.unkeyed.fetch_add(1, Ordering::Relaxed);
+        }
+        if !is_bound || self.bound_told.lock().unwrap_or_else(PoisonError::into_inner).replace(month()) != Some(month())
+        {
+            warn!("what was asked or answered {lacks}: {why}");
+        }
     }
 
     /// Seals `content` of the request as what the record says of it: the bytes to keep, and their hash.
@@ -157,7 +174,7 @@ impl Books {
         match self.vault.seal(subject, bound.as_bytes(), &[content]) {
             Ok(sealed) => Some((sealed.bytes, Hash(sealed.hash).to_string())),
             Err(why) => {
-                warn!("what was asked or answered could not be sealed and is not kept: {why}");
+                self.unsealed("could not be sealed and is not kept", &why);
                 None
             }
         }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use actix::{Actor, Arbiter};
@@ -163,7 +163,7 @@ impl Opened {
     ) -> Result<Self, BooksError> {
         let path = &config.storage.path;
         let (vault, recovered) = Vault::open(path, &keys.master, disk.clone())?;
-        let vault = Arc::new(vault);
+        let vault = Arc::new(vault.with_users_max(config.audit.users_max));
         let _ = recovered;
         let checkpoints = CheckpointFile::open(disk.as_ref(), &path.join("checkpoints"), &keys.signing.verifying())?;
         let newest = checkpoints.last().cloned();
@@ -235,6 +235,8 @@ impl Opened {
             config,
             calls: AtomicU64::new(0),
             abandoned,
+            unkeyed: AtomicU64::new(0),
+            bound_told: Mutex::default(),
             unwritten: AtomicU64::new(0),
             started,
         })

@@ -13,6 +13,8 @@ pub struct Audit {
     pub content: Kept,
     /// Most bytes kept of one request or answer with `content = "full"`.
     pub content_max: usize,
+    /// New users of one team and month whose content is hashed or kept.
+    pub users_max: u32,
     pub commit: Commit,
     /// Folder of the keys that have no value of their own.
     pub keys_path: PathBuf,

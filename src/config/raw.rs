@@ -68,6 +68,7 @@ pub struct RawAudit {
     pub enabled: Option<bool>,
     pub content: Option<Kept>,
     pub content_max: Option<String>,
+    pub users_max: Option<u32>,
     pub commit: Option<Commit>,
     pub keys_path: Option<String>,
     pub signing_key: Option<String>,

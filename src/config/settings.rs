@@ -171,6 +171,7 @@ impl List<'_> {
         self.put("audit.enabled", audit.enabled);
         self.put("audit.content", audit.content.as_str());
         self.put("audit.content_max", size(audit.content_max));
+        self.put("audit.users_max", audit.users_max);
         self.put("audit.commit", audit.commit.as_str());
         self.put("audit.keys_path", audit.keys_path.display());
         for (path, key) in [("audit.signing_key", &audit.signing_key), ("audit.master_key", &audit.master_key)] {

@@ -22,6 +22,8 @@ pub struct AuditFigures {
     pub abandoned: u64,
     /// Requests turned away while nothing could be written, of which no record speaks yet.
     pub unwritten: u64,
+    /// Keys that were not made, so that content has no hash or is not kept, because a team has too many users.
+    pub unkeyed: u64,
     /// Since the last checkpoint, by the calendar; `None` before the first.
     pub checkpoint_age: Option<Duration>,
     /// How often the index was made again since the start.
@@ -50,6 +52,12 @@ impl AuditFigures {
             "bursar_audit_unwritten_requests",
             "Requests turned away while the journal took nothing, not yet recorded",
             one(self.unwritten),
+        );
+        counter(
+            text,
+            "bursar_audit_unkeyed_total",
+            "Prompts and answers without hash, or not kept, since their team has more users than audit.users_max",
+            one(self.unkeyed),
         );
         gauge(text, "bursar_audit_state", "1 for the state the journal is in", states);
         gauge(

@@ -7,8 +7,8 @@ use bursar::books::desk::{self, Ask, DeskError, Reply, Subject};
 use bursar_actors::audit::filter::Filter;
 use bursar_actors::audit::journal::{BodyPosition, RealDisk};
 use bursar_actors::audit::log::Search;
-use bursar_actors::vault::VaultError;
 use bursar_actors::vault::bodies::Bodies;
+use bursar_actors::vault::{self, Month, VaultError};
 use serde_json::{Value, json};
 
 use crate::client::chat;
@@ -35,6 +35,11 @@ fn records(books: &Books) -> Vec<(u64, Vec<u8>, Value)> {
 
 pub fn of_phase(books: &Books, phase: &str) -> Vec<Value> {
     records(books).into_iter().map(|(.., record)| record).filter(|record| record["phase"] == phase).collect()
+}
+
+/// A user of no team, now.
+pub fn of_user(user: Option<&str>) -> vault::Subject<'_> {
+    vault::Subject { team: "", user, month: Month::of_micros(bursar::call::unix_us()) }
 }
 
 /// What has become of the bodies of all records, in their order.
@@ -76,7 +81,7 @@ fn a_user_is_forgotten_and_the_log_says_so_without_the_name() {
         admitted.unwrap()["content"]["request"].as_str().unwrap().to_owned()
     };
     let sent = chat(json!({ "user": "ann" })).to_string();
-    let hash = || books.vault.content_hash("", Some("ann"), sent.as_bytes()).unwrap();
+    let hash = || books.vault.content_hash(&of_user(Some("ann")), sent.as_bytes()).unwrap();
     assert_eq!(hash(), of("ann"), "who has the text and the keys can prove it");
 
     let erased = erase(&books, "ann").unwrap();
@@ -164,4 +169,23 @@ fn what_was_not_understood_is_in_the_books_too() {
     until("the refusal is in the books", || of_phase(&books, "refused").len() == 1);
     let refused = &of_phase(&books, "refused")[0];
     assert_eq!((&refused["error"], &refused["action"]), (&json!("invalid_request"), &json!("/v1/chat/completions")));
+}
+
+#[test]
+fn users_beyond_the_bound_of_their_team_leave_neither_text_nor_hash() {
+    let demo = demo();
+    let bursar = Setup::over(&[&demo]).more("[audit]\ncontent = \"full\"\nusers_max = 1\n").start();
+    for user in ["ann", "bob", "ann"] {
+        assert_eq!(bursar.client().chat(&chat(json!({ "user": user }))).status, 200);
+    }
+    let books = books(&bursar);
+    until("all are in the books", || of_phase(&books, "completed").len() == 3);
+
+    let hashed = |record: &Value| record["content"]["request"].is_string() && record["body_hash"].is_string();
+    let is_ann = |record: &Value| record["user"] == *books.vault.pseudonym("", "ann");
+    let admitted = of_phase(&books, "admitted");
+    assert_eq!(admitted.iter().filter(|record| is_ann(record)).count(), 2);
+    assert!(admitted.iter().all(|record| hashed(record) == is_ann(record)), "{admitted:?}");
+    assert_eq!(bodies(&books).iter().filter(|body| body.is_ok()).count(), 4, "two of ann's, each with its answer");
+    assert!(books.figures().unkeyed > 0);
 }

@@ -66,6 +66,15 @@ pub enum VaultError {
         /// Why it is held.
         reason: String,
     },
+    /// The team has had new keys for as many users as it may in a month.
+    #[error(
+        "a team's users need more than {most} new keys in one month (audit.users_max): of further users' prompts and answers \
+         neither text nor hash is kept until the month is over"
+    )]
+    TooMany {
+        /// How many it may have.
+        most: u32,
+    },
     /// More than a body may have.
     #[error("a body of {bytes} bytes is too large to be kept: at most {max}")]
     TooLarge {

@@ -15,7 +15,7 @@ use rand::Rng;
 
 use super::VaultError;
 use super::cipher::Key;
-use super::slot::{self, Found, Head, NAME_LEN, ROOT_NAME, SLOT_LEN, State, Tag};
+use super::slot::{self, Found, Head, Making, NAME_LEN, ROOT_NAME, SLOT_LEN, State, Tag};
 use crate::audit::journal::{Access, Disk, DiskFile};
 
 /// How many keys are kept open; beyond that all are closed and opened again when wanted.
@@ -62,6 +62,9 @@ pub struct Keyring {
     entries: Vec<Entry>,
     current: HashMap<(Tag, u32), u32>,
     open: HashMap<u32, DataKey>,
+    /// How many keys of each kind (for fingerprints or not) a team has made in a month. Those destroyed before the last start
+    /// are forgotten.
+    made: HashMap<(Making, bool), u32>,
 }
 
 impl Keyring {
@@ -92,6 +95,7 @@ impl Keyring {
             entries: Vec::new(),
             current: HashMap::new(),
             open: HashMap::new(),
+            made: HashMap::new(),
         };
         let root = ring.root()?;
         let mut found = ring.load()?;
@@ -126,8 +130,9 @@ impl Keyring {
         self.entries.reserve_exact(slots as usize);
         self.each_slot(slots, |ring, number, slot| {
             ring.entries.push(match slot::read(number, slot) {
-                Found::Key(Head { subject, month, .. }) => {
+                Found::Key(Head { subject, month, making, .. }) => {
                     ring.current.insert((subject, month), number);
+                    *ring.made.entry((making, month == 0)).or_default() += 1;
                     Entry::Key { subject, month }
                 }
                 Found::Erased => Entry::Erased,
@@ -165,10 +170,21 @@ impl Keyring {
         Ok(())
     }
 
-    /// Returns the key of `subject` in `month`; one that is not there yet is made and written (`true`), but not synced.
-    pub fn key_for(&mut self, subject: Tag, month: u32) -> Result<(DataKey, bool), VaultError> {
+    /// Returns the key of `subject` in `month`; one that is not there yet is made and written (`true`), but not synced. If it
+    /// would be more than `most` of its kind that the team of `making` has made in that month, it is
+    /// [`VaultError::TooMany`].
+    pub fn key_for(
+        &mut self,
+        subject: Tag,
+        month: u32,
+        making: Making,
+        most: u32,
+    ) -> Result<(DataKey, bool), VaultError> {
         if let Some(&number) = self.current.get(&(subject, month)) {
             return self.key_in(number).map(|key| (key, false));
+        }
+        if self.made.get(&(making, month == 0)).is_some_and(|made| *made >= most) || most == 0 {
+            return Err(VaultError::TooMany { most });
         }
         let number = u32::try_from(self.entries.len()).map_err(|_| VaultError::Unreadable {
             path: self.path.clone(),
@@ -177,12 +193,13 @@ impl Keyring {
         let mut name = [0; NAME_LEN];
         rand::rng().fill_bytes(&mut name);
         let key = Key::random()?;
-        let slot = Head { state: State::DataKey, number, month, subject, name }.wrap(&key, &self.wrapping);
+        let slot = Head { state: State::DataKey, number, month, subject, name, making }.wrap(&key, &self.wrapping);
         // If this fails half-way, the next key is written over it: the number was not given yet.
         self.file.write_all_at(&slot, place(number)).map_err(VaultError::io("write a key to", &self.path))?;
 
         self.entries.push(Entry::Key { subject, month });
         self.current.insert((subject, month), number);
+        *self.made.entry((making, month == 0)).or_default() += 1;
         let key = DataKey { slot: number, name, key: Arc::new(key) };
         self.remember(key.clone());
         Ok((key, true))
@@ -325,7 +342,8 @@ impl Keyring {
 }
 
 fn root_head() -> Head {
-    Head { state: State::Root, number: 0, month: 0, subject: Tag::default(), name: ROOT_NAME }
+    let making = Making::default();
+    Head { state: State::Root, number: 0, month: 0, subject: Tag::default(), name: ROOT_NAME, making }
 }
 
 fn place(number: u32) -> u64 {

@@ -44,6 +44,7 @@ use holds::Holds;
 use keyring::{DataKey, Keyring};
 use names::Names;
 use sealed::{HEAD_LEN, Opener, Packed, WRAPPED_LEN};
+use slot::Making;
 
 use crate::audit::journal::frame;
 use crate::audit::journal::{Access, Disk, DiskFile};
@@ -106,6 +107,7 @@ pub struct Vault {
     syncing: Mutex<bool>,
     /// Taken before `ring` by whoever takes both.
     holds: Mutex<Holds>,
+    users_max: u32,
 }
 
 impl Vault {
@@ -132,8 +134,15 @@ impl Vault {
             synced: AtomicU64::new(0),
             syncing: Mutex::new(false),
             holds: Mutex::new(holds),
+            users_max: u32::MAX,
         };
         Ok((vault, recovery))
+    }
+
+    /// Bounds for how many new users of one team keys are made in a month, of each kind: names of users are the clients', and
+    /// the keyring must not grow with what they invent. Beyond it, [`VaultError::TooMany`].
+    pub fn with_users_max(self, users_max: u32) -> Self {
+        Self { users_max, ..self }
     }
 
     /// Wraps all keys of the keyring in `folder` under `new` instead of `old`, which then opens nothing any more.
@@ -158,7 +167,7 @@ impl Vault {
         let mut bytes = Vec::with_capacity(HEAD_LEN + WRAPPED_LEN + SEAL_ADDS + length);
         match subject.user {
             Some(user) => {
-                let DataKey { slot, name, key } = self.key_for(subject.team, user, subject.month)?;
+                let DataKey { slot, name, key } = self.key_for(subject, user, subject.month)?;
                 let bound = bind(Opener::Slot { slot, name }, aad, &mut bytes);
                 key.seal(&bound, &pieces, &mut bytes);
             }
@@ -191,11 +200,13 @@ impl Vault {
         sealed::unpack(&packed.ok_or(VaultError::Damaged)?)
     }
 
-    fn key_for(&self, team: &str, user: &str, month: Month) -> Result<DataKey, VaultError> {
-        let subject = self.names.tag(team, user);
+    /// Returns the user's key for `month`, which may be made now, in that of `subject`.
+    fn key_for(&self, subject: &Subject<'_>, user: &str, month: Month) -> Result<DataKey, VaultError> {
+        let tag = self.names.tag(subject.team, user);
+        let making = Making { team: self.names.team_tag(subject.team), month: subject.month.0 };
         // Whoever else wants the same new key waits here, and then finds it.
         let mut ring = self.ring();
-        let (key, is_new) = ring.key_for(subject, month.0)?;
+        let (key, is_new) = ring.key_for(tag, month.0, making, self.users_max)?;
         self.written.fetch_add(u64::from(is_new), Ordering::Release);
         Ok(key)
     }
@@ -283,16 +294,16 @@ impl Vault {
     ///
     /// A known user has a key of their own, made with the first content and destroyed by [`Vault::erase`]: afterwards
     /// nobody can confirm a guess any more.
-    pub fn content_hasher(&self, team: &str, user: Option<&str>) -> Result<ContentHasher, VaultError> {
-        match user {
+    pub fn content_hasher(&self, subject: &Subject<'_>) -> Result<ContentHasher, VaultError> {
+        match subject.user {
             None => Ok(self.names.content_hasher()),
-            Some(user) => Ok(ContentHasher::of_subject(&self.key_for(team, user, Month::NONE)?.key)),
+            Some(user) => Ok(ContentHasher::of_subject(&self.key_for(subject, user, Month::NONE)?.key)),
         }
     }
 
     /// Returns the fingerprint of `content`, as [`Vault::content_hasher`] makes it.
-    pub fn content_hash(&self, team: &str, user: Option<&str>, content: &[u8]) -> Result<String, VaultError> {
-        let mut hasher = self.content_hasher(team, user)?;
+    pub fn content_hash(&self, subject: &Subject<'_>, content: &[u8]) -> Result<String, VaultError> {
+        let mut hasher = self.content_hasher(subject)?;
         hasher.update(content);
         Ok(hasher.finish())
     }

@@ -6,7 +6,7 @@
 use blake3::Hasher;
 
 use super::cipher::Key;
-use super::slot::Tag;
+use super::slot::{TEAM_LEN, Tag};
 
 /// Bytes of a pseudonym; written as twice as many hexadecimal digits.
 const PSEUDONYM_LEN: usize = 10;
@@ -14,6 +14,7 @@ const PSEUDONYM_LEN: usize = 10;
 /// The keys derived from the root secret.
 pub struct Names {
     subjects: Key,
+    teams: Key,
     pseudonyms: Key,
     content: Key,
     /// Wraps the keys of content without a known subject.
@@ -25,6 +26,7 @@ impl Names {
     pub fn new(root: &Key) -> Self {
         Self {
             subjects: root.derive("bursar 2026-11 vault: names subjects in the keyring"),
+            teams: root.derive("bursar 2026-11 vault: names teams in the keyring"),
             pseudonyms: root.derive("bursar 2026-11 vault: pseudonyms of users"),
             content: root.derive("bursar 2026-11 vault: fingerprints of content"),
             single: root.derive("bursar 2026-11 vault: wraps keys of single bodies"),
@@ -34,6 +36,11 @@ impl Names {
     /// Returns what stands for the user in the keyring.
     pub fn tag(&self, team: &str, user: &str) -> Tag {
         digest(&self.subjects, team, user)
+    }
+
+    /// Returns what stands for the team in the keyring.
+    pub fn team_tag(&self, team: &str) -> [u8; TEAM_LEN] {
+        digest(&self.teams, team, "")
     }
 
     /// Returns `u_` and 20 hexadecimal digits.

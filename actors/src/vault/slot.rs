@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! 0 state | 1 version | 2 – (2) | 4 number u32 | 8 month u32 | 12 subject (16) | 28 name (8)
-//! 36 wrapped key (72) | 108 – (16) | 124 crc32 u32 of all before it
+//! 36 wrapped key (72) | 108 team (8) | 116 made in month u32 | 120 – (4) | 124 crc32 u32 of all before it
 //! ```
 //!
 //! Little-endian. Four slots fill a sector, so that none straddles two and an overwritten one is gone at once. The bytes
-//! before the wrapped key are bound to it: a slot that was moved or relabelled does not open.
+//! before the wrapped key are bound to it: a slot that was moved or relabelled does not open. Team and month of the making only
+//! count how many keys a team has made; older slots have none.
 
 use super::cipher::{KEY_LEN, Key, SEAL_ADDS};
 
@@ -14,6 +15,8 @@ use super::cipher::{KEY_LEN, Key, SEAL_ADDS};
 pub const SLOT_LEN: usize = 128;
 /// Bytes of a keyed hash that stands for a subject.
 pub const TAG_LEN: usize = 16;
+/// Bytes of a keyed hash that stands for a team.
+pub const TEAM_LEN: usize = 8;
 /// Bytes of the random name by which what was sealed knows its key again.
 pub const NAME_LEN: usize = 8;
 
@@ -27,6 +30,13 @@ const CRC_AT: usize = SLOT_LEN - 4;
 
 /// Stands for a team's user: a keyed hash, of which nobody without the master key can tell whose it is.
 pub type Tag = [u8; TAG_LEN];
+
+/// For which team a key was made, by a keyed hash, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Making {
+    pub team: [u8; TEAM_LEN],
+    pub month: u32,
+}
 
 /// What a slot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +55,7 @@ pub struct Head {
     pub month: u32,
     pub subject: Tag,
     pub name: [u8; NAME_LEN],
+    pub making: Making,
 }
 
 impl Head {
@@ -65,9 +76,11 @@ impl Head {
         let mut bytes = Vec::with_capacity(SLOT_LEN);
         bytes.extend_from_slice(&head);
         key.wrap(wrapping, &head, &mut bytes);
+        bytes.extend_from_slice(&self.making.team);
+        bytes.extend_from_slice(&self.making.month.to_le_bytes());
         bytes.resize(CRC_AT, 0);
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-        bytes.try_into().expect("head, wrapped key, zeros and checksum make one slot")
+        bytes.try_into().expect("head, wrapped key, making, zeros and checksum make one slot")
     }
 
     /// Returns the key in `slot`, of which this is the head; none under another key than it was wrapped with.
@@ -103,6 +116,10 @@ pub fn read(number: u32, bytes: &[u8; SLOT_LEN]) -> Found {
         month: u32::from_le_bytes(part(bytes, 8)),
         subject: part(bytes, 12),
         name: part(bytes, 28),
+        making: Making {
+            team: part(bytes, WRAPPED_END),
+            month: u32::from_le_bytes(part(bytes, WRAPPED_END + TEAM_LEN)),
+        },
     };
     let is_sound = bytes[1] == VERSION
         && crc32fast::hash(&bytes[..CRC_AT]).to_le_bytes() == bytes[CRC_AT..]
@@ -120,7 +137,8 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        Head { state: State::DataKey, number: 7, month: 202_611, subject: [3; TAG_LEN], name: [4; NAME_LEN] }
+        let making = Making { team: [5; TEAM_LEN], month: 202_611 };
+        Head { state: State::DataKey, number: 7, month: 202_611, subject: [3; TAG_LEN], name: [4; NAME_LEN], making }
     }
 
     #[test]

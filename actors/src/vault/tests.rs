@@ -396,7 +396,7 @@ fn a_rotation_keeps_content_names_and_erasures_wherever_it_is_stopped() {
         let gone = seal(&vault, &of("bob", MAY));
         vault.erase("care", "bob").expect("erased");
         vault.hold("care", "ann", "case 12", 0).expect("held");
-        let hash = |vault: &Vault| vault.content_hash("care", None, TEXT).expect("a hash");
+        let hash = |vault: &Vault| vault.content_hash(&single(), TEXT).expect("a hash");
         let named = (vault.pseudonym("care", "ann"), hash(&vault));
         drop(vault);
 
@@ -469,8 +469,10 @@ fn pseudonyms_and_fingerprints_are_keyed_and_stable() {
     assert_ne!(other.pseudonym("care", "ann"), name);
     assert_ne!(vault.pseudonym("carea", "nn"), name);
     for user in [None, Some("ann")] {
-        let hash = |vault: &Vault, user| vault.content_hash("care", user, TEXT).expect("a hash");
-        let mut hasher = vault.content_hasher("care", user).expect("a hasher");
+        let hash = |vault: &Vault, user| {
+            vault.content_hash(&Subject { team: "care", user, month: MAY }, TEXT).expect("a hash")
+        };
+        let mut hasher = vault.content_hasher(&Subject { team: "care", user, month: MAY }).expect("a hasher");
         TEXT.chunks(7).for_each(|piece| hasher.update(piece));
         assert_eq!(hasher.finish(), hash(&vault, user));
         assert_eq!(hash(&open(&mine), user), hash(&vault, user));
@@ -486,9 +488,9 @@ fn nothing_shows_a_key_or_content() {
     let vault = open(&folder);
     let sealed = seal(&vault, &of("ann", MAY));
     let (key, _) = key_material(&vault, &folder, 1);
-    let data_key = vault.ring().key_for(vault.names.tag("care", "ann"), MAY.0).expect("the key");
+    let data_key = vault.ring().key_for(vault.names.tag("care", "ann"), MAY.0, Making::default(), 1).expect("the key");
 
-    let hasher = vault.content_hasher("care", Some("ann"));
+    let hasher = vault.content_hasher(&of("ann", MAY));
     let mut shown = format!("{master:?} {vault:?} {data_key:?} {hasher:?} {:?}", of("ann", MAY));
     for error in [
         vault.unseal(b"wrong", &sealed.bytes).expect_err("damaged"),
@@ -521,4 +523,30 @@ fn a_month_is_the_calendars() {
     ] {
         assert_eq!(Month::of_micros(at_us), Month(month), "{at_us}");
     }
+}
+
+#[test]
+fn users_that_a_client_invents_get_no_keys_beyond_the_bound_not_even_after_a_new_start() {
+    let folder = folder();
+    let open = || open(&folder).with_users_max(2);
+    let is_refused = |vault: &Vault, subject: &Subject<'_>| {
+        matches!(vault.seal(subject, AAD, &[TEXT]), Err(VaultError::TooMany { most: 2 }))
+    };
+    let vault = open();
+    seal(&vault, &of("ann", MAY));
+    seal(&vault, &of("bob", MAY));
+
+    assert!(is_refused(&vault, &of("cid", MAY)));
+    drop(vault);
+    let vault = open();
+
+    assert!(is_refused(&vault, &of("cid", MAY)));
+    seal(&vault, &of("ann", MAY));
+    seal(&vault, &single());
+    seal(&vault, &Subject { team: "other", ..of("cid", MAY) });
+    seal(&vault, &of("cid", JUNE));
+    for user in ["ann", "bob"] {
+        vault.content_hash(&of(user, MAY), TEXT).expect("keys of fingerprints count for themselves");
+    }
+    assert!(matches!(vault.content_hash(&of("cid", MAY), TEXT), Err(VaultError::TooMany { .. })));
 }

@@ -15,6 +15,8 @@ use crate::config::units;
 const DAY: Duration = Duration::from_secs(86_400);
 /// Six years: how long HIPAA wants records of disclosure kept (45 CFR 164.316(b)(2)(i)).
 const SIX_YEARS: Duration = Duration::from_secs(2_192 * 86_400);
+/// 128 bytes on disk and some 70 in memory each.
+const USERS_MAX: u32 = 100_000;
 /// No record need be kept for longer than a century.
 const CENTURY: Duration = Duration::from_secs(36_525 * 86_400);
 /// Below it the signatures would outweigh the records.
@@ -46,6 +48,7 @@ pub(super) fn audit(checker: &mut Checker<'_>, raw: &RawAudit, storage: &Path, r
         enabled: raw.enabled.unwrap_or(true),
         content,
         content_max: content_max(checker, raw),
+        users_max: raw.users_max.unwrap_or(USERS_MAX),
         commit: raw.commit.unwrap_or_default(),
         keys_path,
         signing_key: key(checker, "audit.signing_key", raw.signing_key.as_ref()),

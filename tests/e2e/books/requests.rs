@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Ledger, Totals};
 use crate::client::{Answer, Client, chat, stream};
+use crate::forgetting::of_user;
 use crate::harness::{Bursar, Setup, demo, scripted, until, wait_for};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -24,7 +25,7 @@ fn ask(bursar: &Bursar, id: &str, body: &Value) -> Answer {
 
 /// Returns the fingerprint of what a client got or sent; ann has a key of her own for hers.
 fn fingerprint(bursar: &Bursar, user: Option<&str>, bytes: &[u8]) -> String {
-    bursar.gateway.books.as_ref().unwrap().vault.content_hash("", user, bytes).unwrap()
+    bursar.gateway.books.as_ref().unwrap().vault.content_hash(&of_user(user), bytes).unwrap()
 }
 
 #[track_caller]
