@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_http::header::{HeaderName, HeaderValue};
 use bursar_actors::TeamId;
+use bursar_actors::access::{Identity, Scope};
 use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -62,26 +63,46 @@ pub fn unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
-/// Who asks: the client key and its team, or nobody in particular on a loopback gateway without keys.
+/// Who asks: whom a client key stands for, or nobody in particular on a loopback gateway without keys, who may do anything.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// Id of the client key; never the key.
-    pub key_id: Option<Arc<str>>,
-    /// Its team.
-    pub team: Option<TeamId>,
-    /// What it may ask for; `None` means everything.
-    pub models: Option<Arc<[String]>>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl Caller {
+    /// Returns the caller that `identity` stands for.
+    pub fn of(identity: Arc<Identity>) -> Self {
+        Self { identity: Some(identity) }
+    }
+
+    /// Returns whom the caller's key stands for; `None` where no key was asked for.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// Returns the id of the client key; never the key.
+    pub fn key_id(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref().map(|identity| &identity.key)
+    }
+
+    /// Returns its team.
+    pub fn team(&self) -> Option<&TeamId> {
+        self.identity.as_ref().map(|identity| &identity.team)
+    }
+
+    /// Returns what it may use; `None` means everything.
+    pub fn scope(&self) -> Option<&Scope> {
+        self.identity.as_ref().map(|identity| &identity.scope)
+    }
+
     /// Returns whether the caller may ask for `model` by that name.
     pub fn may_use(&self, model: &str) -> bool {
-        self.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed == "*" || allowed == model))
+        self.scope().is_none_or(|scope| scope.models.allow(model))
     }
 
     /// Returns the team's name for metrics, `none` without one.
     pub fn team_label(&self) -> &str {
-        self.team.as_ref().map_or("none", TeamId::as_str)
+        self.team().map_or("none", TeamId::as_str)
     }
 }
 

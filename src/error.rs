@@ -1,5 +1,6 @@
 //! Every way a request can fail, as the pipeline knows it. Which status a client sees is `http::error`'s matter.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bursar_actors::{ErrorClass, LearnedLimits};
@@ -32,7 +33,7 @@ pub enum GatewayError {
         /// In words for a person.
         why: String,
     },
-    /// No client key, or one that is unknown. Both are answered alike.
+    /// No client key, or one that is unknown, expired, disabled or revoked. All are answered alike.
     InvalidApiKey,
     /// The name is no alias and no `provider/model`.
     ModelNotFound {
@@ -47,6 +48,16 @@ pub enum GatewayError {
     ModelNotAllowed {
         /// What was asked for.
         asked: String,
+    },
+    /// The client key, or its team, may use nothing that serves this model: not its providers, regions or endpoints.
+    TargetNotAllowed {
+        /// What was asked for.
+        asked: String,
+    },
+    /// The client key may not be used from where the client is.
+    NetworkNotAllowed {
+        /// Where that is, as the gateway sees it.
+        address: Option<IpAddr>,
     },
     /// No endpoint and key can take the call now.
     NoHealthyTarget {
@@ -133,6 +144,8 @@ impl GatewayError {
             Self::ForeignOrigin => "foreign_origin",
             Self::ModelNotFound { .. } => "model_not_found",
             Self::ModelNotAllowed { .. } => "model_not_allowed",
+            Self::TargetNotAllowed { .. } => "target_not_allowed",
+            Self::NetworkNotAllowed { .. } => "network_not_allowed",
             Self::NoHealthyTarget { .. } => "no_healthy_target",
             Self::Upstream { failure, .. } => failure.class.as_str(),
             Self::DeadlineExceeded { .. } => "deadline_exceeded",

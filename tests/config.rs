@@ -268,7 +268,7 @@ fn an_open_port_needs_a_client_key() {
 
     let config = place(&format!("{open}{key}")).config();
     assert!(config.auth.require_key);
-    assert_eq!(config.client_keys[0].hash, *blake3::hash(b"0123456789abcdef").as_bytes());
+    assert_eq!(config.client_keys[0].secrets[0].hash, *blake3::hash(b"0123456789abcdef").as_bytes());
     assert!(config.teams.contains_key(&TeamId::from("default")));
 }
 

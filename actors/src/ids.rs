@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 macro_rules! identifier {
@@ -50,6 +50,12 @@ macro_rules! identifier {
                 serializer.serialize_str(&self.0)
             }
         }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(Self::from)
+            }
+        }
     };
 }
 
@@ -68,6 +74,11 @@ identifier!(
 identifier!(
     /// A team that client keys belong to.
     TeamId
+);
+
+identifier!(
+    /// An organisation that teams belong to.
+    OrgId
 );
 
 /// A secret (a provider's API key, a client key) that shows itself to no log: `Debug` prints `…`.

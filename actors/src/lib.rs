@@ -27,6 +27,7 @@
 
 #![warn(missing_docs)]
 
+pub mod access;
 mod acquire;
 pub mod audit;
 mod board;
@@ -52,7 +53,7 @@ pub use endpoint::keyring::{KeyPolicy, KeySpec, KeyState, KeyView, NoKey};
 pub use endpoint::lease::Lease;
 pub use endpoint::probe::{ProbeLease, ProbeView, Probed};
 pub use endpoint::{EndpointSpec, EndpointStatus, Refusal};
-pub use ids::{EndpointId, KeyId, ModelName, Secret, TeamId};
+pub use ids::{EndpointId, KeyId, ModelName, OrgId, Secret, TeamId};
 pub use outcome::{ErrorClass, KeyEffect, Learned, LearnedLimits, Outcome, ReplyForm, Retry};
 pub use pool::{LeasePool, Taken};
 pub use retry_budget::RetryBudget;

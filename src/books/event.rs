@@ -70,8 +70,8 @@ impl Books {
         self.tell(Record {
             phase: Some(Phase::Refused),
             request: Some(id.as_str().into()),
-            actor: caller.key_id.as_deref().map(Into::into),
-            team: caller.team.as_ref().map(|team| team.as_str().into()),
+            actor: caller.key_id().map(|id| (**id).into()),
+            team: caller.team().map(|team| team.as_str().into()),
             network: network.map(Into::into),
             action: path.chars().filter(|letter| !letter.is_control()).take(PATH_MAX).collect::<String>().into(),
             outcome: Some("failed".into()),

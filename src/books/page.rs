@@ -106,8 +106,8 @@ impl Page {
         Self {
             call: books.next_call(),
             request: call.id.clone(),
-            actor: call.caller.key_id.clone(),
-            team: call.caller.team.as_ref().map(ToString::to_string),
+            actor: call.caller.key_id().cloned(),
+            team: call.caller.team().map(ToString::to_string),
             user: call.head.user.clone(),
             network: call.network.clone(),
             action,

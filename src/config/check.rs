@@ -44,13 +44,16 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     }
     let server = server(&mut checker, &raw.server);
     let named = raw.providers.keys().cloned().collect();
-    let teams = access::teams(&mut checker, raw.teams, &raw.models, &raw.client_keys, &named);
+    let names = access::Known { aliases: raw.models.alias.keys().cloned().collect(), providers: named };
+    let orgs = access::orgs(&mut checker, raw.orgs, &names);
+    let teams = access::teams(&mut checker, raw.teams, &raw.client_keys, &orgs, &names);
     let (providers, skipped) = providers::providers(&mut checker, raw.providers, &teams);
     let balancing = balancing(&mut checker, &raw.balancing);
     let probes = probes(&mut checker, &raw.probes);
     let models = models::models(&mut checker, raw.models, &balancing, &providers, &skipped);
     let catalog = catalog::catalog(&mut checker, raw.catalog, &providers, &skipped);
-    let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &models, &named);
+    let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &orgs, &names);
+    access::endpoints(&mut checker, &orgs, &teams, &client_keys, &providers);
     let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys);
     let path = raw.storage.path.clone().unwrap_or_else(|| "./data".to_owned());
     if path.is_empty() {
@@ -66,6 +69,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         probes,
         models,
         catalog,
+        orgs,
         teams,
         client_keys,
         auth,

@@ -264,6 +264,7 @@ impl Reader<'_> {
                 Value::String(text.to_string())
             }
             (Shape::Text, DeValue::String(text)) => Value::String(text.to_string()),
+            (Shape::Text, DeValue::Datetime(date)) => Value::String(date.to_string()),
             (Shape::Choice(_), DeValue::String(text)) if text.contains("${") => Value::String(text.to_string()),
             (Shape::Choice(words), DeValue::String(text)) => {
                 if let Some(fault) = choice_fault(path, text, words) {

@@ -31,7 +31,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bursar_actors::{EndpointId, KeyId, Secret, Strategy, TeamId};
+use bursar_actors::access::{ClientKey, Org, Team};
+use bursar_actors::{EndpointId, KeyId, OrgId, Secret, Strategy, TeamId};
 use serde::Deserialize;
 
 pub use kind::ProviderKind;
@@ -48,7 +49,11 @@ pub struct Config {
     pub models: Models,
     /// `[catalog.models]`: what the operator knows better of models, by `provider/model`.
     pub catalog: BTreeMap<String, catalog::Override>,
+    /// `[orgs.<id>]`.
+    pub orgs: BTreeMap<OrgId, Org>,
+    /// `[teams.<id>]`. The organisation of each is among them.
     pub teams: BTreeMap<TeamId, Team>,
+    /// `[[client_keys]]`: what applications present, kept as its hash only. The team of each is among them.
     pub client_keys: Vec<ClientKey>,
     pub auth: Auth,
     pub audit: audit::Audit,
@@ -283,26 +288,6 @@ pub struct Target {
     pub model: String,
     /// At least 1.
     pub weight: u32,
-}
-
-/// `[teams.<id>]`.
-#[derive(Debug, Clone)]
-pub struct Team {
-    pub id: TeamId,
-    pub name: String,
-    /// Aliases or `provider/model` names the team may ask for; `*` alone means all.
-    pub models: Vec<String>,
-}
-
-/// `[[client_keys]]`: a key that applications present, kept as its hash only.
-#[derive(Debug, Clone)]
-pub struct ClientKey {
-    pub id: String,
-    pub team: TeamId,
-    /// BLAKE3 of the key.
-    pub hash: [u8; 32],
-    /// Narrower than the team's list, or empty for the team's.
-    pub models: Vec<String>,
 }
 
 /// `[auth]`.

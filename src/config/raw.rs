@@ -27,6 +27,7 @@ pub struct RawConfig {
     pub probes: RawProbes,
     pub models: RawModels,
     pub catalog: RawCatalog,
+    pub orgs: BTreeMap<String, RawOrg>,
     pub teams: BTreeMap<String, RawTeam>,
     pub client_keys: Vec<RawClientKey>,
     pub auth: RawAuth,
@@ -348,9 +349,29 @@ impl From<RawEffort> for Effort {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RawTeam {
+pub struct RawOrg {
     pub name: Option<String>,
     pub models: Option<Vec<String>>,
+    pub providers: Option<Vec<String>>,
+    pub regions: Option<Vec<String>>,
+    pub endpoints: Option<Vec<String>>,
+    pub networks: Option<Vec<String>>,
+    pub tags: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTeam {
+    pub name: Option<String>,
+    pub org: Option<String>,
+    pub models: Option<Vec<String>>,
+    pub providers: Option<Vec<String>>,
+    pub regions: Option<Vec<String>>,
+    pub endpoints: Option<Vec<String>>,
+    pub networks: Option<Vec<String>>,
+    pub tags: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -358,10 +379,18 @@ pub struct RawTeam {
 pub struct RawClientKey {
     pub id: Option<String>,
     pub team: Option<String>,
+    pub name: Option<String>,
     pub value: Option<String>,
     pub hash: Option<String>,
     pub optional: Option<bool>,
-    pub models: Vec<String>,
+    pub expires: Option<String>,
+    pub models: Option<Vec<String>>,
+    pub providers: Option<Vec<String>>,
+    pub regions: Option<Vec<String>>,
+    pub endpoints: Option<Vec<String>>,
+    pub networks: Option<Vec<String>>,
+    pub tags: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]

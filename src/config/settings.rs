@@ -4,6 +4,8 @@
 //! by their id (`providers.openai.keys.team_a.weight`), so that a key that moved in its file is still the same. Secrets
 //! are shown as `…`; a hash of each stays beside it, or a rotated key would look unchanged.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
@@ -75,22 +77,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
     list.time("probes", "every", config.probes.every);
     list.models(&config.models);
     list.catalog(config);
-    for team in config.teams.values() {
-        let path = child("teams", team.id.as_str());
-        list.put(&child(&path, "name"), &team.name);
-        list.words(&child(&path, "models"), &team.models);
-    }
-    for key in &config.client_keys {
-        let path = child("client_keys", &key.id);
-        let written = [child(&path, "value"), child(&path, "hash")];
-        let written = written.iter().find(|path| config.origins.contains_key(*path)).unwrap_or(&written[0]);
-        list.secret(written, written, &key.hash);
-        list.put(&child(&path, "team"), &key.team);
-        if !key.models.is_empty() {
-            list.words(&child(&path, "models"), &key.models);
-        }
-    }
-    list.put("auth.require_key", config.auth.require_key);
+    list.access(config);
     list.audit(&config.audit);
     let mut settings = list.settings;
     settings.sort_by(|a, b| a.path.cmp(&b.path));

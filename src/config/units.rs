@@ -1,7 +1,7 @@
 //! Values with a unit, and names: durations, sizes, identifiers, addresses.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Reads a duration such as `250ms`, `30s`, `15m` or `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -69,6 +69,22 @@ pub fn dollars(text: &str) -> Result<u64, String> {
     })
 }
 
+/// Reads a time such as `2027-06-30T00:00:00Z`, or a day, which stands for its beginning in UTC; in seconds since 1970.
+pub fn time(text: &str) -> Result<u64, String> {
+    let day = format!("{text}T00:00:00Z");
+    let read = humantime::parse_rfc3339(text).or_else(|_| humantime::parse_rfc3339(&day));
+    let since = read.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let wrong = || format!("`{text}` is no time; write for example 2027-06-30 or 2027-06-30T12:00:00Z (UTC)");
+    since.map(|since| since.as_secs()).ok_or_else(wrong)
+}
+
+/// Writes seconds since 1970 as [`time`] reads them.
+pub fn time_text(unix_s: u64) -> String {
+    // Later than the calendar goes means never.
+    let unix_s = unix_s.min(253_402_300_799);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix_s)).to_string()
+}
+
 /// Returns whether `text` is an identifier: `[a-z][a-z0-9_]*`, which an environment name can spell too.
 pub fn is_id(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -131,6 +147,19 @@ mod tests {
         assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
         assert!(duration("15").is_err());
         assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn times_are_days_or_moments_in_utc() {
+        assert_eq!(time("2027-06-30"), Ok(1_814_313_600));
+        assert_eq!(time("2027-06-30T00:00:01Z"), Ok(1_814_313_601));
+        assert_eq!(time_text(1_814_313_601), "2027-06-30T00:00:01Z");
+        assert!(
+            ["", "soon", "2027-13-01", "1950-01-01", "2027-06-30T00:00:00+02:00"]
+                .iter()
+                .all(|text| time(text).is_err())
+        );
+        assert!(time_text(u64::MAX).starts_with("9999-12-31"));
     }
 
     #[test]

@@ -5,34 +5,32 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderValue, ORIGIN};
+use bursar_actors::access::{Identity, KeyHash, identity};
 
-use crate::call::Caller;
+use crate::call::{Caller, unix_s};
 use crate::config::Config;
 use crate::error::GatewayError;
 
 /// Headers that may carry a client key besides `authorization`: Anthropic's, Azure's and Google's SDKs use them.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 
-/// Every client key, by its hash.
+/// Whom each client key stands for, by its hash.
 pub struct ClientKeys {
-    by_hash: HashMap<[u8; 32], Caller>,
+    by_hash: HashMap<KeyHash, Arc<Identity>>,
     require_key: bool,
 }
 
 impl ClientKeys {
-    /// Builds the look-up. A key's own model list narrows its team's.
+    /// Builds the look-up.
     pub fn new(config: &Config) -> Self {
-        let by_hash = config.client_keys.iter().map(|key| {
-            let of_team = config.teams.get(&key.team).map(|team| team.models.clone()).unwrap_or_default();
-            let models = if key.models.is_empty() { of_team } else { narrow(&key.models, &of_team) };
-            let caller = Caller {
-                key_id: Some(Arc::from(key.id.as_str())),
-                team: Some(key.team.clone()),
-                models: Some(models.into()),
-            };
-            (key.hash, caller)
-        });
-        Self { by_hash: by_hash.collect(), require_key: config.auth.require_key }
+        let mut by_hash = HashMap::with_capacity(config.client_keys.len());
+        for key in &config.client_keys {
+            let Some(team) = config.teams.get(&key.team) else { continue };
+            let org = team.org.as_ref().and_then(|org| config.orgs.get(org));
+            let hashes = key.secrets.iter().map(|secret| secret.hash);
+            by_hash.extend(hashes.zip(identity(key, team, org)));
+        }
+        Self { by_hash, require_key: config.auth.require_key }
     }
 
     /// Returns how many keys there are.
@@ -42,11 +40,18 @@ impl ClientKeys {
 
     /// Returns who sent `request`. Where no key is required, an unknown one counts as none.
     ///
-    /// A key is looked up by its BLAKE3 hash, so the time taken tells nothing about how close a guess came.
+    /// A key is looked up by its BLAKE3 hash, so the time taken tells nothing about how close a guess came. One that is
+    /// over is treated like one that never was.
     pub fn authenticate(&self, request: &HttpRequest) -> Result<Caller, GatewayError> {
         let known = presented(request).and_then(|key| self.by_hash.get(blake3::hash(key.as_bytes()).as_bytes()));
-        match known {
-            Some(caller) => Ok(caller.clone()),
+        match known.filter(|identity| identity.is_current(unix_s().unsigned_abs())) {
+            Some(identity) => {
+                let address = request.peer_addr().map(|peer| peer.ip());
+                if !identity.scope.admits_from(address) {
+                    return Err(GatewayError::NetworkNotAllowed { address });
+                }
+                Ok(Caller::of(identity.clone()))
+            }
             None if self.require_key => Err(GatewayError::InvalidApiKey),
             // Any page that the operator's browser shows could otherwise spend the provider keys.
             None if is_foreign(request) => Err(GatewayError::ForeignOrigin),
@@ -66,15 +71,6 @@ fn is_foreign(request: &HttpRequest) -> bool {
 
 fn is_loopback(name: &str) -> bool {
     name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn narrow(own: &[String], team: &[String]) -> Vec<String> {
-    let all = |models: &[String]| models.iter().any(|model| model == "*");
-    match (all(own), all(team)) {
-        (true, _) => team.to_vec(),
-        (false, true) => own.to_vec(),
-        (false, false) => own.iter().filter(|model| team.contains(model)).cloned().collect(),
-    }
 }
 
 /// Returns the key as the client sent it.
@@ -146,14 +142,5 @@ mod tests {
             assert!(foreign(other), "{other}");
         }
         assert!(!is_foreign(&TestRequest::default().to_http_request()));
-    }
-
-    #[test]
-    fn a_keys_own_models_never_widen_its_teams() {
-        let list = |models: &[&str]| models.iter().map(ToString::to_string).collect::<Vec<_>>();
-
-        assert_eq!(narrow(&list(&["*"]), &list(&["fast"])), list(&["fast"]));
-        assert_eq!(narrow(&list(&["fast", "smart"]), &list(&["fast"])), list(&["fast"]));
-        assert_eq!(narrow(&list(&["fast"]), &list(&["*"])), list(&["fast"]));
     }
 }

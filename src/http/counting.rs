@@ -61,9 +61,7 @@ async fn answer(
     let routes = worker.gateway.routes.load_full();
     let asked = call.head.model.as_deref();
     let Some(route) = routes.resolve(asked, operation) else { return Err(routes.not_found(asked, &call.caller)) };
-    if !route.allows(&call.caller) {
-        return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone() });
-    }
+    route.admit(&call.caller)?;
     let request = clients::read_to_count(operation, &call.body).map_err(GatewayError::Invalid)?;
     let estimate = estimate_tokens(&request);
     let page = worker.gateway.books.as_ref().map(|books| Page::open(books, &call, "count_tokens"));

@@ -158,16 +158,12 @@ fn face(error: &GatewayError) -> Face {
             let message = "no valid client key; send yours as `authorization: Bearer <key>`";
             Face::new(StatusCode::UNAUTHORIZED, INVALID, code, message)
         }
-        GatewayError::ForeignOrigin => {
-            let message = "a gateway without client keys serves no web page of another host; define [[client_keys]]";
-            Face::new(StatusCode::FORBIDDEN, "permission_error", code, message)
-        }
+        GatewayError::ForeignOrigin
+        | GatewayError::ModelNotAllowed { .. }
+        | GatewayError::TargetNotAllowed { .. }
+        | GatewayError::NetworkNotAllowed { .. } => forbidden(error, code),
         GatewayError::ModelNotFound { asked, near } => {
             Face::new(StatusCode::NOT_FOUND, INVALID, code, model_not_found(asked, near)).about("model")
-        }
-        GatewayError::ModelNotAllowed { asked } => {
-            let message = format!("this client key may not use the model `{asked}`; GET /v1/models lists what it may");
-            Face::new(StatusCode::FORBIDDEN, "permission_error", code, message).about("model")
         }
         GatewayError::NoHealthyTarget { retry_after, why } => {
             let message = format!("no upstream can take this request now: {why}");
@@ -193,6 +189,29 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::Internal => {
             let message = "this request could not be handled; its id is in the gateway's log";
             Face::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", code, message)
+        }
+    }
+}
+
+/// A caller that is known and may not do this.
+fn forbidden(error: &GatewayError, code: &str) -> Face {
+    let face = |message: String| Face::new(StatusCode::FORBIDDEN, "permission_error", code, message);
+    match error {
+        GatewayError::ModelNotAllowed { asked } => {
+            face(format!("this client key may not use the model `{asked}`; GET /v1/models lists what it may"))
+                .about("model")
+        }
+        GatewayError::TargetNotAllowed { asked } => face(format!(
+            "this client key may use no provider, region or endpoint that serves the model `{asked}`; GET /v1/models \
+             lists what it may"
+        ))
+        .about("model"),
+        GatewayError::NetworkNotAllowed { address } => {
+            let address = address.map_or_else(|| "a local socket".to_owned(), |at| at.to_canonical().to_string());
+            face(format!("this client key may not be used from {address}; its operator has named other networks"))
+        }
+        _ => {
+            face("a gateway without client keys serves no web page of another host; define [[client_keys]]".to_owned())
         }
     }
 }

@@ -73,7 +73,7 @@ fn show_in(dialect: Dialect, request: &HttpRequest, asked: &str, worker: &Worker
         let routes = worker.gateway.routes.load();
         let route = routes.resolve(Some(asked), Operation::ChatCompletions);
         // What the caller may not use does not exist for it.
-        let Some(route) = route.filter(|route| route.allows(&caller)) else {
+        let Some(route) = route.filter(|route| route.admit(&caller).is_ok()) else {
             return Err(routes.not_found(Some(asked), &caller));
         };
         let owner = if routes.alias(asked).is_some() { "bursar" } else { route.destinations[0].provider.as_str() };

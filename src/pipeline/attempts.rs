@@ -102,9 +102,10 @@ pub async fn run(
     let fallbacks: &[String] = if call.wishes.no_fallback { &[] } else { &route.fallback };
     let fallbacks = fallbacks.iter().filter(|name| call.caller.may_use(name));
     let fallbacks = fallbacks.filter_map(|name| Some((&**routes.alias(name)?, Some(name))));
+    let fallbacks = fallbacks.filter(|(route, _)| route.serves(&call.caller));
     let legs = std::iter::once((&**route, None)).chain(fallbacks);
     let demand = Demand::of(&call.head);
-    let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg::new(route, fallback, &demand)).collect();
+    let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg::new(route, fallback, &demand, &call.caller)).collect();
     // What failed may fail again, so a fallback goes first.
     let rounds: &[Repeat] = if legs.len() > 1 { &[Repeat::Never, Repeat::LastResort] } else { &[Repeat::LastResort] };
     loop {
@@ -279,7 +280,7 @@ impl Attempts<'_> {
                 candidates: route.candidates.clone(),
                 left_out: leg.left_out.iter().map(|(candidate, _)| *candidate).collect(),
                 strategy: route.strategy,
-                team: self.call.caller.team.clone(),
+                team: self.call.caller.team().cloned(),
                 tokens,
                 form,
                 tried: leg.tried.clone(),

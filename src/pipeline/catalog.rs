@@ -65,10 +65,12 @@ impl Catalog {
     /// Returns what `caller` may ask for: aliases, what they lead to, what its rights name, and then what the upstreams
     /// said, sorted by provider and name. Each name once.
     pub fn models_of(&self, routes: &Routes, caller: &Caller) -> Vec<PublicModel> {
-        let mut models: Vec<_> = routes.public_models().into_iter().filter(|model| caller.may_use(&model.id)).collect();
+        let mut models = routes.public_models(caller);
         let mut listed: HashSet<String> = models.iter().map(|model| model.id.clone()).collect();
-        for name in caller.models.iter().flat_map(|models| models.iter()) {
-            let served = || routes.resolve(Some(name), Operation::ChatCompletions).is_some();
+        let named = caller.scope().and_then(|scope| scope.models.list()).unwrap_or_default();
+        for name in named.iter().filter(|name| !name.ends_with('*')) {
+            let route = || routes.resolve(Some(name), Operation::ChatCompletions);
+            let served = || route().is_some_and(|route| route.serves(caller));
             let Some((provider, _)) = name.split_once('/').filter(|_| served()) else { continue };
             if listed.insert(name.clone()) {
                 models.push(PublicModel { id: name.clone(), owned_by: provider.into() });
@@ -77,7 +79,7 @@ impl Catalog {
         if routes.allows_direct() {
             for (provider, name) in self.learned(routes) {
                 let id = format!("{provider}/{name}");
-                if caller.may_use(&id) && listed.insert(id.clone()) {
+                if caller.may_use(&id) && routes.reaches(&provider, caller) && listed.insert(id.clone()) {
                     models.push(PublicModel { id, owned_by: provider });
                 }
             }
@@ -101,6 +103,8 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
+    use bursar_actors::access::{Identity, Names, Scope};
+
     use super::*;
     use crate::config::load::{Sources, load};
 
@@ -122,6 +126,11 @@ mod tests {
 
     fn ids(catalog: &Catalog, routes: &Routes, caller: &Caller) -> Vec<String> {
         catalog.models_of(routes, caller).into_iter().map(|model| model.id).collect()
+    }
+
+    fn caller(scope: Scope) -> Caller {
+        let (key, team, tags) = ("k".into(), "t".into(), Arc::default());
+        Caller::of(Arc::new(Identity { key, team, org: None, scope, until: None, tags }))
     }
 
     fn learned(routes: &Routes) -> Catalog {
@@ -149,10 +158,25 @@ mod tests {
     fn a_caller_sees_what_it_may_use() {
         let routes = routes(TWO);
         let catalog = learned(&routes);
-        let models: Arc<[String]> = ["m", "a/x", "b/new"].map(str::to_owned).into();
-        let caller = Caller { models: Some(models), ..Caller::default() };
+        let models = Names::of(["m", "a/x", "b/new"].map(str::to_owned));
 
-        assert_eq!(ids(&catalog, &routes, &caller), ["m", "a/x", "b/new"]);
+        assert_eq!(ids(&catalog, &routes, &caller(Scope { models, ..Scope::default() })), ["m", "a/x", "b/new"]);
+    }
+
+    #[test]
+    fn a_caller_sees_what_its_providers_and_endpoints_serve() {
+        let routes = routes(TWO);
+        let catalog = learned(&routes);
+        let names = |name: &str| Names::of([name.to_owned()]);
+        let seen = |scope| ids(&catalog, &routes, &caller(scope));
+
+        assert_eq!(seen(Scope { providers: names("a"), ..Scope::default() }), ["a/of-a", "a/x", "a/y"]);
+        assert_eq!(
+            seen(Scope { endpoints: names("b_*"), models: names("b/y"), ..Scope::default() }),
+            ["b/y"],
+            "by name and by place"
+        );
+        assert_eq!(seen(Scope { regions: names("eu"), ..Scope::default() }), [""; 0], "nobody says where it is");
     }
 
     #[test]

@@ -45,11 +45,11 @@ impl Pipeline {
         let asked = Acquire {
             candidates: route.candidates.clone(),
             strategy: route.strategy,
-            team: call.caller.team.clone(),
+            team: call.caller.team().cloned(),
             // Nothing is generated, and what is read is not billed.
             tokens: 0,
             form: ReplyForm::Whole,
-            left_out: vec![],
+            left_out: route.barred(&call.caller),
             tried: vec![],
             repeat: Repeat::Never,
         };

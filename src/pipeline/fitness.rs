@@ -114,14 +114,16 @@ impl Fitness {
         Self { each, all }
     }
 
-    /// Returns the candidates that are known not to be enough, as long as another is left.
-    pub fn left_out(&self, demand: &Demand) -> Vec<LeftOut> {
+    /// Returns the candidates that are known not to be enough, as long as another is left; those that are `barred` anyway
+    /// do not count.
+    pub fn left_out(&self, demand: &Demand, barred: &[usize]) -> Vec<LeftOut> {
         if self.all.hold(demand) {
             return vec![];
         }
         let short = |(index, bounds): (usize, &Bounds)| Some((index, bounds.shortfall(demand)?));
-        let left_out: Vec<_> = self.each.iter().enumerate().filter_map(short).collect();
-        if left_out.len() == self.each.len() { vec![] } else { left_out }
+        let open = self.each.iter().enumerate().filter(|(index, _)| !barred.contains(index));
+        let left_out: Vec<_> = open.filter_map(short).collect();
+        if left_out.len() + barred.len() == self.each.len() { vec![] } else { left_out }
     }
 }
 
@@ -186,7 +188,7 @@ mod tests {
     }
 
     fn indices(fitness: &Fitness, demand: Demand) -> Vec<usize> {
-        fitness.left_out(&demand).into_iter().map(|(index, _)| index).collect()
+        fitness.left_out(&demand, &[]).into_iter().map(|(index, _)| index).collect()
     }
 
     #[test]
@@ -194,7 +196,8 @@ mod tests {
         let (blind, long) = (blind(), long());
         let fitness = Fitness::new([Some(&blind), Some(&long), None].into_iter());
 
-        assert_eq!(fitness.left_out(&demand(Needs::VISION, 10, 0)), [(0, "its model sees no images")]);
+        assert_eq!(fitness.left_out(&demand(Needs::VISION, 10, 0), &[]), [(0, "its model sees no images")]);
+        assert!(fitness.left_out(&demand(Needs::VISION, 10, 0), &[1, 2]).is_empty(), "it is all that is left");
         assert_eq!(indices(&fitness, demand(Needs::NONE, 1_001, 0)), [0]);
         assert_eq!(indices(&fitness, demand(Needs::NONE, 10, 51)), [1]);
         assert_eq!(indices(&fitness, demand(Needs::VISION, 9_001, 51)), [0, 1]);

@@ -4,20 +4,27 @@ use bursar_actors::{Tried, Unavailable};
 
 use super::fitness::{Demand, LeftOut};
 use super::route::Route;
+use crate::call::Caller;
+
+/// Why a candidate is not asked that the caller may not use.
+const BARRED: &str = "the client key may not use it";
 
 /// A route to try, and what became of it so far.
 pub struct Leg<'a> {
     pub route: &'a Route,
     /// The fallback alias it belongs to; none for what the client asked for.
     pub fallback: Option<&'a String>,
-    /// Candidates whose models are known not to be enough for this request.
+    /// Candidates that the caller may not use, and those whose models are known not to be enough for this request.
     pub left_out: Vec<LeftOut>,
     pub tried: Vec<Tried>,
 }
 
 impl<'a> Leg<'a> {
-    pub fn new(route: &'a Route, fallback: Option<&'a String>, demand: &Demand) -> Self {
-        Self { route, fallback, left_out: route.fitness.left_out(demand), tried: Vec::new() }
+    pub fn new(route: &'a Route, fallback: Option<&'a String>, demand: &Demand, caller: &Caller) -> Self {
+        let barred = route.barred(caller);
+        let mut left_out = route.fitness.left_out(demand, &barred);
+        left_out.extend(barred.into_iter().map(|candidate| (candidate, BARRED)));
+        Self { route, fallback, left_out, tried: Vec::new() }
     }
 }
 

@@ -118,9 +118,7 @@ impl Pipeline {
             return Err(routes.not_found(asked, &call.caller));
         };
         books.routed(&route.label);
-        if !route.allows(&call.caller) {
-            return Err(GatewayError::ModelNotAllowed { asked: route.asked.clone() });
-        }
+        route.admit(&call.caller)?;
         books.admitted(call).await?;
         let (begun, provenance) = attempts::run(self, call, &routes, &route, books, preamble).await?;
         books.answered(provenance.clone());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bursar_actors::access::Place;
 use bursar_actors::{Candidate, LeasePool, ReplyForm, RetryBudget, Strategy};
 use dashmap::DashMap;
 use tokio::sync::watch;
@@ -121,9 +122,25 @@ impl Route {
         &self.pools[usize::from(form == ReplyForm::Whole)]
     }
 
-    /// Returns whether `caller` may use it, by the name that was asked for or by its full one.
-    pub fn allows(&self, caller: &Caller) -> bool {
-        caller.may_use(&self.asked) || self.direct_name.as_ref().is_some_and(|name| caller.may_use(name))
+    /// Says whether `caller` may use it, by the name that was asked for or by its full one, and something that serves it.
+    pub fn admit(&self, caller: &Caller) -> Result<(), GatewayError> {
+        if !(caller.may_use(&self.asked) || self.direct_name.as_ref().is_some_and(|name| caller.may_use(name))) {
+            return Err(GatewayError::ModelNotAllowed { asked: self.asked.clone() });
+        }
+        if self.serves(caller) { Ok(()) } else { Err(GatewayError::TargetNotAllowed { asked: self.asked.clone() }) }
+    }
+
+    /// Returns whether any candidate is one that `caller` may use.
+    pub fn serves(&self, caller: &Caller) -> bool {
+        // Where nothing serves at all, that is not the caller's fault.
+        self.candidates.is_empty() || self.barred(caller).len() < self.candidates.len()
+    }
+
+    /// Returns the candidates, by index, that `caller` may not use.
+    pub fn barred(&self, caller: &Caller) -> Vec<usize> {
+        let Some(scope) = caller.scope().filter(|scope| !scope.reaches_all()) else { return vec![] };
+        let outside = |(index, to): (usize, &Arc<Destination>)| (!scope.reaches(&place(to))).then_some(index);
+        self.destinations.iter().enumerate().filter_map(outside).collect()
     }
 }
 
@@ -212,7 +229,7 @@ impl Routes {
         let asked = asked.or(self.default.as_deref()).unwrap_or_default();
         let wanted = asked.to_lowercase();
         let distance = |name: &str| strsim::damerau_levenshtein(&wanted, &name.to_lowercase());
-        let names = self.public_models().into_iter().filter(|model| caller.may_use(&model.id));
+        let names = self.public_models(caller).into_iter();
         let mut names: Vec<_> = names.map(|model| (distance(&model.id), model.id)).collect();
         names.sort();
         let near = names.into_iter().take(NEAR_MAX).map(|(_, name)| name).collect();
@@ -240,10 +257,11 @@ impl Routes {
         providers.flat_map(|provider| &provider.endpoints).map(|(destination, _)| destination)
     }
 
-    /// Returns the names that the configuration knows, aliases first.
-    pub fn public_models(&self) -> Vec<PublicModel> {
+    /// Returns the names that the configuration knows and `caller` may use, aliases first.
+    pub fn public_models(&self, caller: &Caller) -> Vec<PublicModel> {
         let alias = |name: &String| PublicModel { id: name.clone(), owned_by: "bursar".into() };
-        let mut models: Vec<_> = self.aliases.keys().map(alias).collect();
+        let open = self.aliases.iter().filter(|(name, route)| caller.may_use(name) && route.serves(caller));
+        let mut models: Vec<_> = open.map(|(name, _)| alias(name)).collect();
         let mut targets: Vec<_> = self.aliases.values().flat_map(|route| named_targets(route)).collect();
         targets.sort();
         targets.dedup();
@@ -252,9 +270,17 @@ impl Routes {
                 id: format!("{provider}/{model}"),
                 owned_by: provider,
             };
-            models.extend(targets.into_iter().map(direct));
+            let direct = targets.into_iter().filter(|(provider, _)| self.reaches(provider, caller)).map(direct);
+            models.extend(direct.filter(|model| caller.may_use(&model.id)));
         }
         models
+    }
+
+    /// Returns whether `caller` may use an endpoint of `provider`.
+    pub fn reaches(&self, provider: &str, caller: &Caller) -> bool {
+        let Some(scope) = caller.scope().filter(|scope| !scope.reaches_all()) else { return true };
+        let endpoints = self.providers.get(provider).map(|routes| routes.endpoints.iter());
+        endpoints.is_some_and(|mut endpoints| endpoints.any(|(to, _)| scope.reaches(&place(to))))
     }
 
     /// Spreads targets over their providers' endpoints. Weights multiply; the rank is the target's place.
@@ -336,6 +362,10 @@ impl Routes {
         let (name, _) = makers.next()?;
         makers.next().is_none().then_some(name.as_str())
     }
+}
+
+fn place(to: &Destination) -> Place<'_> {
+    Place { provider: &to.provider, endpoint: to.endpoint.as_str(), region: to.region.as_deref() }
 }
 
 fn pools(candidates: &Arc<[Candidate]>, strategy: Strategy) -> [Arc<LeasePool>; 2] {

@@ -85,7 +85,7 @@ impl Settlement {
             metrics,
             access_log,
             id: call.id.clone(),
-            key_id: call.caller.key_id.clone(),
+            key_id: call.caller.key_id().cloned(),
             team: call.caller.team_label().into(),
             operation: operation_name(call.head.operation),
             streamed: call.head.stream,

@@ -9,6 +9,7 @@ mod faulty_disk;
 mod harness;
 mod process;
 
+mod access;
 mod audit;
 mod balance;
 mod books;

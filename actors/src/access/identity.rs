@@ -1,0 +1,56 @@
+//! Who a request comes from, as the hot path needs it: everything is worked out when the key, its team or its
+//! organisation changes, and nothing when a request comes.
+
+use std::sync::Arc;
+
+use super::holder::{ClientKey, Notes, Org, Team};
+use super::scope::Scope;
+use crate::ids::{OrgId, TeamId};
+
+/// What a client key stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Id of the client key; never the key.
+    pub key: Arc<str>,
+    /// Its team.
+    pub team: TeamId,
+    /// The team's organisation.
+    pub org: Option<OrgId>,
+    /// What it may use, already cut to what team and organisation may.
+    pub scope: Scope,
+    /// When this value of the key ends, in seconds since 1970.
+    pub until: Option<u64>,
+    /// Of organisation, team and key; the nearest wins.
+    pub tags: Arc<Notes>,
+}
+
+impl Identity {
+    /// Returns whether the value it was found by is still good at `now_s`, in seconds since 1970.
+    pub fn is_current(&self, now_s: u64) -> bool {
+        self.until.is_none_or(|until| now_s < until)
+    }
+}
+
+/// Returns what the values of `key` stand for, in their order: nothing where the key is disabled or revoked.
+pub fn identity(key: &ClientKey, team: &Team, org: Option<&Org>) -> Vec<Arc<Identity>> {
+    if key.disabled || key.revoked {
+        return Vec::new();
+    }
+    let of_team = org.map_or_else(|| team.scope.clone(), |org| team.scope.within(&org.scope));
+    let (scope, id) = (key.scope.within(&of_team), Arc::<str>::from(key.id.as_str()));
+    let mut tags = org.map(|org| org.tags.clone()).unwrap_or_default();
+    tags.extend(team.tags.clone());
+    tags.extend(key.tags.clone());
+    let tags = Arc::new(tags);
+    let of = |until: Option<u64>| {
+        Arc::new(Identity {
+            key: id.clone(),
+            team: team.id.clone(),
+            org: org.map(|org| org.id.clone()),
+            scope: scope.clone(),
+            until: [until, key.expires].into_iter().flatten().min(),
+            tags: tags.clone(),
+        })
+    };
+    key.secrets.iter().map(|secret| of(secret.until)).collect()
+}
