@@ -90,8 +90,28 @@ pub enum GatewayError {
         /// Methods that do, as the `allow` header wants them.
         allow: &'static str,
     },
+    /// The idempotency key stands for something else, or for what cannot be answered again.
+    IdempotencyKey(KeyTaken),
+    /// What is kept for clients cannot be read or written.
+    StoreUnavailable {
+        /// In words for a person.
+        why: String,
+    },
     /// The decision failed on this very request.
     Internal,
+}
+
+/// Why a request is not served under its idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyTaken {
+    /// The first request under it is still being served.
+    InFlight,
+    /// The first request under it was another.
+    OtherRequest,
+    /// The first request under it was cut off when the process ended.
+    CutOff,
+    /// The first request under it was answered by more than is kept.
+    Unkept,
 }
 
 /// What a failed upstream call means, with texts that are safe to show.
@@ -152,6 +172,11 @@ impl GatewayError {
             Self::ShuttingDown => "shutting_down",
             Self::NoRoute { .. } => "unknown_url",
             Self::NoMethod { .. } => "method_not_allowed",
+            Self::IdempotencyKey(KeyTaken::InFlight) => "idempotency_key_in_use",
+            Self::IdempotencyKey(KeyTaken::OtherRequest) => "idempotency_key_reused",
+            Self::IdempotencyKey(KeyTaken::CutOff) => "idempotency_outcome_unknown",
+            Self::IdempotencyKey(KeyTaken::Unkept) => "idempotency_answer_too_large",
+            Self::StoreUnavailable { .. } => "store_unavailable",
             Self::Internal => "internal_error",
         }
     }

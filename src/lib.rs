@@ -10,5 +10,6 @@ pub mod http;
 pub mod pipeline;
 pub mod providers;
 pub mod schema;
+pub mod stored;
 pub mod telemetry;
 pub mod upstream;

@@ -41,8 +41,10 @@ fn serve(config: &Config) -> (Arc<Gateway>, String) {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     tcp.set_nonblocking(true).unwrap();
     let listen = tcp.local_addr().unwrap();
-    let gateway =
-        Gateway::open(config, Opening { listen, admin_token: None, books: None, clock: Clock::system(), seed: 3 });
+    let gateway = Gateway::open(
+        config,
+        Opening { listen, admin_token: None, books: None, vault: None, clock: Clock::system(), seed: 3 },
+    );
     actix_rt::spawn(http::serve(gateway.clone(), tcp, None).unwrap());
     (gateway, format!("http://{listen}"))
 }

@@ -14,6 +14,7 @@
 //! |              | `Command`    | `Result<(), NoSuch>`         | the operator           |
 //! |              | `ProbesDue`  | `Vec<ProbeLease>`            | the prober             |
 //! |              | `Exited`     | –                            | a child's `ExitNotice` |
+//! | `Stored`     | see [`stored`]|                              |                        |
 //! | `Endpoint`   | `Admit`      | `Result<Lease, Refusal>`     | `Supervisor`           |
 //! |              | `GrantAhead` | –, fills a `LeasePool`       | `Supervisor`           |
 //! |              | `Collect`    | –                            | `Supervisor`           |
@@ -40,6 +41,7 @@ mod pool;
 mod retry_budget;
 mod routing;
 pub mod store;
+pub mod stored;
 mod supervisor;
 mod system;
 mod usage;

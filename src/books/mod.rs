@@ -31,7 +31,7 @@ use crate::call::unix_us;
 use crate::config::audit::{Commit, Kept, Retention};
 use crate::telemetry::audit::AuditFigures;
 pub use event::Strangers;
-pub use opening::{BooksError, Keys, Opened};
+pub use opening::{BooksError, Keys, Opened, open_vault};
 pub use page::{Closing, Page};
 
 /// How long a closing gateway waits for its last checkpoint.

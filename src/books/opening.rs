@@ -132,6 +132,12 @@ fn make_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Opens the vault in the data directory, which the caller holds, where no books are kept that would open it.
+pub fn open_vault(config: &Config) -> Result<Arc<Vault>, BooksError> {
+    let (vault, _) = Vault::open(&config.storage.path, &Keys::of(config)?.master, Arc::new(RealDisk))?;
+    Ok(Arc::new(vault.with_users_max(config.audit.users_max)))
+}
+
 /// Books that are open and whose actor has not started.
 pub struct Opened {
     log: AuditLog,

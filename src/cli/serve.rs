@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_actors::Clock;
+use bursar_actors::vault::Vault;
 use rand::RngExt;
 use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,7 +16,7 @@ use tracing::{info, warn};
 use super::complain;
 use super::data::Data;
 use super::watch;
-use crate::books::{BooksError, Keys, Opened};
+use crate::books::{BooksError, Keys, Opened, open_vault};
 use crate::config::load::{Sources, load};
 use crate::config::{Config, LogFormat, ProviderEndpoint};
 use crate::demo::Demo;
@@ -65,8 +66,8 @@ pub fn run(sources: &Sources) -> ExitCode {
         Ok(prepared) => prepared,
         Err(message) => return complain(message),
     };
-    let books = match open_books(&config) {
-        Ok(books) => books,
+    let (books, vault) = match open_books(&config) {
+        Ok(opened) => opened,
         Err(error) => {
             complain(&error);
             return ExitCode::from(if error.is_tampering() { EXIT_TAMPERED } else { 1 });
@@ -77,6 +78,7 @@ pub fn run(sources: &Sources) -> ExitCode {
             listen: tcp.local_addr()?,
             admin_token: Some(blake3::hash(token.as_bytes())),
             books,
+            vault,
             clock: Clock::system(),
             seed: rand::rng().random(),
         };
@@ -89,6 +91,9 @@ pub fn run(sources: &Sources) -> ExitCode {
         watch::start(&gateway);
         announce(&config, &gateway, started.elapsed());
         let ended = until_stopped(gateway.clone(), server, signals).await;
+        if let Some(stored) = &gateway.stored {
+            stored.close().await;
+        }
         if let Some(books) = &gateway.books {
             books.close().await;
             gateway.witnesses.tell_last(&books.view, &Upstream::default()).await;
@@ -104,10 +109,10 @@ pub fn run(sources: &Sources) -> ExitCode {
     }
 }
 
-/// Opens the books, if any are kept. An index that has to be made again may take a while, so it tells how far it is.
-fn open_books(config: &Config) -> Result<Option<Opened>, BooksError> {
+/// Opens the books, or the vault alone where none are kept. An index that has to be made again may take a while, so it tells how far it is.
+fn open_books(config: &Config) -> Result<(Option<Opened>, Option<Arc<Vault>>), BooksError> {
     if !config.audit.enabled {
-        return Ok(None);
+        return Ok((None, Some(open_vault(config)?)));
     }
     let mut told = Instant::now();
     let mut progress = |done: u64, total: u64| {
@@ -116,7 +121,7 @@ fn open_books(config: &Config) -> Result<Option<Opened>, BooksError> {
             info!(done, total, "reading the books: {done} of {total} records");
         }
     };
-    Opened::open(config, Keys::of(config)?, &mut progress).map(Some)
+    Ok((Some(Opened::open(config, Keys::of(config)?, &mut progress)?), None))
 }
 
 /// Starts a demo provider for each that is configured and fills in its address.

@@ -6,17 +6,17 @@
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use bursar_actors::ErrorClass;
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::call::RequestId;
-use crate::error::{Failure, GatewayError};
+use crate::error::{Failure, GatewayError, KeyTaken};
 use crate::providers::dialect::StreamFailure;
 use crate::providers::{anthropic, clients, gemini};
 use crate::schema::Operation;
@@ -30,6 +30,10 @@ const OVERLOADED_FOR: Duration = Duration::from_secs(1);
 
 /// What a client is told to wait while the books cannot be written.
 const NOT_RECORDED_FOR: Duration = Duration::from_secs(5);
+
+/// What a client is told to wait while its first request under an idempotency key is being served: long enough that the
+/// two tries of official SDKs outlast most answers, short enough for those that are nearly there.
+const IN_FLIGHT_FOR: Duration = Duration::from_secs(5);
 
 const INVALID: &str = "invalid_request_error";
 const UNAVAILABLE: &str = "service_unavailable_error";
@@ -186,6 +190,8 @@ fn face(error: &GatewayError) -> Face {
             let message = format!("this route takes {allow} only");
             Face::new(StatusCode::METHOD_NOT_ALLOWED, INVALID, code, message)
         }
+        GatewayError::IdempotencyKey(taken) => key_taken(*taken, code),
+        GatewayError::StoreUnavailable { why } => store_unavailable(why, code),
         GatewayError::Internal => {
             let message = "this request could not be handled; its id is in the gateway's log";
             Face::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", code, message)
@@ -220,6 +226,45 @@ fn forbidden(error: &GatewayError, code: &str) -> Face {
 fn not_recorded(why: &str, code: &str) -> Face {
     let message = format!("this gateway serves only what it can write down, and it cannot now: {why}");
     Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(Some(NOT_RECORDED_FOR), true)
+}
+
+fn key_taken(taken: KeyTaken, code: &str) -> Face {
+    let conflict = |message| Face::new(StatusCode::CONFLICT, INVALID, code, message);
+    match taken {
+        // Waiting helps: the answer will be there.
+        KeyTaken::InFlight => conflict("the first request with this idempotency key is still being served; come again")
+            .after(Some(IN_FLIGHT_FOR), true),
+        KeyTaken::OtherRequest => {
+            let message = "this idempotency key came with another request before; use a new key for each request";
+            Face::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, code, message)
+        }
+        KeyTaken::CutOff => conflict(
+            "the first request with this idempotency key was cut off when the gateway ended, and a provider may have been \
+             paid for it; send it again with a new key if it is to be made again",
+        ),
+        KeyTaken::Unkept => conflict(
+            "the first request with this idempotency key was answered, but its answer is not kept (more than 4 MiB, or not to \
+             be sealed); send it again with a new key if it is to be made again",
+        ),
+    }
+}
+
+/// What is kept for clients cannot be used, which passes or is mended by an operator. Nothing was called.
+fn store_unavailable(why: &str, code: &str) -> Face {
+    let message = format!("this needs what the gateway keeps for its clients, which cannot be used now: {why}");
+    Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(Some(NOT_RECORDED_FOR), true)
+}
+
+/// Returns whether an answer with this status says the same whenever it is asked for: success, or a fault of the request
+/// itself. What rights, settings, limits and providers refuse may pass.
+pub fn is_lasting(status: StatusCode) -> bool {
+    status.is_success()
+        || matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+/// Returns the beginning of an answer that was given before with this status.
+pub fn again(status: u16) -> HttpResponseBuilder {
+    HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::OK))
 }
 
 /// The gateway's own shortage, which passes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bursar_actors::vault::Vault;
 use bursar_actors::{
     BreakerPolicy, Clock, EndpointSpec, Handles, KeyId, KeyPolicy, KeySpec, SystemOptions, start as start_actors,
 };
@@ -20,6 +21,7 @@ use crate::pipeline::probe::Prober;
 use crate::pipeline::route::Routes;
 use crate::pipeline::witness::Witnesses;
 use crate::providers::signatures::Signatures;
+use crate::stored::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 use crate::upstream::credentials::{Credentials, Refresher, Surroundings, wanted};
@@ -45,6 +47,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Where every request is written down; none with `audit.enabled = false`.
     pub books: Option<Arc<Books>>,
+    /// What is kept for clients; nothing without a vault.
+    pub stored: Option<Arc<Store>>,
     /// Who is told of the books' checkpoints besides.
     pub witnesses: Arc<Witnesses>,
     pub drain: Arc<Drain>,
@@ -64,6 +68,8 @@ pub struct Opening {
     pub admin_token: Option<blake3::Hash>,
     /// The books, open; none where none are kept.
     pub books: Option<Opened>,
+    /// What seals where no books are kept, which have a vault of their own.
+    pub vault: Option<Arc<Vault>>,
     pub clock: Clock,
     /// Seeds every choice made by chance.
     pub seed: u64,
@@ -79,6 +85,8 @@ impl Gateway {
             SystemOptions { endpoints: endpoints.clone(), clock: opening.clock, seed: opening.seed, chance_for: None };
         let metrics = Arc::new(Metrics::new());
         let told = if opening.books.is_some() { config.audit.witnesses.as_slice() } else { &[] };
+        let books = opening.books.map(Opened::start);
+        let vault = books.as_ref().map(|books| books.vault.clone()).or(opening.vault);
         let gateway = Self {
             listen: opening.listen,
             workers: config.server.workers,
@@ -94,7 +102,8 @@ impl Gateway {
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
             witnesses: Arc::new(Witnesses::new(told, &metrics)),
             metrics,
-            books: opening.books.map(Opened::start),
+            books,
+            stored: vault.map(|vault| Arc::new(Store::start(&config.storage.path, vault))),
             signatures: Arc::default(),
             drain: Arc::new(Drain::new(config.server.shutdown_grace)),
             admin_token: opening.admin_token,

@@ -14,13 +14,13 @@ use tracing::info;
 use super::error::respond_in;
 use super::sse::{Beginning, LateStream, Serving, begin};
 use super::unread::closing;
-use super::{Worker, body, request_id};
+use super::{Worker, body, idempotency, request_id};
 use crate::call::{Call, RequestId, Wishes, unix_s};
 use crate::config::settings::dollars;
 use crate::error::GatewayError;
 use crate::pipeline::preamble::Preamble;
 use crate::pipeline::pricing::Priced;
-use crate::pipeline::settlement::{Provenance, Settlement};
+use crate::pipeline::settlement::{Provenance, Settlement, Watch};
 use crate::pipeline::stream::KEEP_ALIVE;
 use crate::pipeline::{Answer, Body};
 use crate::schema::chat::Dialect;
@@ -51,15 +51,25 @@ pub async fn serve(
     worker: Data<Worker>,
 ) -> HttpResponse {
     let id = request_id(&request);
-    let call = match read(operation, &id, &request, &mut payload, &worker).await {
-        Ok(call) => call,
-        Err(error) => {
-            refused(&worker, &request, &id, &error);
-            return closing(respond_in(operation.dialect(), &error, &id), payload);
-        }
+    let read = read(operation, &id, &request, &mut payload, &worker).await;
+    let keyed = read.and_then(|call| Ok((call, idempotency::key(request.headers())?)));
+    let answered = match keyed {
+        Ok((call, None)) => Ok(answer(call, &worker, None).await),
+        Ok((call, Some(key))) => idempotency::serve(&key, call, &request, &worker).await,
+        Err(error) => Err(error),
     };
+    answered.unwrap_or_else(|error| {
+        refused(&worker, &request, &id, &error);
+        closing(respond_in(operation.dialect(), &error, &id), payload)
+    })
+}
+
+/// Answers a request that was understood. Who has a `watch` learns how it ended.
+pub(super) async fn answer(call: Call, worker: &Worker, watch: Option<Watch>) -> HttpResponse {
+    let (operation, id) = (call.head.operation, call.id.clone());
     let gateway = &worker.gateway;
-    let books = Settlement::open(gateway.metrics.clone(), gateway.books.as_ref(), &call, gateway.access_log);
+    let mut books = Settlement::open(gateway.metrics.clone(), gateway.books.as_ref(), &call, gateway.access_log);
+    watch.into_iter().for_each(|watch| books.tell(watch));
     let streamed = call.head.stream;
     let preamble = Rc::new(Preamble::default());
     let serving = Rc::clone(&worker.pipeline).serve(call, books, preamble.clone());

@@ -12,6 +12,7 @@ pub mod descriptors;
 pub mod error;
 mod gateway;
 mod health;
+mod idempotency;
 mod inference;
 mod models;
 mod reload;

@@ -3,6 +3,8 @@
 //! The settlement travels with the request and learns on the way. Its `Drop` writes metrics and the access line; a
 //! request that nobody settled was cancelled.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,9 +77,26 @@ pub struct Settlement {
     page: Option<Page>,
     /// Bytes counted for what is kept of the answer until then.
     kept: i64,
+    watch: Option<Watch>,
+}
+
+/// Tells somebody else on the same thread how the request ended, once it has.
+#[derive(Debug, Clone, Default)]
+pub struct Watch(Rc<Cell<Option<Ending>>>);
+
+impl Watch {
+    /// Returns how the request ended; none as long as it has not.
+    pub fn ending(&self) -> Option<Ending> {
+        self.0.get()
+    }
 }
 
 impl Settlement {
+    /// Tells `watch` how the request ends.
+    pub fn tell(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+    }
+
     /// Counts the request in.
     pub fn open(metrics: Arc<Metrics>, books: Option<&Arc<Books>>, call: &Call, access_log: bool) -> Self {
         metrics.admit();
@@ -101,6 +120,7 @@ impl Settlement {
             error_code: None,
             page: books.map(|books| Page::open(books, call, operation_name(call.head.operation))),
             kept: 0,
+            watch: None,
         }
     }
 
@@ -247,6 +267,9 @@ impl Drop for Settlement {
         let priced = cost.and_then(Result::ok);
         // First, so that nothing in flight means that nothing is left to write.
         self.close_page(priced);
+        if let Some(Watch(ending)) = &self.watch {
+            ending.set(Some(self.ending));
+        }
         self.metrics.bodies_held.sub(self.kept);
         self.metrics.finish(&Finished {
             alias: &self.alias,

@@ -150,7 +150,8 @@ impl Setup {
                 tcp.set_nonblocking(true).unwrap();
                 let address = tcp.local_addr().unwrap();
                 let admin_token = Some(blake3::hash(ADMIN.as_bytes()));
-                let opening = Opening { listen: address, admin_token, books, clock: Clock::system(), seed: 7 };
+                let opening =
+                    Opening { listen: address, admin_token, books, vault: None, clock: Clock::system(), seed: 7 };
                 let mut gateway = Gateway::open(&config, opening);
                 if let Some(chance_for) = chance_for {
                     exchange_actors(&mut gateway, chance_for);

@@ -24,6 +24,7 @@ mod finishes;
 mod forgetting;
 mod framing;
 mod hang_ups;
+mod idempotency;
 mod many_keys;
 mod official;
 mod operations;

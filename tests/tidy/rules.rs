@@ -18,6 +18,7 @@ pub const FLOORS: &[(&str, u8)] = &[
     ("telemetry", 3),
     ("quality", 3),
     ("books", 4),
+    ("stored", 4),
     ("upstream", 4),
     ("pipeline", 5),
     ("http", 6),

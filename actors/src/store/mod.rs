@@ -1,8 +1,11 @@
-//! What the actors keep beside the journal: projections of it, which can be made again. The only place that knows sled.
+//! What the actors keep beside the journal. The only place that knows sled.
 //!
-//! sled 0.34 keeps no promise about a power failure and panics on some damage; nothing here is the truth, so whoever
-//! opens a store that is damaged, missing or behind makes it again from the journal.
+//! sled 0.34 keeps no promise about a power failure and panics on some damage. The index of the books is no truth, so whoever
+//! opens one that is damaged, missing or behind makes it again from the journal; what is kept for clients until a moment is
+//! all there is of it, and put aside if it cannot be read.
 
 mod audit;
+mod kept;
 
 pub use audit::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError, Term, as_term};
+pub use kept::{Digest, Kept, KeptError, KeptStore, Shelf};

@@ -31,9 +31,9 @@ pub struct Cleared {
     pub wiped: u64,
 }
 
-/// What may be done with a body.
+/// What may be done with sealed content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub enum Standing {
     /// It may go when its time has come.
     Free,
     /// It must stay.
@@ -206,7 +206,7 @@ impl Bodies {
 
 impl Vault {
     /// Tells what may be done with sealed bytes that begin like `head` (20 bytes suffice).
-    fn standing(&self, head: &[u8]) -> Standing {
+    pub fn standing(&self, head: &[u8]) -> Standing {
         let slot = match Opener::read(head) {
             Ok(Opener::Slot { slot, .. }) => slot,
             Err(VaultError::Erased) => return Standing::Erased,

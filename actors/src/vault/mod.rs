@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+pub use bodies::Standing;
 pub use error::VaultError;
 pub use holds::Hold;
 pub use keyring::Recovery;
@@ -56,6 +57,8 @@ pub struct Month(u32);
 impl Month {
     /// Stands in a slot for no month at all: a subject's key for fingerprints, which outlives what is kept.
     const NONE: Self = Self(0);
+    /// Lies between a month and the same one of what is stored for clients.
+    const STORED: u32 = 1_000_000;
 
     /// Returns the month of a time in microseconds since 1970.
     pub fn of_micros(at_us: u64) -> Self {
@@ -68,6 +71,12 @@ impl Month {
         let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
         let year = era * 400 + year + u64::from(month <= 2);
         Self((year * 100 + month) as u32)
+    }
+
+    /// Returns what stands for this month with content that is stored for clients: it has keys of its own, because it is
+    /// kept for another time than what the books keep.
+    pub fn stored(self) -> Self {
+        Self(self.0 % Self::STORED + Self::STORED)
     }
 }
 
@@ -103,6 +112,8 @@ pub struct Vault {
     written: AtomicU64,
     /// Those of them that are durable.
     synced: AtomicU64,
+    /// How often keys were destroyed since the start.
+    destroyed: AtomicU64,
     /// Held while the keyring is synced; whether that has failed.
     syncing: Mutex<bool>,
     /// Taken before `ring` by whoever takes both.
@@ -132,6 +143,7 @@ impl Vault {
             file,
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
+            destroyed: AtomicU64::new(0),
             syncing: Mutex::new(false),
             holds: Mutex::new(holds),
             users_max: u32::MAX,
@@ -254,11 +266,24 @@ impl Vault {
         self.destroy(|tag, month| month < first.0 && month != Month::NONE.0 && holds.get(tag).is_none())
     }
 
+    /// Likewise for content that is stored for clients ([`Month::stored`]), which [`Vault::expire`] leaves alone.
+    pub fn expire_stored(&self, first: Month) -> Result<u64, VaultError> {
+        let holds = self.lock_holds();
+        let (least, first) = (Month::STORED, first.stored().0);
+        self.destroy(|tag, month| (least..first).contains(&month) && holds.get(tag).is_none())
+    }
+
+    /// Returns a number that grows whenever keys are destroyed: then there may be content that nobody can open any more.
+    pub fn destructions(&self) -> u64 {
+        self.destroyed.load(Ordering::Acquire)
+    }
+
     fn destroy(&self, chosen: impl Fn(&slot::Tag, u32) -> bool) -> Result<u64, VaultError> {
         let destroyed = self.ring().destroy(chosen);
         // Even if nothing was destroyed, or not all: an earlier try may have overwritten keys and not got this far.
         self.written.fetch_add(1, Ordering::Release);
         self.sync().map_err(VaultError::io("sync", &self.path))?;
+        self.destroyed.fetch_add(1, Ordering::Release);
         destroyed
     }
 
