@@ -18,8 +18,8 @@ use crate::audit::merkle::{Hash, Hashes};
 /// Records of one block.
 pub const BLOCK: u64 = 1_024;
 /// How often a lock is tried for that should be free, and the time between.
-const LOCK_TRIES: u32 = 50;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const LOCK_TRIES: u32 = 50;
+pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Memory for pages; what is read often is small.
 const CACHE_BYTES: u64 = 8 << 20;
 /// Longest term that is told from others with the same beginning, in bytes.

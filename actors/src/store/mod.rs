@@ -2,10 +2,13 @@
 //!
 //! sled 0.34 keeps no promise about a power failure and panics on some damage. The index of the books is no truth, so whoever
 //! opens one that is damaged, missing or behind makes it again from the journal; what is kept for clients until a moment is
-//! all there is of it, and put aside if it cannot be read.
+//! all there is of it, and put aside if it cannot be read. `RecordStore` is the truth of what the admin API made: every change
+//! is synced before it is acknowledged, and what cannot be read is left alone.
 
 mod audit;
 mod kept;
+mod records;
 
 pub use audit::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError, Term, as_term};
 pub use kept::{Digest, Kept, KeptError, KeptStore, Shelf};
+pub use records::{Change, RecordStore};

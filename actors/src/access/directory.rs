@@ -1,0 +1,268 @@
+//! The one writer of organisations, teams and client keys.
+//!
+//! | message     | reply                  | sent by       |
+//! |-------------|------------------------|---------------|
+//! | `Order`     | `Result<Done, Denied>` | the admin API |
+//! | `Show`      | `Result<Holder, …>`    | the admin API |
+//! | `List`      | `Vec<Holder>`          | the admin API |
+//! | `TakeFiles` | warnings               | a reload      |
+//!
+//! A change is on the disk before it counts, and counts before it is answered: a key that was revoked is refused by the
+//! next request on every worker, since all read one [`Roster`].
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Arbiter, Context, Handler, Message};
+use tracing::{error, warn};
+
+use super::holder::{ClientKey, KeyHash};
+use super::key::NewKey;
+use super::order::{Denied, Done, Holder, Kind, Order};
+use super::register::{Holders, Register, Step};
+use super::roster::{HashKey, Roster};
+use crate::ids::TeamId;
+use crate::store::{Change, RecordStore};
+
+/// Length of the secret that hashes depend on, in bytes.
+const SECRET_LENGTH: usize = 32;
+
+/// The directory: what there is, where it is kept, and who is let in by it.
+pub struct Directory {
+    register: Register,
+    /// None where nothing outlives the process.
+    store: Option<RecordStore>,
+    roster: Arc<Roster>,
+}
+
+impl Directory {
+    /// Opens the directory in the data directory `data`, or makes an empty one. The text of an error is for a person.
+    pub fn open(data: &Path) -> Result<Self, String> {
+        let path = data.join("directory");
+        let failed = |error: io::Error| format!("cannot use {}: {error}", path.display());
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+        let hash_key = HashKey::new(hash_secret(&path).map_err(failed)?);
+        let store = RecordStore::open(&path.join("store"))?;
+        let mut directory =
+            Self { register: Register::default(), store: None, roster: Arc::new(Roster::new(hash_key)) };
+        for (name, value) in store.all()? {
+            let step = read(&name, &value).map_err(|why| format!("{}: record `{name}`: {why}", path.display()))?;
+            directory.register.apply(step);
+        }
+        Ok(Self { store: Some(store), ..directory })
+    }
+
+    /// Returns an empty directory that is kept nowhere.
+    pub fn in_memory() -> Self {
+        let hash_key = HashKey::new(rand::random());
+        Self { register: Register::default(), store: None, roster: Arc::new(Roster::new(hash_key)) }
+    }
+
+    /// Takes over what files define, and returns what the operator should know of it.
+    pub fn take_files(&mut self, files: Holders) -> Vec<String> {
+        self.register.take_files(files);
+        let mut identities = HashMap::new();
+        let mut keys = 0;
+        for key in self.register.keys() {
+            identities.extend(self.register.identities(key));
+            keys += 1;
+        }
+        self.roster.replace_all(&identities);
+        self.roster.count(keys);
+        self.register.warnings()
+    }
+
+    /// Returns who is let in; stays the same for as long as the directory lives.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// Starts it on a thread of its own, since it waits for the disk; needs a running actix system.
+    pub fn start(self) -> Addr<Self> {
+        Self::start_in_arbiter(&Arbiter::new().handle(), move |_| self)
+    }
+
+    /// Carries `order` out, wholly or not at all.
+    pub fn order(&mut self, order: &Order) -> Result<Done, Denied> {
+        let hash_key = self.roster.hash_key().clone();
+        let mut fresh = || {
+            let new = NewKey::generate();
+            let hash = hash_key.hash(new.expose());
+            (new, hash)
+        };
+        let (steps, done) = self.register.decide(order, &mut fresh)?;
+        if let Some(store) = &self.store {
+            let changes: Vec<Change> = steps.iter().map(write).collect::<Result<_, _>>().map_err(Denied::NotStored)?;
+            store.apply(&changes).map_err(Denied::NotStored)?;
+        }
+        let before = self.concerned(&steps);
+        for step in steps.clone() {
+            self.register.apply(step);
+        }
+        let mut identities = HashMap::new();
+        for key in self.concerned(&steps) {
+            identities.extend(self.register.identities(&key));
+        }
+        let hashes: Vec<KeyHash> = before.iter().flat_map(|key| key.secrets.iter().map(|secret| secret.hash)).collect();
+        self.roster.replace(&hashes, &identities);
+        if order.kind == Kind::Key {
+            self.roster.count(self.register.keys().count());
+        }
+        Ok(done)
+    }
+
+    /// Returns the keys whose rights `steps` may change, as they stand.
+    fn concerned(&self, steps: &[Step]) -> Vec<ClientKey> {
+        let concerns = |key: &ClientKey, step: &Step| match step {
+            Step::Put(Holder::Key(changed)) => changed.id == key.id,
+            Step::Remove(Kind::Key, id) => *id == key.id,
+            Step::Put(Holder::Team(team)) => team.id == key.team,
+            Step::Put(Holder::Org(org)) => {
+                self.register.team(&key.team).is_some_and(|team| team.org.as_ref() == Some(&org.id))
+            }
+            // Nothing is removed that has children.
+            Step::Remove(Kind::Team | Kind::Org, _) => false,
+        };
+        if let [Step::Put(Holder::Key(ClientKey { id, .. })) | Step::Remove(Kind::Key, id)] = steps {
+            return self.register.key(id).cloned().into_iter().collect();
+        }
+        self.register.keys().filter(|key| steps.iter().any(|step| concerns(key, step))).cloned().collect()
+    }
+}
+
+/// Returns the secret of the directory at `path`, made on the first start. It is whole or not there at all, whenever the
+/// process is killed.
+fn hash_secret(path: &Path) -> io::Result<[u8; SECRET_LENGTH]> {
+    let (place, made) = (path.join("hash.key"), path.join("hash.key.new"));
+    match File::open(&place) {
+        Ok(mut file) => {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let wrong = || {
+                io::Error::other("hash.key is damaged, without which no key that was made here is known; restore it")
+            };
+            bytes.try_into().map_err(|_| wrong())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.join("store").exists() => {
+            Err(io::Error::other("hash.key is missing, without which no key that was made here is known; restore it"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let secret: [u8; SECRET_LENGTH] = rand::random();
+            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&made)?;
+            file.write_all(&secret)?;
+            file.sync_all()?;
+            fs::rename(&made, &place)?;
+            File::open(path)?.sync_all()?;
+            Ok(secret)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns `step` as the store takes it.
+fn write(step: &Step) -> Result<Change, String> {
+    let (kind, id, value) = match step {
+        Step::Put(Holder::Org(org)) => (Kind::Org, org.id.as_str(), Some(serde_json::to_vec(org))),
+        Step::Put(Holder::Team(team)) => (Kind::Team, team.id.as_str(), Some(serde_json::to_vec(team))),
+        Step::Put(Holder::Key(key)) => (Kind::Key, key.id.as_str(), Some(serde_json::to_vec(key))),
+        Step::Remove(kind, id) => (*kind, id.as_str(), None),
+    };
+    let value = value.transpose().map_err(|error| error.to_string())?;
+    Ok((format!("{}/{id}", kind.letter()), value))
+}
+
+/// Returns what the store has under `name`.
+fn read(name: &str, value: &[u8]) -> Result<Step, String> {
+    let holder = match name.chars().next() {
+        Some('o') => serde_json::from_slice(value).map(Holder::Org),
+        Some('t') => serde_json::from_slice(value).map(Holder::Team),
+        Some('k') => serde_json::from_slice(value).map(Holder::Key),
+        _ => return Err("it is nothing that this version knows".to_owned()),
+    };
+    holder.map(Step::Put).map_err(|error| error.to_string())
+}
+
+/// Asks for one holder.
+#[derive(Message, Debug)]
+#[rtype(result = "Result<Holder, Denied>")]
+pub struct Show {
+    /// Of what.
+    pub kind: Kind,
+    /// Which.
+    pub id: String,
+    /// See [`Order::within`].
+    pub within: Option<TeamId>,
+}
+
+/// Asks for all holders of a kind.
+#[derive(Message, Debug)]
+#[rtype(result = "Vec<Holder>")]
+pub struct List {
+    /// Of what.
+    pub kind: Kind,
+    /// See [`Order::within`].
+    pub within: Option<TeamId>,
+}
+
+/// Says what files define now.
+#[derive(Message, Debug)]
+#[rtype(result = "Vec<String>")]
+pub struct TakeFiles(pub Holders);
+
+impl Message for Order {
+    type Result = Result<Done, Denied>;
+}
+
+impl Actor for Directory {
+    type Context = Context<Self>;
+}
+
+impl Handler<Order> for Directory {
+    type Result = Result<Done, Denied>;
+
+    fn handle(&mut self, order: Order, _: &mut Self::Context) -> Self::Result {
+        let done = self.order(&order);
+        if let Err(Denied::NotStored(why)) = &done {
+            error!("a change of {} `{}` could not be written: {why}", order.kind.as_str(), order.id);
+        }
+        done
+    }
+}
+
+impl Handler<Show> for Directory {
+    type Result = Result<Holder, Denied>;
+
+    fn handle(&mut self, Show { kind, id, within }: Show, _: &mut Self::Context) -> Self::Result {
+        self.register.find(kind, &id, within.as_ref())
+    }
+}
+
+impl Handler<List> for Directory {
+    type Result = Vec<Holder>;
+
+    fn handle(&mut self, List { kind, within }: List, _: &mut Self::Context) -> Self::Result {
+        let seen = |team: &TeamId| within.as_ref().is_none_or(|within| within == team);
+        match kind {
+            Kind::Org if within.is_some() => Vec::new(),
+            Kind::Org => self.register.orgs().cloned().map(Holder::Org).collect(),
+            Kind::Team => self.register.teams().filter(|team| seen(&team.id)).cloned().map(Holder::Team).collect(),
+            Kind::Key => self.register.keys().filter(|key| seen(&key.team)).cloned().map(Holder::Key).collect(),
+        }
+    }
+}
+
+impl Handler<TakeFiles> for Directory {
+    type Result = Vec<String>;
+
+    fn handle(&mut self, TakeFiles(files): TakeFiles, _: &mut Self::Context) -> Self::Result {
+        let warnings = self.take_files(files);
+        for warning in &warnings {
+            warn!("{warning}");
+        }
+        warnings
+    }
+}
