@@ -10,6 +10,7 @@ use bursar::config::Config;
 use bursar::config::load::{Sources, load};
 use bursar::demo::{Demo, DemoOptions};
 use bursar::http::{self, Gateway, Opening};
+use bursar_actors::access::Directory;
 use bursar_actors::{Clock, Views};
 use serde_json::json;
 
@@ -43,7 +44,15 @@ fn serve(config: &Config) -> (Arc<Gateway>, String) {
     let listen = tcp.local_addr().unwrap();
     let gateway = Gateway::open(
         config,
-        Opening { listen, admin_token: None, books: None, vault: None, clock: Clock::system(), seed: 3 },
+        Opening {
+            listen,
+            admin_token: None,
+            books: None,
+            vault: None,
+            directory: Directory::in_memory(),
+            clock: Clock::system(),
+            seed: 3,
+        },
     );
     actix_rt::spawn(http::serve(gateway.clone(), tcp, None).unwrap());
     (gateway, format!("http://{listen}"))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_actors::Clock;
+use bursar_actors::access::Directory;
 use bursar_actors::vault::Vault;
 use rand::RngExt;
 use socket2::{Domain, Socket, Type};
@@ -73,12 +74,17 @@ pub fn run(sources: &Sources) -> ExitCode {
             return ExitCode::from(if error.is_tampering() { EXIT_TAMPERED } else { 1 });
         }
     };
+    let directory = match Directory::open(&config.storage.path) {
+        Ok(directory) => directory,
+        Err(message) => return complain(message),
+    };
     let served = actix::System::new().block_on(async {
         let opening = Opening {
             listen: tcp.local_addr()?,
             admin_token: Some(blake3::hash(token.as_bytes())),
             books,
             vault,
+            directory,
             clock: Clock::system(),
             seed: rand::rng().random(),
         };
@@ -91,13 +97,7 @@ pub fn run(sources: &Sources) -> ExitCode {
         watch::start(&gateway);
         announce(&config, &gateway, started.elapsed());
         let ended = until_stopped(gateway.clone(), server, signals).await;
-        if let Some(stored) = &gateway.stored {
-            stored.close().await;
-        }
-        if let Some(books) = &gateway.books {
-            books.close().await;
-            gateway.witnesses.tell_last(&books.view, &Upstream::default()).await;
-        }
+        close(&gateway).await;
         ended
     });
     match served {
@@ -106,6 +106,17 @@ pub fn run(sources: &Sources) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => complain(format!("the server failed: {error}")),
+    }
+}
+
+/// Ends what is kept on the disk.
+async fn close(gateway: &Gateway) {
+    if let Some(stored) = &gateway.stored {
+        stored.close().await;
+    }
+    if let Some(books) = &gateway.books {
+        books.close().await;
+        gateway.witnesses.tell_last(&books.view, &Upstream::default()).await;
     }
 }
 
@@ -268,12 +279,13 @@ fn banner(config: &Config, gateway: &Gateway, ready_ms: u64) -> String {
     let providers = providers.collect::<Vec<_>>().join(" | ");
     let aliases = config.models.aliases.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
     let direct = if config.models.allow_direct { "  (and any provider/model)" } else { "" };
-    let auth = match (config.auth.require_key, config.client_keys.len()) {
-        (false, _) => "no key asked (loopback only)".into(),
-        (true, count) => format!("required; {count} client keys, {} teams", config.teams.len()),
+    let clients = gateway.clients.load();
+    let auth = match clients.are_required() {
+        false => "no key asked (loopback only)".into(),
+        true => format!("required; {} client keys", clients.count()),
     };
     let model = config.models.default.as_deref().or(config.models.aliases.keys().next().map(String::as_str));
-    let authorization = if config.auth.require_key { " -H 'authorization: Bearer <client key>'" } else { "" };
+    let authorization = if clients.are_required() { " -H 'authorization: Bearer <client key>'" } else { "" };
     format!(
         "bursar {version}  ready in {ready_ms} ms\n  \
          API        {url}/v1\n  \

@@ -295,6 +295,8 @@ pub struct Target {
 pub struct Auth {
     /// Whether a request without a valid client key is refused. False only on loopback.
     pub require_key: bool,
+    /// Whether it is refused anyway once there is a key, wherever that was made: the operator has not said.
+    pub unless_keyless: bool,
 }
 
 /// `[telemetry.logs]`.

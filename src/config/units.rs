@@ -87,9 +87,7 @@ pub fn time_text(unix_s: u64) -> String {
 
 /// Returns whether `text` is an identifier: `[a-z][a-z0-9_]*`, which an environment name can spell too.
 pub fn is_id(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        && !text.contains("__")
+    bursar_actors::access::is_id(text)
 }
 
 /// Reads an address to listen on: `127.0.0.1:8080`, `[::]:8080`, `localhost:8080`.

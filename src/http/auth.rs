@@ -1,58 +1,51 @@
 //! Who asks: one extractor for every form in which clients send their key.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderValue, ORIGIN};
-use bursar_actors::access::{Identity, KeyHash, identity};
+use bursar_actors::access::Roster;
 
 use crate::call::{Caller, unix_s};
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::error::GatewayError;
 
 /// Headers that may carry a client key besides `authorization`: Anthropic's, Azure's and Google's SDKs use them.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 
-/// Whom each client key stands for, by its hash.
+/// Who is let in.
 pub struct ClientKeys {
-    by_hash: HashMap<KeyHash, Arc<Identity>>,
-    require_key: bool,
+    roster: Arc<Roster>,
+    auth: Auth,
 }
 
 impl ClientKeys {
-    /// Builds the look-up.
-    pub fn new(config: &Config) -> Self {
-        let mut by_hash = HashMap::with_capacity(config.client_keys.len());
-        for key in &config.client_keys {
-            let Some(team) = config.teams.get(&key.team) else { continue };
-            let org = team.org.as_ref().and_then(|org| config.orgs.get(org));
-            let hashes = key.secrets.iter().map(|secret| secret.hash);
-            by_hash.extend(hashes.zip(identity(key, team, org)));
-        }
-        Self { by_hash, require_key: config.auth.require_key }
+    /// Lets in whoever is in `roster`, by the rules of `config`.
+    pub fn new(roster: Arc<Roster>, config: &Config) -> Self {
+        Self { roster, auth: config.auth.clone() }
     }
 
     /// Returns how many keys there are.
     pub fn count(&self) -> usize {
-        self.by_hash.len()
+        self.roster.keys()
     }
 
-    /// Returns who sent `request`. Where no key is required, an unknown one counts as none.
-    ///
-    /// A key is looked up by its BLAKE3 hash, so the time taken tells nothing about how close a guess came. One that is
-    /// over is treated like one that never was.
+    /// Returns whether a request without a good key is refused.
+    pub fn are_required(&self) -> bool {
+        self.auth.require_key || (self.auth.unless_keyless && self.roster.keys() > 0)
+    }
+
+    /// Returns who sent `request`. Where no key is required, an unknown one counts as none; see [`Roster::find`].
     pub fn authenticate(&self, request: &HttpRequest) -> Result<Caller, GatewayError> {
-        let known = presented(request).and_then(|key| self.by_hash.get(blake3::hash(key.as_bytes()).as_bytes()));
-        match known.filter(|identity| identity.is_current(unix_s().unsigned_abs())) {
+        match presented(request).and_then(|key| self.roster.find(key, unix_s().unsigned_abs())) {
             Some(identity) => {
                 let address = request.peer_addr().map(|peer| peer.ip());
                 if !identity.scope.admits_from(address) {
                     return Err(GatewayError::NetworkNotAllowed { address });
                 }
-                Ok(Caller::of(identity.clone()))
+                Ok(Caller::of(identity))
             }
-            None if self.require_key => Err(GatewayError::InvalidApiKey),
+            None if self.are_required() => Err(GatewayError::InvalidApiKey),
             // Any page that the operator's browser shows could otherwise spend the provider keys.
             None if is_foreign(request) => Err(GatewayError::ForeignOrigin),
             None => Ok(Caller::default()),

@@ -4,11 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Addr;
 use arc_swap::ArcSwap;
+use bursar_actors::access::{Directory, Holders, Roster};
 use bursar_actors::vault::Vault;
 use bursar_actors::{
     BreakerPolicy, Clock, EndpointSpec, Handles, KeyId, KeyPolicy, KeySpec, SystemOptions, start as start_actors,
 };
+
+use tracing::warn;
 
 use super::auth::ClientKeys;
 use super::reload::Reloads;
@@ -39,6 +43,9 @@ pub struct Gateway {
     pub access_log: bool,
     pub routes: Arc<ArcSwap<Routes>>,
     pub clients: ArcSwap<ClientKeys>,
+    /// The one writer of organisations, teams and client keys, and who is let in by it.
+    pub directory: Addr<Directory>,
+    pub roster: Arc<Roster>,
     pub actors: Handles,
     /// What upstreams say they serve, by their probes.
     pub catalog: Arc<Catalog>,
@@ -70,6 +77,8 @@ pub struct Opening {
     pub books: Option<Opened>,
     /// What seals where no books are kept, which have a vault of their own.
     pub vault: Option<Arc<Vault>>,
+    /// Organisations, teams and client keys that were made while a gateway ran.
+    pub directory: Directory,
     pub clock: Clock,
     /// Seeds every choice made by chance.
     pub seed: u64,
@@ -77,7 +86,11 @@ pub struct Opening {
 
 impl Gateway {
     /// Starts the actors, the probes and the minting of credentials and builds the snapshots. Needs a running actix system.
-    pub fn open(config: &Config, opening: Opening) -> Arc<Self> {
+    pub fn open(config: &Config, mut opening: Opening) -> Arc<Self> {
+        for warning in opening.directory.take_files(holders(config)) {
+            warn!("{warning}");
+        }
+        let roster = opening.directory.roster().clone();
         let endpoints = endpoint_specs(config);
         let credentials = Arc::new(Credentials::new(opening.clock.clone()));
         credentials.want(wanted(config));
@@ -95,7 +108,9 @@ impl Gateway {
             unread_timeout: config.server.unread_timeout,
             access_log: config.logs.access_log,
             routes: Arc::new(ArcSwap::from_pointee(Routes::new(config))),
-            clients: ArcSwap::from_pointee(ClientKeys::new(config)),
+            clients: ArcSwap::from_pointee(ClientKeys::new(roster.clone(), config)),
+            directory: opening.directory.start(),
+            roster,
             actors: start_actors(options),
             catalog: Arc::default(),
             credentials,
@@ -131,6 +146,15 @@ impl Gateway {
             drain: self.drain.clone(),
             upstream: Upstream::default().with_credentials(self.credentials.clone()),
         }
+    }
+}
+
+/// Returns the organisations, teams and client keys that files define.
+pub(super) fn holders(config: &Config) -> Holders {
+    Holders {
+        orgs: config.orgs.clone(),
+        teams: config.teams.clone(),
+        keys: config.client_keys.iter().map(|key| (key.id.clone(), key.clone())).collect(),
     }
 }
 

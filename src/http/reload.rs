@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
+use bursar_actors::access::TakeFiles;
 use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::{EndpointSpec, Reconfigure};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
 use super::auth::ClientKeys;
-use super::gateway::{Gateway, endpoint_specs};
+use super::gateway::{Gateway, endpoint_specs, holders};
 use crate::config::Config;
 use crate::config::fault::Faults;
 use crate::config::load::{Sources, load};
@@ -173,7 +174,8 @@ impl Gateway {
         if let Some(books) = &self.books {
             books.set_config(settings::hash(&config));
         }
-        self.clients.store(Arc::new(ClientKeys::new(&config)));
+        self.directory.send(TakeFiles(holders(&config))).await.map_err(|_| Refused::Stopping)?;
+        self.clients.store(Arc::new(ClientKeys::new(self.roster.clone(), &config)));
         let replaced = self.routes.swap(Arc::new(Routes::new(&config)));
         self.config.store(Arc::new(config));
         let unused = replaced.unused();

@@ -40,6 +40,8 @@ pub struct Register {
 }
 
 /// A holder as it shall be, or that it shall not be any more.
+// There are one or two of them, for as long as an order takes.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// It is made or changed.

@@ -308,26 +308,32 @@ fn hash(checker: &mut Checker<'_>, path: &str, raw: &RawClientKey) -> Option<[u8
     }
 }
 
-/// Decides whether a key is asked for. An open port without one is refused.
+/// Decides whether a key is asked for. An open port is never without.
 pub fn auth(checker: &mut Checker<'_>, raw: &RawAuth, server: &Server, keys: &[ClientKey]) -> Auth {
     let loopback = server.listen.ip().is_loopback();
     let listen = server.listen;
     match (raw.require_key, loopback) {
         (Some(false), false) => {
             let message = format!("auth.require_key is false while {listen} is open to others");
-            let help = "listen on 127.0.0.1, or set auth.require_key = true and add a client key";
+            let help = "listen on 127.0.0.1, or set auth.require_key = true and make a client key";
             checker.report("auth.require_key", Fault::error(message).help(help));
         }
         (_, false) if keys.is_empty() => {
-            let fault = Fault::error(format!("{listen} is open to others, and there is no client key"));
-            let help = "add [[client_keys]] with id and value = \"${BURSAR_KEY}\", or listen on 127.0.0.1";
-            checker.report("server.listen", fault.help(help));
+            let fault = Fault::warning(format!(
+                "{listen} is open to others, and no file has a client key: every request is refused that brings none of \
+                 `bursar keys create`"
+            ));
+            checker.report("server.listen", fault);
         }
         (Some(true), true) if keys.is_empty() => {
-            let message = "auth.require_key is true, but there is no client key: every request will be refused";
+            let message = "auth.require_key is true, but no file has a client key: every request is refused that brings \
+                           none of `bursar keys create`";
             checker.warn("auth.require_key", message.to_owned());
         }
         _ => {}
     }
-    Auth { require_key: raw.require_key.unwrap_or(!loopback || !keys.is_empty()) }
+    Auth {
+        require_key: raw.require_key.unwrap_or(!loopback || !keys.is_empty()),
+        unless_keyless: raw.require_key.is_none(),
+    }
 }
