@@ -1,6 +1,7 @@
 //! Every way a request can fail, as the pipeline knows it. Which status a client sees is `http::error`'s matter.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bursar_actors::{ErrorClass, LearnedLimits};
@@ -88,7 +89,14 @@ pub enum GatewayError {
     /// The route exists, the method does not.
     NoMethod {
         /// Methods that do, as the `allow` header wants them.
-        allow: &'static str,
+        allow: Arc<str>,
+    },
+    /// An admin's order cannot be carried out.
+    Refused {
+        /// What kind of reason.
+        cause: Cause,
+        /// What is wrong and what to do next, in words.
+        faults: Vec<String>,
     },
     /// The idempotency key stands for something else, or for what cannot be answered again.
     IdempotencyKey(KeyTaken),
@@ -112,6 +120,23 @@ pub enum KeyTaken {
     CutOff,
     /// The first request under it was answered by more than is kept.
     Unkept,
+}
+
+/// Why an order to the admin API is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It was given wrongly.
+    Invalid,
+    /// Whoever gives it may not.
+    Beyond,
+    /// What it names does not exist, or not for whoever gives it.
+    Missing,
+    /// What it names was, and is no more.
+    Gone,
+    /// Something that is there stands against it.
+    Conflict,
+    /// It went wrong behind us.
+    Failed,
 }
 
 /// What a failed upstream call means, with texts that are safe to show.
@@ -177,6 +202,14 @@ impl GatewayError {
             Self::IdempotencyKey(KeyTaken::CutOff) => "idempotency_outcome_unknown",
             Self::IdempotencyKey(KeyTaken::Unkept) => "idempotency_answer_too_large",
             Self::StoreUnavailable { .. } => "store_unavailable",
+            Self::Refused { cause, .. } => match cause {
+                Cause::Invalid => "invalid_request",
+                Cause::Beyond => "permission_denied",
+                Cause::Missing => "not_found",
+                Cause::Gone => "gone",
+                Cause::Conflict => "conflict",
+                Cause::Failed => "internal_error",
+            },
             Self::Internal => "internal_error",
         }
     }

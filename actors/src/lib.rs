@@ -30,6 +30,7 @@
 
 pub mod access;
 mod acquire;
+pub mod admins;
 pub mod audit;
 mod board;
 mod clock;

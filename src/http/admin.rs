@@ -1,22 +1,18 @@
-//! The admin API: what the running gateway tells its operator, by socket or with the admin token.
+//! The admin API: what the running gateway tells its operator, and how it is steered.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::web::{Data, Path, Query};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::{BreakerState, Command, EndpointStatus, KeyView, NoSuch, Steering, Views};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::presented;
-use super::error::respond;
-use super::inference::network;
+use super::authorize::{Asked, invalid};
 use super::reload::{Refused, shown};
-use super::{Local, Worker, request_id};
 use crate::call::Caller;
-use crate::error::GatewayError;
+use crate::error::{Cause, GatewayError};
 use crate::pipeline::witness::Standing;
 
 /// How long a rest by hand is when the operator names no time.
@@ -25,14 +21,11 @@ const REST_FOR: &str = "10m";
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// `GET /admin/api/status`.
-pub async fn status(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
-    if let Err(error) = authorize(&request, &worker) {
-        return respond(&error, &request_id(&request));
-    }
-    let gateway = &worker.gateway;
+pub async fn status(asked: Asked) -> Result<HttpResponse, GatewayError> {
+    let gateway = &asked.worker.gateway;
     let board = &gateway.actors.board;
     let config = gateway.config.load();
-    HttpResponse::Ok().json(json!({
+    Ok(HttpResponse::Ok().json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "listen": gateway.listen.to_string(),
@@ -49,21 +42,15 @@ pub async fn status(request: HttpRequest, worker: Data<Worker>) -> HttpResponse 
         "warnings": config.warnings,
         "config_error": gateway.config_fault().as_deref(),
         "witnesses": gateway.witnesses.standings().iter().map(witness).collect::<Vec<_>>(),
-    }))
+    })))
 }
 
 /// `GET /admin/api/providers`: every endpoint with its keys.
-pub async fn providers(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
-    if let Err(error) = authorize(&request, &worker) {
-        return respond(&error, &request_id(&request));
-    }
-    match worker.gateway.actors.supervisor.send(Views).await {
-        Ok(endpoints) => {
-            let shown = endpoints.iter().map(|status| endpoint(status, worker.gateway.catalog.count(&status.id)));
-            HttpResponse::Ok().json(shown.collect::<Vec<_>>())
-        }
-        Err(_) => respond(&GatewayError::ShuttingDown, &request_id(&request)),
-    }
+pub async fn providers(asked: Asked) -> Result<HttpResponse, GatewayError> {
+    let gateway = &asked.worker.gateway;
+    let endpoints = gateway.actors.supervisor.send(Views).await.map_err(|_| GatewayError::ShuttingDown)?;
+    let shown = endpoints.iter().map(|status| endpoint(status, gateway.catalog.count(&status.id)));
+    Ok(HttpResponse::Ok().json(shown.collect::<Vec<_>>()))
 }
 
 /// Query of [`steer`].
@@ -77,58 +64,45 @@ pub struct SteerQuery {
 
 /// `POST /admin/api/providers/{endpoint}/{rest|drain|wake}`, with `?key=` for one key and `?for=10m` for a rest. 422 where
 /// there is no such endpoint, key or action.
-pub async fn steer(
-    request: HttpRequest,
-    worker: Data<Worker>,
-    path: Path<(String, String)>,
-    query: Query<SteerQuery>,
-) -> HttpResponse {
-    if let Err(error) = authorize(&request, &worker) {
-        return respond(&error, &request_id(&request));
-    }
-    let ((endpoint, action), query) = (path.into_inner(), query.into_inner());
-    let fault = |text: String| HttpResponse::UnprocessableEntity().json(json!({ "faults": [text] }));
-    let steering = match (action.as_str(), query.time.as_deref().unwrap_or(REST_FOR)) {
+pub async fn steer(asked: Asked) -> Result<HttpResponse, GatewayError> {
+    let query: SteerQuery = asked.query()?;
+    let (endpoint, action) = (asked.part("endpoint"), asked.part("action"));
+    let steering = match (action, query.time.as_deref().unwrap_or(REST_FOR)) {
         ("rest", time) => match humantime::parse_duration(time) {
             Ok(time) => Steering::Rest(time),
-            Err(_) => return fault(format!("`{time}` is no duration; write `30s` or `10m`")),
+            Err(_) => return Err(invalid(format!("`{time}` is no duration; write `30s` or `10m`"))),
         },
         ("drain", _) => Steering::Drain,
         ("wake", _) => Steering::Wake,
-        (other, _) => return fault(format!("`{other}` is nothing that can be done; known: rest, drain, wake")),
+        (other, _) => {
+            return Err(invalid(format!("`{other}` is nothing that can be done; known: rest, drain, wake")));
+        }
     };
     let key = query.key.clone().map(Into::into);
-    let command = Command { endpoint: endpoint.as_str().into(), key, steering };
-    let steered = worker.gateway.actors.supervisor.send(command).await;
-    note_steering(&request, &worker, &endpoint, &action, &query, matches!(steered, Ok(Ok(()))));
-    match steered {
-        Ok(Ok(())) => HttpResponse::Ok().json(json!({ "endpoint": endpoint, "key": query.key, "done": action })),
-        Ok(Err(NoSuch::Endpoint)) => {
-            let known = worker.gateway.actors.board.views();
+    let command = Command { endpoint: endpoint.into(), key, steering };
+    let actors = &asked.worker.gateway.actors;
+    let steered = actors.supervisor.send(command).await;
+    note_steering(&asked, endpoint, action, &query, matches!(steered, Ok(Ok(()))));
+    match steered.map_err(|_| GatewayError::ShuttingDown)? {
+        Ok(()) => Ok(HttpResponse::Ok().json(json!({ "endpoint": endpoint, "key": query.key, "done": action }))),
+        Err(NoSuch::Endpoint) => {
+            let known = actors.board.views();
             let known = known.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ");
-            fault(format!("there is no endpoint `{endpoint}`; known: {known}"))
+            Err(invalid(format!("there is no endpoint `{endpoint}`; known: {known}")))
         }
-        Ok(Err(NoSuch::Key)) => {
+        Err(NoSuch::Key) => {
             let key = query.key.unwrap_or_default();
-            fault(format!("endpoint `{endpoint}` has no key `{key}`; `bursar providers list` shows them"))
+            Err(invalid(format!("endpoint `{endpoint}` has no key `{key}`; `bursar providers list` shows them")))
         }
-        Err(_) => respond(&GatewayError::ShuttingDown, &request_id(&request)),
     }
 }
 
 /// Writes down what was done to an endpoint or key. Nobody waits for it: in an emergency a full disk must not keep an
 /// operator from taking an endpoint out.
-fn note_steering(
-    request: &HttpRequest,
-    worker: &Worker,
-    endpoint: &str,
-    action: &str,
-    query: &SteerQuery,
-    is_done: bool,
-) {
-    let Some(books) = &worker.gateway.books else { return };
+fn note_steering(asked: &Asked, endpoint: &str, action: &str, query: &SteerQuery, is_done: bool) {
+    let Some(books) = &asked.worker.gateway.books else { return };
     let time = query.time.as_deref().map(|time| format!("for {time}"));
-    let record = books.by_hand(Phase::Admin, actor(request), action);
+    let record = books.by_hand(Phase::Admin, &asked.admin.id, action);
     books.tell(Record {
         endpoint: Some(endpoint.into()),
         key: query.key.as_deref().map(Into::into),
@@ -138,48 +112,32 @@ fn note_steering(
     });
 }
 
-/// Returns how records call whoever sent the request.
-pub(super) fn actor(request: &HttpRequest) -> &'static str {
-    if request.conn_data::<Local>().is_some() { "socket" } else { "admin" }
-}
-
 /// `POST /admin/api/reload`: reads the configuration again and says what changed. 422 with all faults where it has any.
-pub async fn reload(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
-    if let Err(error) = authorize(&request, &worker) {
-        return respond(&error, &request_id(&request));
-    }
-    match Arc::clone(&worker.gateway).reload_from_sources("admin API").await {
-        Ok(changes) => {
-            let warnings = &worker.gateway.config.load().warnings;
-            HttpResponse::Ok().json(json!({ "changes": shown(&changes), "warnings": warnings }))
-        }
-        Err(refused) => refusal(&request, &refused),
-    }
+pub async fn reload(asked: Asked) -> Result<HttpResponse, GatewayError> {
+    let gateway = &asked.worker.gateway;
+    let changes = Arc::clone(gateway).reload_from_sources("admin API").await.map_err(refusal)?;
+    let warnings = &gateway.config.load().warnings;
+    Ok(HttpResponse::Ok().json(json!({ "changes": shown(&changes), "warnings": warnings })))
 }
 
 /// `GET /admin/api/config/diff`: what a reload would change.
-pub async fn config_diff(request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
-    if let Err(error) = authorize(&request, &worker) {
-        return respond(&error, &request_id(&request));
+pub async fn config_diff(asked: Asked) -> Result<HttpResponse, GatewayError> {
+    let gateway = &asked.worker.gateway;
+    if let Some(books) = &gateway.books {
+        let noted = books.note(books.by_hand(Phase::Review, &asked.admin.id, "config.diff")).await;
+        noted.map_err(|why| GatewayError::NotRecorded { why: why.to_string() })?;
     }
-    if let Some(books) = &worker.gateway.books
-        && let Err(why) = books.note(books.by_hand(Phase::Review, actor(&request), "config.diff")).await
-    {
-        return respond(&GatewayError::NotRecorded { why: why.to_string() }, &request_id(&request));
-    }
-    match worker.gateway.preview().await {
-        Ok((changes, warnings)) => HttpResponse::Ok().json(json!({ "changes": shown(&changes), "warnings": warnings })),
-        Err(refused) => refusal(&request, &refused),
-    }
+    let (changes, warnings) = gateway.preview().await.map_err(refusal)?;
+    Ok(HttpResponse::Ok().json(json!({ "changes": shown(&changes), "warnings": warnings })))
 }
 
-fn refusal(request: &HttpRequest, refused: &Refused) -> HttpResponse {
+fn refusal(refused: Refused) -> GatewayError {
     let faults: Vec<String> = match refused {
         Refused::Faults(faults) => faults.iter().map(ToString::to_string).collect(),
         Refused::NoSources => vec!["this gateway was not started from files; there is nothing to read again".into()],
-        Refused::Stopping => return respond(&GatewayError::ShuttingDown, &request_id(request)),
+        Refused::Stopping => return GatewayError::ShuttingDown,
     };
-    HttpResponse::UnprocessableEntity().json(json!({ "faults": faults }))
+    GatewayError::Refused { cause: Cause::Invalid, faults }
 }
 
 fn witness(standing: &Standing) -> Value {
@@ -230,21 +188,4 @@ fn key(view: &KeyView) -> Value {
         "tokens_left": view.tokens_left,
         "last_error": view.last_error,
     })
-}
-
-/// Lets in whoever came through the socket in the data directory, or brings the admin token.
-pub(super) fn authorize(request: &HttpRequest, worker: &Worker) -> Result<(), GatewayError> {
-    if request.conn_data::<Local>().is_some() {
-        return Ok(());
-    }
-    let token = presented(request).map(|token| blake3::hash(token.as_bytes()));
-    // `blake3::Hash` compares in constant time.
-    if token.is_some() && token == worker.gateway.admin_token {
-        return Ok(());
-    }
-    let error = GatewayError::InvalidApiKey;
-    if let Some(books) = &worker.gateway.books {
-        books.strangers.count(error.code(), request.peer_addr().map(|peer| network(peer.ip())).as_deref());
-    }
-    Err(error)
 }

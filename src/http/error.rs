@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::call::RequestId;
-use crate::error::{Failure, GatewayError, KeyTaken};
+use crate::error::{Cause, Failure, GatewayError, KeyTaken};
 use crate::providers::dialect::StreamFailure;
 use crate::providers::{anthropic, clients, gemini};
 use crate::schema::Operation;
@@ -87,7 +87,7 @@ pub fn respond_in(dialect: Dialect, error: &GatewayError, id: &RequestId) -> Htt
             answer.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
         GatewayError::NoMethod { allow } => {
-            answer.insert_header((ALLOW, HeaderValue::from_static(allow)));
+            answer.insert_header((ALLOW, &**allow));
         }
         GatewayError::BodyEncoded => {
             // RFC 9110, 15.5.16: which codings would do.
@@ -118,10 +118,14 @@ pub fn respond_in(dialect: Dialect, error: &GatewayError, id: &RequestId) -> Htt
         }
         _ => {}
     }
-    answer.json(json!({ "error": {
+    let mut body = json!({ "error": {
         "message": face.message, "type": face.kind, "param": face.param, "code": face.code,
         "bursar": { "request_id": id.as_str(), "attempts": attempts },
-    }}))
+    }});
+    if let GatewayError::Refused { faults, .. } = error {
+        body["faults"] = json!(faults);
+    }
+    answer.json(body)
 }
 
 /// Returns the event that ends a stream whose headers are already out.
@@ -192,6 +196,7 @@ fn face(error: &GatewayError) -> Face {
         }
         GatewayError::IdempotencyKey(taken) => key_taken(*taken, code),
         GatewayError::StoreUnavailable { why } => store_unavailable(why, code),
+        GatewayError::Refused { cause, faults } => order_refused(*cause, faults, code),
         GatewayError::Internal => {
             let message = "this request could not be handled; its id is in the gateway's log";
             Face::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", code, message)
@@ -265,6 +270,19 @@ pub fn is_lasting(status: StatusCode) -> bool {
 /// Returns the beginning of an answer that was given before with this status.
 pub fn again(status: u16) -> HttpResponseBuilder {
     HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::OK))
+}
+
+/// What an admin ordered and does not get.
+fn order_refused(cause: Cause, faults: &[String], code: &str) -> Face {
+    let (status, kind) = match cause {
+        Cause::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, INVALID),
+        Cause::Beyond => (StatusCode::FORBIDDEN, "permission_error"),
+        Cause::Missing => (StatusCode::NOT_FOUND, INVALID),
+        Cause::Gone => (StatusCode::GONE, INVALID),
+        Cause::Conflict => (StatusCode::CONFLICT, INVALID),
+        Cause::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+    };
+    Face::new(status, kind, code, faults.join("\n"))
 }
 
 /// The gateway's own shortage, which passes.

@@ -32,3 +32,8 @@ pub async fn root() -> HttpResponse {
     let version = env!("CARGO_PKG_VERSION");
     HttpResponse::Ok().json(json!({ "name": "bursar", "version": version, "api": "/v1", "metrics": "/metrics" }))
 }
+
+/// `GET /openapi.json`: this API, for programs that read about it.
+pub async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().json(super::openapi::document())
+}

@@ -3,9 +3,10 @@
 //! One server listens on the configured address and on a socket in the data directory. Who comes through the socket
 //! is the operator (its folder is closed to others) and needs no token.
 
-pub mod admin;
+mod admin;
 mod audit;
 pub mod auth;
+mod authorize;
 mod body;
 mod counting;
 pub mod descriptors;
@@ -15,8 +16,10 @@ mod health;
 mod idempotency;
 mod inference;
 mod models;
+mod openapi;
 mod reload;
 mod sse;
+mod table;
 mod unread;
 
 use std::any::Any;
@@ -31,8 +34,8 @@ pub use actix_web::dev::{Server, ServerHandle};
 #[cfg(target_os = "linux")]
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::net::UnixStream;
-use actix_web::web::{self, Data, Payload, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, guard};
+use actix_web::web::{Data, Payload};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
@@ -40,7 +43,6 @@ use socket2::SockRef;
 use crate::call::RequestId;
 use crate::error::GatewayError;
 use crate::pipeline::Pipeline;
-use crate::schema::Operation;
 use crate::schema::chat::Dialect;
 use crate::upstream::Upstream;
 pub use gateway::{Gateway, Opening};
@@ -78,7 +80,7 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
             signatures: gateway.signatures.clone(),
             upstream: Upstream::default().with_credentials(gateway.credentials.clone()),
         });
-        App::new().app_data(Data::new(Worker { gateway: gateway.clone(), pipeline })).configure(routes)
+        App::new().app_data(Data::new(Worker { gateway: gateway.clone(), pipeline })).configure(table::register)
     };
     let mut server = HttpServer::new(factory)
         .workers(workers)
@@ -112,100 +114,6 @@ fn on_connect(connection: &dyn Any, data: &mut Extensions, unread_timeout: Durat
         // kernel counts a closed window too and resets the connection, which ends the upstream call.
         let _ = SockRef::from(stream).set_tcp_user_timeout(Some(unread_timeout));
         let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX);
-    }
-}
-
-/// Every route. The API answers under `/v1`, under `/openai/v1` and without a prefix, because clients differ in what
-/// they append to their base URL.
-///
-/// The router tries them in this order and spends a regular expression on each pattern that has a variable, so the busy
-/// ones come first, each with a pattern of its own.
-pub fn routes(config: &mut ServiceConfig) {
-    const PREFIXES: [&str; 3] = ["/v1", "/openai/v1", ""];
-    // Some clients end the path in a slash.
-    for end in ["", "/"] {
-        for prefix in PREFIXES {
-            let at = |path: &str| format!("{prefix}{path}{end}");
-            config.service(post(&at("/chat/completions"), serving(Operation::ChatCompletions)));
-            config.service(post(&at("/completions"), serving(Operation::Completions)));
-            config.service(post(&at("/embeddings"), serving(Operation::Embeddings)));
-            config.service(post(&at("/responses"), serving(Operation::Responses)));
-        }
-        for prefix in ["/v1", "/anthropic/v1", ""] {
-            let at = |path: &str| format!("{prefix}{path}{end}");
-            config.service(post(&at("/messages"), serving(Operation::Messages)));
-            config.service(post(&at("/messages/count_tokens"), counting(Operation::Messages)));
-        }
-        for prefix in PREFIXES {
-            config.service(post(&format!("{prefix}/responses/input_tokens{end}"), counting(Operation::Responses)));
-        }
-    }
-    config.service(read_only("/", web::to(health::root)));
-    config.service(read_only("/healthz", web::to(health::live)));
-    config.service(read_only("/readyz", web::to(health::ready)));
-    config.service(read_only("/metrics", web::to(health::metrics)));
-    config.service(read_only("/admin/api/status", web::to(admin::status)));
-    config.service(read_only("/admin/api/providers", web::to(admin::providers)));
-    config.service(read_only("/admin/api/config/diff", web::to(admin::config_diff)));
-    config.service(post("/admin/api/providers/{endpoint}/{action}", web::to(admin::steer)));
-    config.service(post("/admin/api/reload", web::to(admin::reload)));
-    audit::routes(config);
-    // Before the models, whose names may hold a colon too.
-    for prefix in ["/v1beta", "/v1", "/gemini/v1beta", "/gemini/v1"] {
-        let at = |methods: &str| format!("{prefix}/models/{{model:.+}}:{{method:{methods}}}");
-        let generate = at("generateContent|streamGenerateContent");
-        config.service(post(&generate, serving(Operation::GenerateContent)));
-        config.service(post(&at("countTokens"), counting(Operation::GenerateContent)));
-        config.service(post(&at("embedContent"), serving(Operation::EmbedContent)));
-        config.service(post(&at("batchEmbedContents"), serving(Operation::BatchEmbedContents)));
-        // A method that is not there is no model to read.
-        config.service(web::resource(at("[A-Za-z]+")).guard(guard::Post()).to(no_route));
-    }
-    for prefix in ["/v1beta", "/gemini/v1beta", "/gemini/v1"] {
-        config.service(read_only(&format!("{prefix}/models"), web::to(models::list_gemini)));
-        config.service(read_only(&format!("{prefix}/models/{{id:.+}}"), web::to(models::show_gemini)));
-    }
-    for prefix in PREFIXES {
-        let at = |path: &str| format!("{prefix}{path}");
-        config.service(read_only(&at("/models"), web::to(models::list)));
-        config.service(read_only(&at("/models/{id:.+}"), web::to(models::show)));
-    }
-    config.default_service(web::to(no_route));
-}
-
-/// A resource for GET and HEAD; OPTIONS says so, anything else is a 405.
-fn read_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    const ALLOW: &str = "GET, HEAD, OPTIONS";
-    let reads = guard::Any(guard::Get()).or(guard::Head());
-    web::resource(path).route(route.guard(reads)).route(options(ALLOW)).default_service(web::to(no_method(ALLOW)))
-}
-
-/// Answers requests for `operation`.
-fn serving(operation: Operation) -> actix_web::Route {
-    web::to(move |request, payload, worker| inference::serve(operation, request, payload, worker))
-}
-
-/// Answers how many tokens requests for `operation` have.
-fn counting(operation: Operation) -> actix_web::Route {
-    web::to(move |request, payload, worker| counting::count(operation, request, payload, worker))
-}
-
-/// A resource for POST; OPTIONS says so, anything else is a 405.
-fn post(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    const ALLOW: &str = "POST, OPTIONS";
-    let posts = route.guard(guard::Post());
-    web::resource(path).route(posts).route(options(ALLOW)).default_service(web::to(no_method(ALLOW)))
-}
-
-fn options(allow: &'static str) -> actix_web::Route {
-    let answer = move || std::future::ready(HttpResponse::NoContent().insert_header(("allow", allow)).finish());
-    web::route().guard(guard::Options()).to(answer)
-}
-
-fn no_method(allow: &'static str) -> impl Fn(HttpRequest, Payload) -> std::future::Ready<HttpResponse> + Clone {
-    move |request, payload| {
-        let refusal = error::respond(&GatewayError::NoMethod { allow }, &request_id(&request));
-        std::future::ready(unread::closing(refusal, payload))
     }
 }
 

@@ -65,7 +65,7 @@ fn after_two_chats() -> (bursar::demo::Demo, Bursar) {
 
 fn erase(books: &Arc<Books>, user: &str) -> Result<Value, DeskError> {
     let subject = Subject { user: user.into(), reason: "asked by letter".into(), ..Subject::default() };
-    match wait_for(desk::answer(books, "socket", Ask::Erase(subject)))? {
+    match wait_for(desk::answer(books, desk::Asker { id: "socket", team: None }, Ask::Erase(subject)))? {
         Reply::Json(told) => Ok(told),
         Reply::Content { .. } => panic!("an erasure shows no content"),
     }

@@ -33,6 +33,7 @@ mod probing;
 mod program;
 mod queueing;
 mod refusals;
+mod rights;
 mod secrecy;
 mod serving;
 mod shortages;

@@ -205,9 +205,18 @@ impl Work {
     }
 }
 
-/// Answers `ask` of `actor` (`socket`, `admin`, `offline`), and writes down that it was asked.
-pub async fn answer(books: &Arc<Books>, actor: &str, ask: Ask) -> Result<Reply, DeskError> {
-    let desk = Desk { books, actor };
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// As records call it: `socket`, `admin`, `offline`, or a user's id.
+    pub id: &'a str,
+    /// The one team whose records exist for it; none means all.
+    pub team: Option<&'a str>,
+}
+
+/// Answers what is asked, and writes down that it was asked.
+pub async fn answer(books: &Arc<Books>, asker: Asker<'_>, ask: Ask) -> Result<Reply, DeskError> {
+    let desk = Desk { books, actor: asker.id, team: asker.team };
     let answer = match ask {
         Ask::Status => desk.status().await,
         Ask::Search(pairs) => desk.search(&pairs).await,
@@ -231,6 +240,7 @@ pub async fn answer(books: &Arc<Books>, actor: &str, ask: Ask) -> Result<Reply, 
 struct Desk<'a> {
     books: &'a Arc<Books>,
     actor: &'a str,
+    team: Option<&'a str>,
 }
 
 impl Desk<'_> {

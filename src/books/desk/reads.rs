@@ -64,7 +64,14 @@ impl Desk<'_> {
     }
 
     pub(super) async fn search(&self, pairs: &Pairs) -> Result<Value, DeskError> {
-        let query = self.read_query(pairs)?;
+        let mut pairs = pairs.clone();
+        if let Some(team) = self.team {
+            if let Some((_, other)) = pairs.iter().find(|(name, value)| name == "team" && value != team) {
+                return Err(DeskError::Missing(format!("there is no team `{other}`")));
+            }
+            pairs.push(("team".into(), team.into()));
+        }
+        let query = self.read_query(&pairs)?;
         self.asked(Phase::Review, "audit.search", query.words).await?;
         let ask = Search { filter: query.filter, before: query.before, limit: query.limit };
         let page = self.books.log.send(ask).await??;
@@ -95,7 +102,15 @@ impl Desk<'_> {
     async fn leaf(&self, index: u64) -> Result<Vec<u8>, DeskError> {
         let found = self.books.log.send(Fetch(index)).await??;
         let size = self.books.journal.durable();
-        found.ok_or_else(|| DeskError::Missing(format!("there is no record {index}; the log has {size}")))
+        let is_theirs = |leaf: &Vec<u8>| {
+            let of = |team| {
+                serde_json::from_slice::<Record<'_>>(leaf).is_ok_and(|record| record.team.as_deref() == Some(team))
+            };
+            self.team.is_none_or(of)
+        };
+        found
+            .filter(is_theirs)
+            .ok_or_else(|| DeskError::Missing(format!("there is no record {index}; the log has {size}")))
     }
 
     /// Returns a checkpoint that covers record `index`; a new one where the last does not.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::super::control::{self, TIMEOUT, Unanswered};
 use super::super::data::Data;
-use crate::books::desk::{self, Ask, DeskError, Reply};
+use crate::books::desk::{self, Ask, Asker, DeskError, Reply};
 use crate::books::{Books, Keys, Opened};
 use crate::config::load::{Sources, load};
 
@@ -169,7 +169,7 @@ fn alone(sources: &Sources, ask: Ask) -> Result<Reply, Failure> {
         actix::System::new().block_on(async {
             let books = opened.start();
             let _ = known.set(Arc::downgrade(&books));
-            let answer = desk::answer(&books, "offline", ask).await;
+            let answer = desk::answer(&books, Asker { id: "offline", team: None }, ask).await;
             books.close().await;
             answer
         })
