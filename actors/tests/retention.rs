@@ -16,7 +16,7 @@ use bursar_actors::audit::log::{
 };
 use bursar_actors::audit::merkle::{Hash, inclusion_proof, leaf_hash, verify_inclusion};
 use bursar_actors::audit::retire::retired_to;
-use bursar_actors::store::{AuditStore, Field};
+use bursar_actors::store::{AuditStore, Field, request_hash};
 
 const RECORDS: u64 = 2_600;
 
@@ -101,7 +101,7 @@ fn retired_records_are_proven_and_not_found_and_the_rest_stays_also_in_an_index_
 
     let store = AuditStore::open(&index_path(folder.path())).expect("the store opens");
     for n in [0, 7, 1_023, 1_024, 2_047] {
-        assert!(store.maybe_about(&format!("r{n}"), n / 1_024).expect("read").is_empty(), "{n}");
+        assert!(store.maybe_about(request_hash(&format!("r{n}")), n / 1_024).expect("read").is_empty(), "{n}");
     }
     for number in [0, 1] {
         for (field, value) in [(Field::Team, "care"), (Field::User, "u_7"), (Field::Phase, "refused")] {

@@ -144,8 +144,16 @@ impl Books {
 
     /// Returns what makes the fingerprint of content; none where it cannot be made.
     fn content_hasher(&self, team: &str, user: Option<&str>) -> Option<ContentHasher> {
-        let hasher = self.vault.content_hasher(&Subject { team, user, month: month() });
-        hasher.inspect_err(|why| self.unsealed("has no hash in the books", why)).ok()
+        self.made(self.vault.content_hasher(&Subject { team, user, month: month() }))
+    }
+
+    /// Returns the fingerprint of content; none where it cannot be made.
+    fn content_hash(&self, team: &str, user: Option<&str>, content: &[u8]) -> Option<String> {
+        self.made(self.vault.content_hash(&Subject { team, user, month: month() }, content))
+    }
+
+    fn made<T>(&self, fingerprint: Result<T, VaultError>) -> Option<T> {
+        fingerprint.inspect_err(|why| self.unsealed("has no hash in the books", why)).ok()
     }
 
     /// Tells that content `lacks` something. That a team has too many users is told once a month, since each of their requests

@@ -91,17 +91,21 @@ enum Reply {
     Kept { hasher: Hashing, bytes: Vec<u8>, cut: bool },
 }
 
-/// Made with the first bytes: an answer that never was has no hash.
-/// The inner one is empty where it could not be made: a hash over the rest of an answer would be taken for one over all.
-type Hashing = Option<Option<Box<ContentHasher>>>;
+/// The fingerprint of an answer. What could not be made is empty: a hash over the rest would be taken for one over all.
+enum Hashing {
+    /// An answer that never was has none.
+    Nothing,
+    Begun(Option<Box<ContentHasher>>),
+    Whole(Option<String>),
+}
 
 impl Page {
     /// Opens the page of a request that was understood.
     pub fn open(books: &Arc<Books>, call: &Call, action: &'static str) -> Self {
         let reply = match books.kept {
             Kept::None => Reply::Nothing,
-            Kept::Hash | Kept::Redacted => Reply::Hashed(None),
-            Kept::Full => Reply::Kept { hasher: None, bytes: Vec::new(), cut: false },
+            Kept::Hash | Kept::Redacted => Reply::Hashed(Hashing::Nothing),
+            Kept::Full => Reply::Kept { hasher: Hashing::Nothing, bytes: Vec::new(), cut: false },
         };
         Self {
             call: books.next_call(),
@@ -127,13 +131,17 @@ impl Page {
         }
     }
 
+    fn team(&self) -> &str {
+        self.team.as_deref().unwrap_or_default()
+    }
+
     fn pseudonym(&self) -> Option<String> {
         let user = self.user.as_deref()?;
-        Some(self.books.vault.pseudonym(self.team.as_deref().unwrap_or_default(), user))
+        Some(self.books.vault.pseudonym(self.team(), user))
     }
 
     fn subject(&self) -> Subject<'_> {
-        Subject { team: self.team.as_deref().unwrap_or_default(), user: self.user.as_deref(), month: month() }
+        Subject { team: self.team(), user: self.user.as_deref(), month: month() }
     }
 
     /// Returns what every record of this request says.
@@ -174,11 +182,7 @@ impl Page {
         if self.books.kept == Kept::None {
             return (None, None);
         }
-        let hasher = self.books.content_hasher(self.team.as_deref().unwrap_or_default(), self.user.as_deref());
-        let request = hasher.map(|mut hasher| {
-            hasher.update(body);
-            hasher.finish().into()
-        });
+        let request = self.books.content_hash(self.team(), self.user.as_deref(), body).map(Cow::from);
         let kept = &body[..body.len().min(self.books.content_max)];
         let sealed = (self.books.kept == Kept::Full)
             .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "request", kept))
@@ -266,20 +270,36 @@ impl Page {
     ///
     /// Returns how many bytes more are kept of it.
     pub fn sent(&mut self, bytes: &[u8]) -> usize {
+        let (books, team, user) = (&self.books, self.team.as_deref().unwrap_or_default(), self.user.as_deref());
+        let begin = || Hashing::Begun(books.content_hasher(team, user).map(Box::new));
+        Self::note_reply(&mut self.reply, self.books.content_max, bytes, |hashing| {
+            if matches!(hashing, Hashing::Nothing) {
+                *hashing = begin();
+            }
+            if let Hashing::Begun(Some(hasher)) = hashing {
+                hasher.update(bytes);
+            }
+        })
+    }
+
+    /// Notes an answer that goes out as a whole. Returns how many bytes are kept of it.
+    pub fn sent_whole(&mut self, body: &[u8]) -> usize {
+        let (books, team, user) = (&self.books, self.team.as_deref().unwrap_or_default(), self.user.as_deref());
+        Self::note_reply(&mut self.reply, self.books.content_max, body, |hashing| {
+            *hashing = Hashing::Whole(books.content_hash(team, user, body));
+        })
+    }
+
+    fn note_reply(reply: &mut Reply, content_max: usize, bytes: &[u8], hash: impl FnOnce(&mut Hashing)) -> usize {
         if bytes.is_empty() {
             return 0;
         }
-        let (books, team, user) = (&self.books, self.team.as_deref(), self.user.as_deref());
-        let hash = |hasher: &mut Hashing| {
-            let made = hasher.get_or_insert_with(|| books.content_hasher(team.unwrap_or_default(), user).map(Box::new));
-            made.iter_mut().for_each(|hasher| hasher.update(bytes));
-        };
-        match &mut self.reply {
+        match reply {
             Reply::Nothing => {}
             Reply::Hashed(hasher) => hash(hasher),
             Reply::Kept { hasher, bytes: kept, cut } => {
                 hash(hasher);
-                let room = self.books.content_max.saturating_sub(kept.len()).min(bytes.len());
+                let room = content_max.saturating_sub(kept.len()).min(bytes.len());
                 kept.extend_from_slice(&bytes[..room]);
                 *cut |= room < bytes.len();
                 return room;
@@ -353,8 +373,12 @@ impl Page {
         let sealed = (!bytes.is_empty())
             .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))
             .flatten();
-        let content =
-            hasher.flatten().map(|hasher| Content { request: None, reply: Some(hasher.finish().into()), cut });
+        let hash = match hasher {
+            Hashing::Nothing => None,
+            Hashing::Begun(hasher) => hasher.map(|hasher| hasher.finish()),
+            Hashing::Whole(hash) => hash,
+        };
+        let content = hash.map(|hash| Content { request: None, reply: Some(hash.into()), cut });
         (content, sealed)
     }
 }

@@ -88,7 +88,7 @@ impl Pipeline {
                 // An embedding is no text that the model wrote.
                 let written = if call.head.operation.embeds() { 0 } else { body.len() as u64 };
                 books.used(usage, finish, written);
-                books.sent(&body);
+                books.sent_whole(&body);
                 let cost = books.served();
                 Ok(Answer { provenance, cost, body: Body::Whole(body) })
             }

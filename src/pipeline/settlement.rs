@@ -157,10 +157,19 @@ impl Settlement {
         self.page.as_mut()
     }
 
-    /// Notes bytes of the answer that go out.
+    /// Notes bytes of a stream that go out.
     pub fn sent(&mut self, bytes: &[u8]) {
-        let Some(page) = &mut self.page else { return };
-        let kept = page.sent(bytes);
+        let kept = self.page.as_mut().map_or(0, |page| page.sent(bytes));
+        self.keep(kept);
+    }
+
+    /// Notes an answer that goes out as a whole.
+    pub fn sent_whole(&mut self, body: &[u8]) {
+        let kept = self.page.as_mut().map_or(0, |page| page.sent_whole(body));
+        self.keep(kept);
+    }
+
+    fn keep(&mut self, kept: usize) {
         if kept > 0 {
             // Twice, because it is sealed in the end.
             self.kept += 2 * kept as i64;

@@ -3,14 +3,14 @@
 //! It is made by following the journal; after a start it goes on where the store ends, and if the store cannot be used it
 //! begins again from the first record. Either way it comes to the same figures.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
 use super::filter::{Filter, Gist};
 use super::merkle::{Frontier, Hash, Hashes, leaf_hash, node_hash};
 use super::record::Phase;
-use crate::store::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError, as_term};
+use crate::store::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError, as_term, request_hash};
 
 /// Longest time between a request and its last record: a day, of which requests use minutes.
 const LIFE_US: u64 = 86_400_000_000 + 2 * MARGIN_US;
@@ -51,19 +51,13 @@ pub struct Index {
     spans: Vec<Span>,
     /// Of the blocks up to each, the latest time.
     latest: Vec<u64>,
-    tail: Vec<Entry>,
-    tail_requests: HashMap<String, Vec<u64>>,
+    /// The block that is not full yet.
+    tail: Block,
     frontier: Frontier,
     /// Index of the record of admission, by the request's number.
     open: BTreeMap<u64, u64>,
     /// Of the records before it there is only the hash left.
     first: u64,
-}
-
-struct Entry {
-    gist: Gist,
-    place: Place,
-    leaf: Hash,
 }
 
 impl Index {
@@ -76,16 +70,7 @@ impl Index {
         }
         let frontier = right_edge(&store, applied).ok_or(StoreError::Damaged("l"))?;
         let open = store.open_requests()?.into_iter().map(|open| (open.call, open.index)).collect();
-        let mut index = Self {
-            store,
-            spans: vec![],
-            latest: vec![],
-            tail: vec![],
-            tail_requests: HashMap::new(),
-            frontier,
-            open,
-            first: 0,
-        };
+        let mut index = Self { store, spans: vec![], latest: vec![], tail: Block::default(), frontier, open, first: 0 };
         spans.into_iter().for_each(|span| index.add_span(span));
         Ok(index)
     }
@@ -124,48 +109,39 @@ impl Index {
     /// Adds the next record.
     pub fn add(&mut self, leaf: &[u8], place: Place) -> Result<(), StoreError> {
         let index = self.size();
-        let (gist, hash) = (Gist::of(leaf), leaf_hash(leaf));
+        let (gist, record) = (Gist::of(leaf), self.tail.places.len() as u16);
         match (gist.phase, gist.call) {
             (Some(Phase::Admitted), Some(call)) => _ = self.open.insert(call, index),
             (Some(Phase::Completed | Phase::Abandoned), Some(call)) => _ = self.open.remove(&call),
             _ => {}
         }
-        if let Some(request) = &gist.request {
-            self.tail_requests.entry(request.clone()).or_default().push(index);
+        for field in Field::ALL {
+            if let Some(value) = gist.value(field) {
+                self.tail.postings.add(field, &value, record);
+            }
         }
-        self.push(Entry { gist, place, leaf: hash })
+        self.tail.requests.extend(gist.request().map(|request| (request_hash(request), record)));
+        self.push(gist.at_us, place, leaf_hash(leaf))
     }
 
     /// Adds the next record, of which only the hash is left: it counts and can be proven, but not be found.
     pub fn add_retired(&mut self, leaf: Hash) -> Result<(), StoreError> {
-        self.push(Entry { gist: Gist::default(), place: Place { segment: 0, offset: 0 }, leaf })
+        self.push(0, Place { segment: 0, offset: 0 }, leaf)
     }
 
-    fn push(&mut self, entry: Entry) -> Result<(), StoreError> {
-        self.frontier.append(entry.leaf);
-        self.tail.push(entry);
-        if self.tail.len() as u64 == BLOCK { self.store_block() } else { Ok(()) }
+    fn push(&mut self, at_us: u64, place: Place, leaf: Hash) -> Result<(), StoreError> {
+        self.frontier.append(leaf);
+        self.tail.times.push(at_us);
+        self.tail.places.push(place);
+        self.tail.leaves.push(leaf);
+        if self.tail.places.len() as u64 == BLOCK { self.store_block() } else { Ok(()) }
     }
 
     fn store_block(&mut self) -> Result<(), StoreError> {
-        let mut block = Block::default();
-        for (record, entry) in (0_u16..).zip(&self.tail) {
-            block.places.push(entry.place);
-            block.leaves.push(entry.leaf);
-            block.times.push(entry.gist.at_us);
-            for field in Field::ALL {
-                if let Some(value) = entry.gist.value(field).map(as_term) {
-                    block.postings.entry((field, value)).or_default().push(record);
-                }
-            }
-            block.requests.extend(entry.gist.request.clone().map(|request| (request, record)));
-        }
         let open: Vec<Open> = self.open.iter().map(|(call, index)| Open { call: *call, index: *index }).collect();
-        self.store.commit(&block, &open)?;
-        let times = || block.times.iter().copied();
-        self.add_span(Span { from_us: times().min().unwrap_or(0), to_us: times().max().unwrap_or(0) });
+        self.store.commit(&self.tail, &open)?;
+        self.add_span(self.tail.span());
         self.tail.clear();
-        self.tail_requests.clear();
         Ok(())
     }
 
@@ -179,27 +155,25 @@ impl Index {
         self.first
     }
 
-    /// Takes the records from `from` on with these gists out of what they can be found by.
-    pub fn forget(&mut self, from: u64, gists: &[Gist]) -> Result<(), StoreError> {
+    /// Takes the records from `from` on, which are these, out of what they can be found by.
+    pub fn forget(&mut self, from: u64, leaves: &[Vec<u8>]) -> Result<(), StoreError> {
         let mut postings: BTreeMap<_, Vec<u16>> = BTreeMap::new();
         let mut requests: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
-        for (index, gist) in (from..).zip(gists) {
-            if let Some(behind) = index.checked_sub(self.stored()) {
-                if let Some(entry) = self.tail.get_mut(behind as usize) {
-                    entry.gist = Gist::bare(entry.gist.at_us);
-                }
-                if let Some(indices) = gist.request.as_ref().and_then(|request| self.tail_requests.get_mut(request)) {
-                    indices.retain(|other| *other != index);
-                }
-                continue;
-            }
+        let unfilled = self.unfilled();
+        for (index, leaf) in (from..).zip(leaves) {
+            let (gist, number, record) = (Gist::of(leaf), index / BLOCK, (index % BLOCK) as u16);
             for field in Field::ALL {
-                if let Some(value) = gist.value(field).map(as_term) {
-                    postings.entry(((field, value), index / BLOCK)).or_default().push((index % BLOCK) as u16);
+                let Some(value) = gist.value(field) else { continue };
+                if number == unfilled {
+                    self.tail.postings.remove(field, &value, record);
+                } else {
+                    postings.entry(((field, as_term(&value).to_owned()), number)).or_default().push(record);
                 }
             }
-            if gist.request.is_some() {
-                requests.entry(index / BLOCK).or_default().push((index % BLOCK) as u16);
+            if number == unfilled {
+                self.tail.requests.retain(|(_, other)| *other != record);
+            } else if gist.request().is_some() {
+                requests.entry(number).or_default().push(record);
             }
         }
         self.store.forget(&postings, &requests)
@@ -215,10 +189,34 @@ impl Index {
         self.spans.len() as u64 * BLOCK
     }
 
+    /// Returns the number of the block that is not full yet.
+    fn unfilled(&self) -> u64 {
+        self.spans.len() as u64
+    }
+
+    fn span(&self, number: u64) -> Span {
+        self.spans.get(number as usize).copied().unwrap_or_else(|| self.tail.span())
+    }
+
+    fn places(&self, number: u64) -> Result<Option<Vec<Place>>, StoreError> {
+        if number == self.unfilled() { Ok(Some(self.tail.places.clone())) } else { self.store.places(number) }
+    }
+
+    fn holders(&self, field: Field, value: &str, number: u64) -> Result<Vec<u16>, StoreError> {
+        if number == self.unfilled() {
+            return Ok(self.tail.postings.holders(field, value).to_vec());
+        }
+        self.store.holders(field, value, number)
+    }
+
+    fn maybe_about(&self, hash: u32, number: u64) -> Result<Vec<u16>, StoreError> {
+        if number == self.unfilled() { Ok(self.tail.maybe_about(hash)) } else { self.store.maybe_about(hash, number) }
+    }
+
     /// Returns where record `index` lies.
     pub fn place(&self, index: u64) -> Result<Option<Place>, StoreError> {
         if let Some(behind) = index.checked_sub(self.stored()) {
-            return Ok(self.tail.get(behind as usize).map(|entry| entry.place));
+            return Ok(self.tail.places.get(behind as usize).copied());
         }
         let places = self.store.places(index / BLOCK)?;
         Ok(places.and_then(|places| places.get((index % BLOCK) as usize).copied()))
@@ -231,7 +229,7 @@ impl Index {
         let stored = self.stored();
         let blocks = (0..).zip(&self.spans).filter(|(_, span)| fits(span.from_us, span.to_us));
         let blocks = blocks.map(|(number, _): (u64, _)| number * BLOCK..(number + 1) * BLOCK);
-        let behind = (stored..).zip(&self.tail).filter(|(_, entry)| fits(entry.gist.at_us, entry.gist.at_us));
+        let behind = (stored..).zip(&self.tail.times).filter(|(_, at_us)| fits(**at_us, **at_us));
         let ranges = blocks.chain(behind.map(|(index, _)| index..index + 1));
         ranges.reduce(|whole, next| whole.start..next.end)
     }
@@ -243,16 +241,7 @@ impl Index {
         if let Some(request) = &filter.request {
             return self.search_request(request, filter, before, limit, read);
         }
-        for (behind, entry) in self.tail.iter().enumerate().rev() {
-            let index = self.stored() + behind as u64;
-            if (self.first..before).contains(&index) && filter.fits(&entry.gist) {
-                if page.is_full(limit) {
-                    return Ok(page);
-                }
-                take(&mut page, filter, index, entry.place, read)?;
-            }
-        }
-        self.search_blocks(filter, before.min(self.stored()), limit, &mut page, read)?;
+        self.search_blocks(filter, before.min(self.size()), limit, &mut page, read)?;
         Ok(page)
     }
 
@@ -266,23 +255,16 @@ impl Index {
         read: &mut Read<'_>,
     ) -> Result<Page, StoreError> {
         let mut page = Page::default();
-        let tail = self.tail_requests.get(request).into_iter().flatten();
-        for index in tail.rev().filter(|index| (self.first..before).contains(index)) {
-            if page.is_full(limit) {
-                return Ok(page);
-            }
-            let place = self.tail[(index - self.stored()) as usize].place;
-            take(&mut page, filter, *index, place, read)?;
-        }
+        let hash = request_hash(request);
         let born = born_us(request);
-        for number in (self.first / BLOCK..self.spans.len() as u64).rev() {
+        for number in (self.first / BLOCK..=self.unfilled()).rev() {
             // An id of ours tells when the request came; its records are not older, and hardly a day younger.
-            let span = self.spans[number as usize];
+            let span = self.span(number);
             if born.is_some_and(|born| span.to_us < born || span.from_us > born.saturating_add(LIFE_US)) {
                 continue;
             }
-            let records = self.store.maybe_about(request, number)?;
-            let Some(places) = (!records.is_empty()).then(|| self.store.places(number)).transpose()?.flatten() else {
+            let records = self.maybe_about(hash, number)?;
+            let Some(places) = (!records.is_empty()).then(|| self.places(number)).transpose()?.flatten() else {
                 continue;
             };
             for record in records.into_iter().rev() {
@@ -310,8 +292,9 @@ impl Index {
         let end = before.div_ceil(BLOCK);
         for found in self.candidates(&fields, (self.first / BLOCK).min(end)..end) {
             let (number, first) = found?;
-            let span = self.spans[number as usize];
-            if filter.from_us.is_some_and(|from| self.latest[number as usize] < from) {
+            let span = self.span(number);
+            if filter.from_us.is_some_and(|from| self.latest.get(number as usize).is_some_and(|latest| *latest < from))
+            {
                 return Ok(());
             }
             let outside = filter.from_us.is_some_and(|from| span.to_us < from)
@@ -320,16 +303,17 @@ impl Index {
                 continue;
             }
             let records = self.holding_all(&fields, number, first)?;
-            let Some(places) = self.store.places(number)? else { continue };
+            let Some(places) = self.places(number)? else { continue };
             for record in records.into_iter().rev() {
-                let (index, place) = (number * BLOCK + u64::from(record), places[usize::from(record)]);
-                if !(self.first..before).contains(&index) {
+                let index = number * BLOCK + u64::from(record);
+                let Some(place) = places.get(usize::from(record)).filter(|_| (self.first..before).contains(&index))
+                else {
                     continue;
-                }
+                };
                 if page.is_full(limit) {
                     return Ok(());
                 }
-                take(page, filter, index, place, read)?;
+                take(page, filter, index, *place, read)?;
             }
         }
         Ok(())
@@ -344,8 +328,13 @@ impl Index {
     ) -> Box<dyn Iterator<Item = Result<Candidate, StoreError>> + 'a> {
         match fields.first() {
             Some((field, values)) if values.len() == 1 => {
-                let blocks = self.store.blocks_with(*field, values[0], numbers);
-                Box::new(blocks.map(|found| found.map(|(number, records)| (number, Some(records)))))
+                let (unfilled, value) = (self.unfilled(), values[0]);
+                let tail = numbers.contains(&unfilled).then(|| self.holders(*field, value, unfilled));
+                let tail = tail.map(|found| found.map(|records| (unfilled, records)));
+                let blocks = self.store.blocks_with(*field, value, numbers.start..numbers.end.min(unfilled));
+                Box::new(
+                    tail.into_iter().chain(blocks).map(|found| found.map(|(number, records)| (number, Some(records)))),
+                )
             }
             _ => Box::new(numbers.rev().map(|number| Ok((number, None)))),
         }
@@ -363,7 +352,7 @@ impl Index {
         for (field, values) in rest {
             let mut holders = Vec::new();
             for value in values {
-                holders.extend(self.store.holders(*field, value, number)?);
+                holders.extend(self.holders(*field, value, number)?);
             }
             holders.sort_unstable();
             records.retain(|record| holders.binary_search(record).is_ok());
@@ -411,7 +400,7 @@ impl Hashes for Index {
         // A whole subtree that is not in the store lies behind it: the tail is shorter than a block.
         if level == 0 {
             let behind = index.checked_sub(self.stored())?;
-            return self.tail.get(usize::try_from(behind).ok()?).map(|entry| entry.leaf);
+            return self.tail.leaves.get(usize::try_from(behind).ok()?).copied();
         }
         if level > BLOCK.ilog2() || index << level < self.stored() {
             return None;

@@ -2,7 +2,7 @@
 //!
 //! It grows by whole blocks of [`BLOCK`] records; each is one batch, so that a kill leaves a whole number of them.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, HashMap, btree_map};
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -65,6 +65,22 @@ impl Field {
         Self::Outcome,
         Self::Phase,
     ];
+
+    /// Returns its place in [`Field::ALL`].
+    fn slot(self) -> usize {
+        match self {
+            Self::User => 0,
+            Self::Actor => 1,
+            Self::Error => 2,
+            Self::Served => 3,
+            Self::Asked => 4,
+            Self::Team => 5,
+            Self::Provider => 6,
+            Self::Action => 7,
+            Self::Outcome => 8,
+            Self::Phase => 9,
+        }
+    }
 }
 
 /// A field with its value.
@@ -106,10 +122,66 @@ pub struct Block {
     pub leaves: Vec<Hash>,
     /// Of each record, in order, in microseconds since 1970.
     pub times: Vec<u64>,
-    /// Which records hold a term, counted from the block's first, rising.
-    pub postings: BTreeMap<Term, Vec<u16>>,
-    /// Which request a record is about, counted likewise.
-    pub requests: Vec<(String, u16)>,
+    /// Which records hold a term.
+    pub postings: Postings,
+    /// Hash of the request that a record is about, and the record, counted likewise.
+    pub requests: Vec<(u32, u16)>,
+}
+
+impl Block {
+    /// Returns which records may be about the request with this hash, rising.
+    pub fn maybe_about(&self, hash: u32) -> Vec<u16> {
+        self.requests.iter().filter(|(other, _)| *other == hash).map(|(_, record)| *record).collect()
+    }
+
+    /// Returns the earliest and latest time.
+    pub fn span(&self) -> Span {
+        let (from, to) = (self.times.iter().min(), self.times.iter().max());
+        Span { from_us: from.copied().unwrap_or_default(), to_us: to.copied().unwrap_or_default() }
+    }
+
+    /// Empties it for the next.
+    pub fn clear(&mut self) {
+        let Self { places, leaves, times, postings, requests } = self;
+        places.clear();
+        leaves.clear();
+        times.clear();
+        postings.0.iter_mut().for_each(HashMap::clear);
+        requests.clear();
+    }
+}
+
+/// Which records of a block hold a term, counted from the block's first, rising.
+#[derive(Debug, Default)]
+pub struct Postings([HashMap<String, Vec<u16>>; Field::ALL.len()]);
+
+impl Postings {
+    /// Adds a record behind all others.
+    pub fn add(&mut self, field: Field, value: &str, record: u16) {
+        let (terms, value) = (&mut self.0[field.slot()], as_term(value));
+        // Most terms are there already, and need no name of their own.
+        match terms.get_mut(value) {
+            Some(records) => records.push(record),
+            None => _ = terms.insert(value.to_owned(), vec![record]),
+        }
+    }
+
+    /// Takes a record out.
+    pub fn remove(&mut self, field: Field, value: &str, record: u16) {
+        if let Some(records) = self.0[field.slot()].get_mut(as_term(value)) {
+            records.retain(|other| *other != record);
+        }
+    }
+
+    /// Returns the records that hold the term.
+    pub fn holders(&self, field: Field, value: &str) -> &[u16] {
+        self.0[field.slot()].get(as_term(value)).map_or(&[], Vec::as_slice)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Field, &String, &Vec<u16>)> {
+        let of = |field: Field| self.0[field.slot()].iter().map(move |(value, records)| (field, value, records));
+        Field::ALL.into_iter().flat_map(of).filter(|(_, _, records)| !records.is_empty())
+    }
 }
 
 /// Why the index cannot be used. It can always be made again.
@@ -223,9 +295,9 @@ impl AuditStore {
         let number = first / BLOCK;
         let mut batch = Batch::default();
         batch.insert(key(b"b", &[number]), encode_places(block));
-        for ((field, value), records) in &block.postings {
+        for (field, value, records) in block.postings.iter() {
             let records: Vec<u8> = records.iter().flat_map(|record| record.to_be_bytes()).collect();
-            batch.insert(term_key(*field, value, Some(number)), records);
+            batch.insert(term_key(field, value, Some(number)), records);
         }
         batch.insert(key(b"r", &[number]), encode_requests(&block.requests));
         self.add_tiles(first, &block.leaves, &mut batch)?;
@@ -320,11 +392,9 @@ impl AuditStore {
         })
     }
 
-    /// Returns the records of block `number` that may be about a request, rising: those whose request has the same hash of
-    /// 32 bits. One key for a block instead of one for a record keeps sled's cost low.
-    pub fn maybe_about(&self, request: &str, number: u64) -> Result<Vec<u16>, StoreError> {
+    /// Returns the records of block `number` that may be about the request with this hash, rising: others may have it, too. One key for a block instead of one for a record keeps sled's cost low.
+    pub fn maybe_about(&self, wanted: u32, number: u64) -> Result<Vec<u16>, StoreError> {
         let Some(value) = self.db.get(key(b"r", &[number]))? else { return Ok(Vec::new()) };
-        let wanted = request_hash(request);
         let (entries, _) = value.as_chunks::<6>();
         let hash = |entry: &[u8; 6]| big_endian(&entry[..4]) as u32;
         let from = entries.partition_point(|entry| hash(entry) < wanted);
@@ -368,29 +438,28 @@ fn key(prefix: &[u8], numbers: &[u64]) -> Vec<u8> {
 }
 
 /// Returns a value as it is told from others: by its first 200 bytes.
-pub fn as_term(mut value: String) -> String {
+pub fn as_term(value: &str) -> &str {
     let end = (0..=TERM_MAX.min(value.len())).rev().find(|end| value.is_char_boundary(*end)).unwrap_or_default();
-    value.truncate(end);
-    value
+    &value[..end]
 }
 
 /// Terms end in a zero, so that none is the beginning of another.
 fn term_key(field: Field, value: &str, block: Option<u64>) -> Vec<u8> {
     let mut key = vec![b't', field as u8];
-    key.extend_from_slice(as_term(value.to_owned()).as_bytes());
+    key.extend_from_slice(as_term(value).as_bytes());
     key.push(0);
     key.extend(block.into_iter().flat_map(u64::to_be_bytes));
     key
 }
 
-fn request_hash(request: &str) -> u32 {
+/// Returns the hash that a request is found by.
+pub fn request_hash(request: &str) -> u32 {
     crc32fast::hash(request.as_bytes())
 }
 
 /// Hash and record of each, sorted.
-fn encode_requests(requests: &[(String, u16)]) -> Vec<u8> {
-    let mut entries: Vec<(u32, u16)> =
-        requests.iter().map(|(request, record)| (request_hash(request), *record)).collect();
+fn encode_requests(requests: &[(u32, u16)]) -> Vec<u8> {
+    let mut entries = requests.to_vec();
     entries.sort_unstable();
     let encode = |(hash, record): (u32, u16)| hash.to_be_bytes().into_iter().chain(record.to_be_bytes());
     entries.into_iter().flat_map(encode).collect()
@@ -399,9 +468,9 @@ fn encode_requests(requests: &[(String, u16)]) -> Vec<u8> {
 /// The span, then the segments with the record they begin at, then the offsets.
 fn encode_places(block: &Block) -> Vec<u8> {
     let mut value = Vec::with_capacity(64 + 4 * block.places.len());
-    let (from, to) = (block.times.iter().min(), block.times.iter().max());
-    value.extend(from.copied().unwrap_or_default().to_be_bytes());
-    value.extend(to.copied().unwrap_or_default().to_be_bytes());
+    let span = block.span();
+    value.extend(span.from_us.to_be_bytes());
+    value.extend(span.to_us.to_be_bytes());
     let mut runs: Vec<(u16, u64)> = Vec::new();
     for (record, place) in block.places.iter().enumerate() {
         if runs.last().is_none_or(|(_, segment)| *segment != place.segment) {

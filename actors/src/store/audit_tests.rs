@@ -12,13 +12,14 @@ fn leaf(index: u64) -> Hash {
 /// Block `number`, in segments of 700 records, each third record with the term.
 fn block(number: u64) -> Block {
     let indices = number * BLOCK..(number + 1) * BLOCK;
-    let thirds = (0..BLOCK as u16).filter(|record| record % 3 == 0).collect();
+    let mut postings = Postings::default();
+    (0..BLOCK as u16).filter(|record| record % 3 == 0).for_each(|record| postings.add(Field::Team, "support", record));
     Block {
         places: indices.clone().map(place).collect(),
         leaves: indices.clone().map(leaf).collect(),
         times: indices.collect(),
-        postings: [((Field::Team, "support".into()), thirds)].into(),
-        requests: vec![(format!("request-{number}"), 7)],
+        postings,
+        requests: vec![(request_hash(&format!("request-{number}")), 7)],
     }
 }
 
@@ -41,8 +42,8 @@ fn what_was_committed_is_found_after_opening_again() {
     assert_eq!(store.open_requests().unwrap(), open);
     assert_eq!(store.spans().unwrap()[1], Span { from_us: 1_024, to_us: 2_047 });
     assert_eq!(store.places(2).unwrap().unwrap(), (2_048..3_072).map(place).collect::<Vec<_>>());
-    assert_eq!(store.maybe_about("request-1", 1).unwrap(), [7]);
-    assert!(store.maybe_about("request-1", 0).unwrap().is_empty());
+    assert_eq!(store.maybe_about(request_hash("request-1"), 1).unwrap(), [7]);
+    assert!(store.maybe_about(request_hash("request-1"), 0).unwrap().is_empty());
     let blocks: Vec<_> = store.blocks_with(Field::Team, "support", 0..2).map(|found| found.unwrap().0).collect();
     assert_eq!(blocks, [1, 0], "the last first, within the range");
     assert_eq!(store.holders(Field::Team, "support", 2).unwrap().len(), 342);

@@ -9,6 +9,8 @@ mod audit;
 mod kept;
 mod records;
 
-pub use audit::{AuditStore, BLOCK, Block, Field, Open, Place, Span, StoreError, Term, as_term};
+pub use audit::{
+    AuditStore, BLOCK, Block, Field, Open, Place, Postings, Span, StoreError, Term, as_term, request_hash,
+};
 pub use kept::{Digest, Kept, KeptError, KeptStore, Shelf};
 pub use records::{Change, RecordStore};

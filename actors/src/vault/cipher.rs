@@ -49,6 +49,11 @@ impl Key {
         Hasher::new_keyed(&self.0)
     }
 
+    /// Returns the hash of `content` keyed with this key, as [`Key::hasher`] makes it.
+    pub fn hash(&self, content: &[u8]) -> blake3::Hash {
+        blake3::keyed_hash(&self.0, content)
+    }
+
     /// Appends nonce, ciphertext and tag of `plain`, bound to `aad`, to `out`.
     pub fn seal(&self, aad: &[u8], plain: &[&[u8]], out: &mut Vec<u8>) {
         let mut nonce = [0; NONCE_LEN];

@@ -43,7 +43,7 @@ pub use sealed::CONTENT_MAX;
 use cipher::{Key, SEAL_ADDS};
 use holds::Holds;
 use keyring::{DataKey, Keyring};
-use names::Names;
+use names::{Names, fingerprint};
 use sealed::{HEAD_LEN, Opener, Packed, WRAPPED_LEN};
 use slot::Making;
 
@@ -320,17 +320,19 @@ impl Vault {
     /// A known user has a key of their own, made with the first content and destroyed by [`Vault::erase`]: afterwards
     /// nobody can confirm a guess any more.
     pub fn content_hasher(&self, subject: &Subject<'_>) -> Result<ContentHasher, VaultError> {
-        match subject.user {
-            None => Ok(self.names.content_hasher()),
-            Some(user) => Ok(ContentHasher::of_subject(&self.key_for(subject, user, Month::NONE)?.key)),
-        }
+        self.with_content_key(subject, ContentHasher::new)
     }
 
     /// Returns the fingerprint of `content`, as [`Vault::content_hasher`] makes it.
     pub fn content_hash(&self, subject: &Subject<'_>, content: &[u8]) -> Result<String, VaultError> {
-        let mut hasher = self.content_hasher(subject)?;
-        hasher.update(content);
-        Ok(hasher.finish())
+        self.with_content_key(subject, |key| fingerprint(key, content))
+    }
+
+    fn with_content_key<T>(&self, subject: &Subject<'_>, work: impl FnOnce(&Key) -> T) -> Result<T, VaultError> {
+        match subject.user {
+            None => Ok(work(self.names.content())),
+            Some(user) => Ok(work(&Names::content_of(&self.key_for(subject, user, Month::NONE)?.key))),
+        }
     }
 
     fn ring(&self) -> MutexGuard<'_, Keyring> {

@@ -48,19 +48,28 @@ impl Names {
         format!("u_{}", hex(&digest::<PSEUDONYM_LEN>(&self.pseudonyms, team, user)))
     }
 
-    /// Returns the hasher for content of no known user.
-    pub fn content_hasher(&self) -> ContentHasher {
-        ContentHasher(self.content.hasher())
+    /// Returns the key of fingerprints of content of no known user.
+    pub fn content(&self) -> &Key {
+        &self.content
     }
+
+    /// Returns that of content of the subject whose key this is.
+    pub fn content_of(subject: &Key) -> Key {
+        subject.derive("bursar 2026-11 vault: fingerprints of a subject's content")
+    }
+}
+
+/// Returns the fingerprint of content that is there as a whole: much cheaper than piece by piece.
+pub fn fingerprint(key: &Key, content: &[u8]) -> String {
+    hex(key.hash(content).as_bytes())
 }
 
 /// Makes the fingerprint of content that arrives piece by piece.
 pub struct ContentHasher(Hasher);
 
 impl ContentHasher {
-    /// Returns the hasher for content of the subject whose key this is.
-    pub(super) fn of_subject(key: &Key) -> Self {
-        Self(key.derive("bursar 2026-11 vault: fingerprints of a subject's content").hasher())
+    pub(super) fn new(key: &Key) -> Self {
+        Self(key.hasher())
     }
 
     /// Takes the next piece; how content is cut makes no difference.
@@ -90,5 +99,6 @@ fn digest<const N: usize>(key: &Key, team: &str, user: &str) -> [u8; N] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }

@@ -54,8 +54,8 @@ pub struct JournalOptions {
     /// Bytes that may wait for the disk before nothing new is admitted. Lazy records, which tell what has happened, are
     /// taken beyond it.
     pub queue_max: usize,
-    /// The longest a lazy record that is written waits for its sync.
-    pub lazy_sync: Duration,
+    /// The longest a lazy record waits to be written, for a strict one or for others to be written with.
+    pub lazy_wait: Duration,
     /// How long after a full disk the next try is made.
     pub full_retry: Duration,
     /// The log that has to be there; a log that begins gets this id. None takes the one that is there, or draws one.
@@ -76,7 +76,7 @@ impl JournalOptions {
             path: path.into(),
             segment_max: 64 * 1024 * 1024,
             queue_max: 32 * 1024 * 1024,
-            lazy_sync: Duration::from_millis(5),
+            lazy_wait: Duration::from_millis(5),
             full_retry: Duration::from_secs(1),
             log: None,
             durable_floor: 0,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -14,7 +14,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 pub enum Durability {
     /// Synced as soon as the disk is free; refused when the queue or the disk is full.
     Strict,
-    /// Written at once, synced with the next strict one or after a few milliseconds; never refused for want of room.
+    /// Written and synced with the next strict one or after a few milliseconds; never refused for want of room.
     Lazy,
 }
 
@@ -83,6 +83,9 @@ impl JournalState {
 
 type Outcome = Result<u64, Refused>;
 
+/// Bytes of lazy entries that end the wait for others.
+const NAP_MAX: usize = 1024 * 1024;
+
 /// Tells when a record is durable: resolves to its index. Dropping it changes nothing for the record.
 #[must_use = "a strict record counts only once its ticket says so"]
 pub struct Ticket(oneshot::Receiver<Outcome>);
@@ -149,14 +152,35 @@ fn charge(entry: &Entry) -> usize {
     entry.tail.len() + entry.body.as_ref().map_or(0, Vec::len) + size_of::<Waiting>()
 }
 
+/// What the writer sleeps for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sleep {
+    /// It is awake, and looks at the queue before it sleeps.
+    None,
+    /// For anything.
+    Idle,
+    /// For what cannot wait: lazy records are there, and wait a little for others.
+    Napping,
+}
+
 struct Inner {
     waiting: Vec<Waiting>,
     /// Bytes of entries that wait or are being written.
     bytes: usize,
+    /// Those of them that wait since the writer last took some.
+    fresh: usize,
+    /// Whether a strict one is among those.
+    is_urgent: bool,
     state: JournalState,
     is_closing: bool,
-    /// The writer sleeps until something comes.
-    is_parked: bool,
+    sleep: Sleep,
+}
+
+impl Inner {
+    /// Returns whether what waits is to be written now.
+    fn is_due(&self) -> bool {
+        self.is_urgent || self.is_closing || self.fresh >= NAP_MAX
+    }
 }
 
 fn takes(inner: &Inner, durability: Durability) -> Result<(), Refused> {
@@ -176,8 +200,15 @@ pub struct Queue {
 
 impl Queue {
     pub fn new(bound: usize) -> Self {
-        let inner =
-            Inner { waiting: Vec::new(), bytes: 0, state: JournalState::Open, is_closing: false, is_parked: false };
+        let inner = Inner {
+            waiting: Vec::new(),
+            bytes: 0,
+            fresh: 0,
+            is_urgent: false,
+            state: JournalState::Open,
+            is_closing: false,
+            sleep: Sleep::None,
+        };
         Self { inner: Mutex::new(inner), wake: Condvar::new(), bound }
     }
 
@@ -218,9 +249,16 @@ impl Queue {
             let _ = done.send(Err(refusal));
             return ticket;
         }
-        inner.bytes += charge(&entry);
+        let charge = charge(&entry);
+        inner.bytes += charge;
+        inner.fresh += charge;
+        inner.is_urgent |= durability == Durability::Strict;
         inner.waiting.push(Waiting { entry, durability, after, done });
-        let wakes = std::mem::take(&mut inner.is_parked);
+        // A wake-up is dearer than all else here.
+        let wakes = inner.sleep == Sleep::Idle || inner.sleep == Sleep::Napping && inner.is_due();
+        if wakes {
+            inner.sleep = Sleep::None;
+        }
         drop(inner);
         if wakes {
             self.wake.notify_one();
@@ -228,19 +266,28 @@ impl Queue {
         ticket
     }
 
-    /// Waits for entries and swaps them into `taken`, which is empty; returns early at `until` or when the queue closes.
-    /// Returns whether it is closing.
-    pub fn take(&self, taken: &mut Vec<Waiting>, until: Option<Instant>) -> bool {
+    /// Waits for entries and swaps them into `taken`, which is empty: for lazy ones alone until `nap` after they were seen,
+    /// and for none at all if not `wait`. Returns whether the queue is closing.
+    pub fn take(&self, taken: &mut Vec<Waiting>, wait: bool, nap: Duration) -> bool {
         let mut inner = self.lock();
-        while inner.waiting.is_empty() && !inner.is_closing {
-            inner.is_parked = true;
-            match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => inner = self.wake.wait(inner).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => break,
-                Some(left) => inner = self.wake.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0,
+        let mut until = None;
+        while wait && !inner.is_due() {
+            if inner.waiting.is_empty() {
+                inner.sleep = Sleep::Idle;
+                inner = self.wake.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                continue;
             }
+            let now = Instant::now();
+            let left = until.get_or_insert(now + nap).saturating_duration_since(now);
+            if left.is_zero() {
+                break;
+            }
+            inner.sleep = Sleep::Napping;
+            inner = self.wake.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        inner.is_parked = false;
+        inner.sleep = Sleep::None;
+        inner.fresh = 0;
+        inner.is_urgent = false;
         std::mem::swap(&mut inner.waiting, taken);
         inner.is_closing
     }

@@ -1,8 +1,7 @@
 //! The one thread that writes: it takes what waits, writes it as one group, syncs, and only then acknowledges.
 //!
-//! Order within a group with a strict record: what must precede (the keyring), bodies, sync of the bodies, records, sync
-//! of the records. So no durable record lacks its body. A group of lazy records is written at once and synced with the
-//! next strict group, or after `lazy_sync`: should the power fail before, a record may be found without its body.
+//! Order within a group: what must precede (the keyring), bodies, sync of the bodies, records, sync of the records. So no
+//! durable record lacks its body. Lazy records wait up to `lazy_wait` for a strict one or for more of their kind.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,12 +34,10 @@ pub struct Writer {
     bodies: Option<AppendFile>,
     /// Taken from the queue, not written yet.
     backlog: VecDeque<Waiting>,
-    /// Written, not synced yet: who waits for which index.
+    /// Written, not synced yet, for want of room: who waits for which index.
     written: Vec<(u64, oneshot::Sender<Result<u64, Refused>>)>,
     /// What the written ones were charged.
     written_bytes: usize,
-    /// When the oldest written one was written.
-    written_since: Option<Instant>,
     bodies_dirty: bool,
     record_buffer: Vec<u8>,
     body_buffer: Vec<u8>,
@@ -60,7 +57,6 @@ impl Writer {
             backlog: VecDeque::new(),
             written: Vec::new(),
             written_bytes: 0,
-            written_since: None,
             bodies_dirty: false,
             record_buffer: Vec::new(),
             body_buffer: Vec::new(),
@@ -76,9 +72,7 @@ impl Writer {
         loop {
             let is_closing =
                 if is_full { self.shared.queue.rest(Instant::now() + self.options.full_retry) } else { false };
-            let until =
-                if is_full { Some(Instant::now()) } else { self.written_since.map(|at| at + self.options.lazy_sync) };
-            let is_closing = self.shared.queue.take(&mut taken, until) || is_closing;
+            let is_closing = self.shared.queue.take(&mut taken, !is_full, self.options.lazy_wait) || is_closing;
             self.backlog.extend(taken.drain(..));
             match self.turn(is_full, is_closing) {
                 Ok(()) if is_closing => return self.end(JournalState::Closed, &Refused::Closed),
@@ -118,20 +112,17 @@ impl Writer {
         if is_full { self.probe() } else { Ok(()) }
     }
 
-    /// Writes all that waits, and syncs what is due.
+    /// Writes and syncs all that waits.
     fn work(&mut self) -> Result<(), Trouble> {
         while !self.backlog.is_empty() {
             self.write_group()?;
-        }
-        if self.written_since.is_some_and(|at| at.elapsed() >= self.options.lazy_sync) {
-            self.sync()?;
         }
         self.record_buffer.shrink_to(KEPT);
         self.body_buffer.shrink_to(KEPT);
         Ok(())
     }
 
-    /// Writes one group; syncs and acknowledges it if one of it is strict. On `Full` all of it waits as before.
+    /// Writes one group, syncs and acknowledges it. On `Full` all of it waits as before.
     fn write_group(&mut self) -> Result<(), Trouble> {
         self.drop_orphans();
         if self.backlog.is_empty() {
@@ -139,22 +130,18 @@ impl Writer {
         }
         let mut bytes = 0;
         let mut count = 0;
-        let mut is_strict = false;
         for waiting in &self.backlog {
             if bytes >= GROUP {
                 break;
             }
             bytes += waiting.charge();
             count += 1;
-            is_strict |= waiting.durability == Durability::Strict;
         }
-        if is_strict {
-            self.shared.precede()?;
-        }
+        self.shared.precede()?;
         self.rotate()?;
         self.encode(count)?;
         let bodies_before = self.bodies.as_ref().map(AppendFile::length);
-        if let Err(trouble) = self.append(is_strict) {
+        if let Err(trouble) = self.append() {
             if let Trouble::Full(_) = trouble {
                 self.undo(bodies_before)?;
             }
@@ -165,8 +152,7 @@ impl Writer {
         }
         self.next += count as u64;
         self.written_bytes += bytes;
-        self.written_since.get_or_insert_with(Instant::now);
-        if is_strict { self.sync_records() } else { Ok(()) }
+        self.sync_records()
     }
 
     /// Refuses what belongs to a record that was refused. One that is undecided stands ahead in the same group.
@@ -236,13 +222,13 @@ impl Writer {
         Ok(())
     }
 
-    fn append(&mut self, is_strict: bool) -> Result<(), Trouble> {
+    fn append(&mut self) -> Result<(), Trouble> {
         if let Some(bodies) = &mut self.bodies {
             if !self.body_buffer.is_empty() {
                 bodies.append(&self.body_buffer)?;
                 self.bodies_dirty = true;
             }
-            if is_strict && self.bodies_dirty {
+            if self.bodies_dirty {
                 bodies.sync()?;
                 self.bodies_dirty = false;
             }
@@ -279,7 +265,6 @@ impl Writer {
 
     fn sync_records(&mut self) -> Result<(), Trouble> {
         self.records.sync()?;
-        self.written_since = None;
         self.shared.queue.release(std::mem::take(&mut self.written_bytes));
         self.shared.publish(self.mark());
         for (index, done) in self.written.drain(..) {

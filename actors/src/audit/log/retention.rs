@@ -37,7 +37,7 @@ impl Follower {
     pub fn retire(&mut self, before_us: u64, segments_max: u64, held: &BTreeSet<String>) -> Result<Retired, LogError> {
         let due = Due { before: self.first_since(before_us)?, segments_max };
         let is_held = |leaf: &[u8]| {
-            !held.is_empty() && Gist::of(leaf).value(Field::User).is_some_and(|user| held.contains(&user))
+            !held.is_empty() && Gist::of(leaf).value(Field::User).is_some_and(|user| held.contains(&*user))
         };
         let (path, disk) = (self.path.clone(), self.disk.clone());
         let retired = retire(&path, due, disk.as_ref(), is_held, |records| self.forget(records));
@@ -53,14 +53,14 @@ impl Follower {
         self.seeker.seek(records.start, None)?;
         let mut from = records.start;
         while from < records.end {
-            let mut gists = Vec::new();
-            while gists.len() < FORGOTTEN_AT_ONCE
+            let mut leaves = Vec::new();
+            while leaves.len() < FORGOTTEN_AT_ONCE
                 && let Some(leaf) = self.seeker.next(records.end)?
             {
-                gists.push(Gist::of(leaf.bytes));
+                leaves.push(leaf.bytes.to_vec());
             }
-            self.index.forget(from, &gists)?;
-            from += gists.len().max(1) as u64;
+            self.index.forget(from, &leaves)?;
+            from += leaves.len().max(1) as u64;
         }
         Ok(())
     }
