@@ -21,7 +21,7 @@ use crate::audit::journal::{Access, Disk, DiskFile};
 /// How many keys are kept open; beyond that all are closed and opened again when wanted.
 const OPEN_MAX: usize = 16_384;
 /// How many slots are read or written at once when the whole file is.
-const CHUNK: usize = 8_192;
+const CHUNK: usize = 512;
 
 /// What opening a keyring found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
