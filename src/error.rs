@@ -100,6 +100,12 @@ pub enum GatewayError {
     },
     /// The idempotency key stands for something else, or for what cannot be answered again.
     IdempotencyKey(KeyTaken),
+    /// The caller's team has no stored Response of this id.
+    ResponseNotFound {
+        id: String,
+        /// The field that named it, where it was not the path.
+        param: Option<&'static str>,
+    },
     /// What is kept for clients cannot be read or written.
     StoreUnavailable {
         /// In words for a person.
@@ -201,6 +207,8 @@ impl GatewayError {
             Self::IdempotencyKey(KeyTaken::OtherRequest) => "idempotency_key_reused",
             Self::IdempotencyKey(KeyTaken::CutOff) => "idempotency_outcome_unknown",
             Self::IdempotencyKey(KeyTaken::Unkept) => "idempotency_answer_too_large",
+            Self::ResponseNotFound { param: None, .. } => "response_not_found",
+            Self::ResponseNotFound { .. } => "previous_response_not_found",
             Self::StoreUnavailable { .. } => "store_unavailable",
             Self::Refused { cause, .. } => match cause {
                 Cause::Invalid => "invalid_request",

@@ -11,6 +11,7 @@ mod credentials;
 mod dial;
 mod models;
 mod providers;
+mod responses;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -61,6 +62,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     }
     let path = PathBuf::from(path);
     let audit = audit::audit(&mut checker, &raw.audit, &path, &raw.storage.retention);
+    let responses = responses::responses(&mut checker, &raw.responses);
     Some(Config {
         server,
         storage: Storage { path },
@@ -73,6 +75,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         teams,
         client_keys,
         auth,
+        responses,
         audit,
         logs: logs(&raw.telemetry.logs),
         sources,

@@ -21,6 +21,7 @@ pub mod machine;
 pub mod overrides;
 pub mod raw;
 pub mod reload;
+pub mod responses;
 pub mod schema;
 pub mod settings;
 pub mod units;
@@ -56,6 +57,7 @@ pub struct Config {
     /// `[[client_keys]]`: what applications present, kept as its hash only. The team of each is among them.
     pub client_keys: Vec<ClientKey>,
     pub auth: Auth,
+    pub responses: responses::Responses,
     pub audit: audit::Audit,
     pub logs: Logs,
     /// Where the settings came from, for the banner: file paths, `N from environment`, `N from the command line`.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::audit::{Commit, Kept};
 use super::catalog::Ability;
+use super::responses::StoreWhen;
 use super::word_or::WordOr;
 use super::{ProviderKind, Speaks};
 use crate::schema::chat::Effort;
@@ -31,6 +32,7 @@ pub struct RawConfig {
     pub teams: BTreeMap<String, RawTeam>,
     pub client_keys: Vec<RawClientKey>,
     pub auth: RawAuth,
+    pub responses: RawResponses,
     pub audit: RawAudit,
     pub telemetry: RawTelemetry,
 }
@@ -61,6 +63,14 @@ pub struct RawStorage {
 pub struct RawRetention {
     pub audit: Option<String>,
     pub content: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawResponses {
+    pub store: Option<StoreWhen>,
+    pub retention: Option<String>,
+    pub storage: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -67,6 +67,8 @@ pub fn in_force(running: &Config, wanted: &Config) -> Config {
     config.server.unread_timeout = running.server.unread_timeout;
     config.storage = running.storage.clone();
     config.audit = running.audit.clone();
+    config.responses.retention = running.responses.retention;
+    config.responses.storage = running.responses.storage;
     // The new rules were checked against the address that is wanted, but the old one goes on listening: a port that
     // others reach must not lose its keys because the file says loopback.
     if !config.server.listen.ip().is_loopback() {

@@ -78,6 +78,10 @@ pub fn settings(config: &Config) -> Vec<Setting> {
     list.models(&config.models);
     list.catalog(config);
     list.access(config);
+    let responses = &config.responses;
+    list.put("responses.store", responses.store.as_str());
+    list.time("responses", "retention", responses.retention);
+    list.put("responses.storage", size(responses.storage));
     list.audit(&config.audit);
     let mut settings = list.settings;
     settings.sort_by(|a, b| a.path.cmp(&b.path));

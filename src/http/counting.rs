@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::error::respond_in;
 use super::inference::{id_headers, read, refused};
 use super::unread::closing;
-use super::{Worker, request_id};
+use super::{Worker, request_id, responses};
 use crate::books::Page;
 use crate::call::RequestId;
 use crate::error::GatewayError;
@@ -58,6 +58,7 @@ async fn answer(
     worker: &Worker,
 ) -> Result<(u64, Exact), GatewayError> {
     let call = read(operation, id, request, payload, worker).await?;
+    let call = responses::prepare(&call, worker).await?.map_or(call, |(call, _)| call);
     let routes = worker.gateway.routes.load_full();
     let asked = call.head.model.as_deref();
     let Some(route) = routes.resolve(asked, operation) else { return Err(routes.not_found(asked, &call.caller)) };

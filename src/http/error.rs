@@ -195,6 +195,7 @@ fn face(error: &GatewayError) -> Face {
             Face::new(StatusCode::METHOD_NOT_ALLOWED, INVALID, code, message)
         }
         GatewayError::IdempotencyKey(taken) => key_taken(*taken, code),
+        GatewayError::ResponseNotFound { id, param } => response_not_found(id, *param, code),
         GatewayError::StoreUnavailable { why } => store_unavailable(why, code),
         GatewayError::Refused { cause, faults } => order_refused(*cause, faults, code),
         GatewayError::Internal => {
@@ -252,6 +253,16 @@ fn key_taken(taken: KeyTaken, code: &str) -> Face {
              be sealed); send it again with a new key if it is to be made again",
         ),
     }
+}
+
+/// OpenAI answers 400 where a request goes on from what is not there, and 404 where it is asked for.
+fn response_not_found(id: &str, param: Option<&str>, code: &str) -> Face {
+    let id: String = id.chars().take(100).collect();
+    let message = format!(
+        "no response `{id}` is stored for this team: it was made without `store: true`, was deleted, or its time is over"
+    );
+    let status = if param.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::NOT_FOUND };
+    Face { param: param.map(Into::into), ..Face::new(status, INVALID, code, message) }
 }
 
 /// What is kept for clients cannot be used, which passes or is mended by an operator. Nothing was called.

@@ -18,6 +18,7 @@ use super::auth::ClientKeys;
 use super::reload::Reloads;
 use crate::books::{Books, Opened, retention};
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
+use crate::error::GatewayError;
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::drain::Drain;
 use crate::pipeline::memory::Memory;
@@ -118,7 +119,7 @@ impl Gateway {
             witnesses: Arc::new(Witnesses::new(told, &metrics)),
             metrics,
             books,
-            stored: vault.map(|vault| Arc::new(Store::start(&config.storage.path, vault))),
+            stored: vault.map(|vault| Arc::new(Store::start(&config.storage.path, &config.responses, vault))),
             signatures: Arc::default(),
             drain: Arc::new(Drain::new(config.server.shutdown_grace)),
             admin_token: opening.admin_token,
@@ -135,6 +136,12 @@ impl Gateway {
         let drain = gateway.drain.clone();
         actix_web::rt::spawn(refresher.run(move || drain.started()));
         Arc::new(gateway)
+    }
+
+    /// Returns what is kept for clients.
+    pub fn store(&self) -> Result<Arc<Store>, GatewayError> {
+        let nothing = || GatewayError::StoreUnavailable { why: "this gateway keeps nothing".into() };
+        self.stored.clone().ok_or_else(nothing)
     }
 
     fn prober(&self) -> Prober {

@@ -71,8 +71,7 @@ pub(super) async fn serve(
     request: &HttpRequest,
     worker: &Data<Worker>,
 ) -> Result<HttpResponse, GatewayError> {
-    let store = worker.gateway.stored.clone();
-    let store = store.ok_or_else(|| GatewayError::StoreUnavailable { why: "this gateway keeps nothing".into() })?;
+    let store = worker.gateway.store()?;
     // The path says what is asked for; Google's clients say there, too, which model and whether it is streamed.
     let parts = [request.path().as_bytes(), &call.body];
     match store.begin(&call.caller, key, &parts).await? {

@@ -14,7 +14,7 @@ use tracing::info;
 use super::error::respond_in;
 use super::sse::{Beginning, LateStream, Serving, begin};
 use super::unread::closing;
-use super::{Worker, body, idempotency, request_id};
+use super::{Worker, body, idempotency, request_id, responses};
 use crate::call::{Call, RequestId, Wishes, unix_s};
 use crate::config::settings::dollars;
 use crate::error::GatewayError;
@@ -68,11 +68,21 @@ pub async fn serve(
 pub(super) async fn answer(call: Call, worker: &Worker, watch: Option<Watch>) -> HttpResponse {
     let (operation, id) = (call.head.operation, call.id.clone());
     let gateway = &worker.gateway;
+    let prepared = responses::prepare(&call, worker).await;
+    let (call, keeping, refused) = match prepared {
+        Ok(None) => (call, None, None),
+        Ok(Some((call, keeping))) => (call, Some(keeping), None),
+        Err(error) => (call, None, Some(error)),
+    };
     let mut books = Settlement::open(gateway.metrics.clone(), gateway.books.as_ref(), &call, gateway.access_log);
     watch.into_iter().for_each(|watch| books.tell(watch));
+    if let Some(error) = refused {
+        books.failed(&error);
+        return respond_in(operation.dialect(), &error, &id);
+    }
     let streamed = call.head.stream;
     let preamble = Rc::new(Preamble::default());
-    let serving = Rc::clone(&worker.pipeline).serve(call, books, preamble.clone());
+    let serving = Rc::clone(&worker.pipeline).serve(call, books, preamble.clone(), keeping);
     if !streamed {
         return finished(operation, serving.await, &id);
     }

@@ -18,6 +18,7 @@ mod inference;
 mod models;
 mod openapi;
 mod reload;
+mod responses;
 mod sse;
 mod table;
 mod unread;

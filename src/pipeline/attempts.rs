@@ -2,6 +2,7 @@
 //! more, until one answers or attempts, retry budget or deadline are spent.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use rand::RngExt;
 
 use super::Pipeline;
 use super::fitness::Demand;
+use super::keeping::{KeepFlow, Keeping};
 use super::leg::{Leg, describe, target, unasked};
 use super::memory::Full;
 use super::preamble::Preamble;
@@ -54,6 +56,7 @@ struct Attempts<'a> {
     routes: &'a Routes,
     books: &'a mut Settlement,
     preamble: &'a Preamble,
+    keeping: Option<&'a Rc<Keeping>>,
     asked: Asked,
     /// Refuse what would be lost: what was promised of the name that was asked for holds for its fallbacks, too.
     strict: bool,
@@ -77,7 +80,7 @@ pub async fn run(
     routes: &Routes,
     route: &Arc<Route>,
     books: &mut Settlement,
-    preamble: &Preamble,
+    (preamble, keeping): (&Preamble, Option<&Rc<Keeping>>),
 ) -> Result<(Begun, Provenance), GatewayError> {
     let mut attempts = Attempts {
         pipeline,
@@ -85,6 +88,7 @@ pub async fn run(
         routes,
         books,
         preamble,
+        keeping,
         asked: Asked::default(),
         strict: route.strict || call.wishes.strict,
         warnings: RefCell::default(),
@@ -313,7 +317,8 @@ impl Attempts<'_> {
     fn prepare(&self, route: &Route, candidate: usize, to: &Destination) -> Result<Prepared, Failure> {
         let (model, facts) = (route.candidates[candidate].model.as_str(), &route.facts[candidate]);
         let signatures = &self.pipeline.signatures;
-        way::prepare(self.call, &self.asked, &Aim { to, model, facts, strict: self.strict || route.strict, signatures })
+        let (strict, kept) = (self.strict || route.strict, self.keeping.is_some());
+        way::prepare(self.call, &self.asked, &Aim { to, model, facts, strict, kept, signatures })
     }
 
     async fn call_upstream(
@@ -342,6 +347,10 @@ impl Attempts<'_> {
         if head.stream {
             let provenance = || self.provenance(leg, lease, destination, self.upstream + sent.elapsed());
             let flow = way.flow(head, self.preamble.sent().map(|sent| Announced::read(&sent)));
+            let flow = match self.keeping {
+                Some(keeping) => Box::new(KeepFlow::new(flow, keeping.clone())),
+                None => flow,
+            };
             let opened = open(reply, flow, idle, begin_by, self.preamble, provenance).await?;
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));

@@ -95,7 +95,7 @@ impl Pipeline {
     ) -> Result<u64, Failure> {
         let to = &route.destinations[lease.candidate];
         let (model, facts) = (route.candidates[lease.candidate].model.as_str(), &route.facts[lease.candidate]);
-        let aim = Aim { to, model, facts, strict: false, signatures: &self.signatures };
+        let aim = Aim { to, model, facts, strict: false, kept: false, signatures: &self.signatures };
         let (outgoing, upstream) = way::question(call, Rc::new(request), &aim)?;
         let mut reply = self.upstream.send(to, outgoing, lease.secret.as_ref(), by).await?;
         let body = reply.read_whole(ANSWER_MAX, PATIENCE, |_| Ok(())).await?;

@@ -6,6 +6,7 @@ mod counting;
 pub mod drain;
 pub mod fitness;
 pub mod flow;
+pub mod keeping;
 mod leg;
 pub mod memory;
 pub mod preamble;
@@ -31,6 +32,7 @@ use crate::providers::signatures::Signatures;
 use crate::upstream::Upstream;
 use attempts::Begun;
 use drain::Drain;
+use keeping::Keeping;
 use memory::Memory;
 use preamble::Preamble;
 use pricing::Priced;
@@ -66,16 +68,17 @@ pub enum Body {
 
 impl Pipeline {
     /// Serves one request. Whatever happens, its books are closed exactly once. What a stream says ahead of its first
-    /// output is put into `preamble` meanwhile.
+    /// output is put into `preamble` meanwhile. What is complete is kept by `keeping`.
     pub async fn serve(
         self: Rc<Self>,
         call: Call,
         mut books: Settlement,
         preamble: Rc<Preamble>,
+        keeping: Option<Rc<Keeping>>,
     ) -> Result<Answer, GatewayError> {
         let answered = tokio::select! {
             biased;
-            answered = self.answer(&call, &mut books, &preamble) => answered,
+            answered = self.answer(&call, &mut books, &preamble, keeping.as_ref()) => answered,
             () = self.drain.over() => Err(GatewayError::ShuttingDown),
         };
         // Errors wait, too: what a client was told is in the books.
@@ -85,6 +88,10 @@ impl Pipeline {
         };
         match answered {
             Ok((Begun::Whole(Whole { body, usage, finish }), provenance)) => {
+                let body = match &keeping {
+                    Some(keeping) => keeping.whole(body).await,
+                    None => body,
+                };
                 // An embedding is no text that the model wrote.
                 let written = if call.head.operation.embeds() { 0 } else { body.len() as u64 };
                 books.used(usage, finish, written);
@@ -111,6 +118,7 @@ impl Pipeline {
         call: &Call,
         books: &mut Settlement,
         preamble: &Preamble,
+        keeping: Option<&Rc<Keeping>>,
     ) -> Result<(Begun, Provenance), GatewayError> {
         let routes = self.routes.load_full();
         let asked = call.head.model.as_deref();
@@ -120,7 +128,7 @@ impl Pipeline {
         books.routed(&route.label);
         route.admit(&call.caller)?;
         books.admitted(call).await?;
-        let (begun, provenance) = attempts::run(self, call, &routes, &route, books, preamble).await?;
+        let (begun, provenance) = attempts::run(self, call, &routes, &route, books, (preamble, keeping)).await?;
         books.answered(provenance.clone());
         Ok((begun, provenance))
     }

@@ -16,7 +16,7 @@ use crate::providers::anthropic::own_history;
 use crate::providers::dialect::{CountingDialect, EmbeddingsDialect, ModelFacts, Nonsense, Target, WireRequest};
 use crate::providers::openai::{Finish, Quirks, encode, fit_thinking, repair_whole, whole_facts};
 use crate::providers::signatures::Signatures;
-use crate::providers::{clients, gemini, passing};
+use crate::providers::{clients, gemini, passing, responses};
 use crate::schema::chat::ChatRequest;
 use crate::schema::embeddings::EmbeddingRequest;
 use crate::schema::{self, IntakeError, Operation, RequestHead};
@@ -66,6 +66,8 @@ pub struct Aim<'a> {
     pub facts: &'a ModelFacts,
     /// Refuse what would be lost, instead of warning.
     pub strict: bool,
+    /// The answer may be gone on from by what the gateway keeps of it.
+    pub kept: bool,
     pub signatures: &'a Arc<Signatures>,
 }
 
@@ -120,7 +122,7 @@ fn pass(call: &Call, aim: &Aim<'_>) -> Result<Prepared, Failure> {
             let head = schema::read(head.operation, &body).map_err(refused)?;
             (encode(&body, &head, model, Quirks::default()), warnings)
         }
-        None => (own_body(call, model)?, vec![]),
+        None => (own_body(call, aim)?, vec![]),
     };
     let outgoing = to.passing(head.operation, model, head.stream, body);
     let mut outgoing = outgoing.ok_or_else(|| no_address(model))?;
@@ -129,14 +131,17 @@ fn pass(call: &Call, aim: &Aim<'_>) -> Result<Prepared, Failure> {
 }
 
 /// Returns the client's own body for an upstream of the same dialect.
-fn own_body(call: &Call, model: &str) -> Result<Bytes, Failure> {
-    let head = &call.head;
+fn own_body(call: &Call, aim: &Aim<'_>) -> Result<Bytes, Failure> {
+    let (head, model) = (&call.head, aim.model);
     if head.operation.embeds() && head.operation.has_model_in_path() {
         return Ok(gemini::own_embeddings(&call.body, model));
     }
     // Thoughts of other vendors that stand in an Anthropic client's history.
     let cleaned = (head.operation == Operation::Messages).then(|| own_history(&call.body)).flatten();
-    if let Some(cleaned) = cleaned {
+    // The upstream keeps nothing of it, so what it thought comes back only if it gives it out.
+    let thoughtful = (aim.kept && head.operation == Operation::Responses && aim.facts.reasoning != Some(false))
+        .then(|| responses::with_encrypted_thoughts(&call.body).into());
+    if let Some(cleaned) = cleaned.or(thoughtful) {
         let head = schema::read(head.operation, &cleaned).map_err(refused)?;
         return Ok(encode(&cleaned.into(), &head, model, Quirks::default()));
     }
@@ -160,7 +165,7 @@ pub fn question(
     // Anthropic's clients ask the very question that Anthropic answers, possibly with betas that nobody here knows.
     let own = call.head.operation == Operation::Messages && to.format.passes(Operation::Messages);
     if own {
-        wire.body = own_body(call, model)?;
+        wire.body = own_body(call, aim)?;
     }
     let mut outgoing = to.written(wire, model).ok_or_else(|| no_address(model))?;
     outgoing.headers.extend(call.forwarded.iter().filter(|_| own).cloned());

@@ -146,7 +146,7 @@ fn responses(key: &str) -> Option<(&'static str, Kinds)> {
         NUMBER => "temperature", "top_p";
         ARRAY => "tools", "include";
         OBJECT => "text", "reasoning", "metadata";
-        STRING_OR_OBJECT => "tool_choice";
+        STRING_OR_OBJECT => "tool_choice", "conversation";
         STRING => "instructions", "user", "safety_identifier", "prompt_cache_key", "service_tier", "truncation",
             "previous_response_id";
     })

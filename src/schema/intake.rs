@@ -17,6 +17,7 @@ use super::fields::{Kinds, known};
 use super::messages::{MessageFacts, Messages, Text};
 use super::needs::{self, Needs};
 use super::scan::{self, DEPTH_MAX, ScanFault};
+use super::storing::Storing;
 
 /// What the client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +98,8 @@ pub struct RequestHead {
     pub choices: u64,
     /// The end user, by the client's word: `user`, `safety_identifier` or `metadata.user_id`.
     pub user: Option<String>,
+    /// What a Responses request says of being stored.
+    pub storing: Storing,
     /// Input tokens, estimated on the high side: a quarter of the ASCII bytes of the whole body (JSON included), half
     /// of the others, and 1,600 for an image in place of its bytes.
     pub tokens_in_estimate: u64,
@@ -194,6 +197,7 @@ impl<'b> Reader<'b> {
             max_output_tokens: None,
             choices: 1,
             user: None,
+            storing: Storing::default(),
             tokens_in_estimate: 0,
             insert_at: text.find('{').map_or(0, |at| at + 1),
         };
@@ -274,6 +278,9 @@ impl<'b> Reader<'b> {
                 }
                 self.has_input = true;
                 self.media(name, raw.get());
+            }
+            "store" | "previous_response_id" | "conversation" | "background" => {
+                self.head.storing.field(name, raw.get())?;
             }
             _ => self.head.needs = self.head.needs.with(needs::of_field(name, raw.get())),
         }

@@ -10,10 +10,12 @@ mod intake;
 mod messages;
 mod needs;
 mod scan;
+mod storing;
 
 pub use intake::{Edit, IntakeError, Operation, RequestHead, model_name, read};
 pub(crate) use messages::Text;
 pub use needs::Needs;
 pub use scan::DEPTH_MAX;
+pub use storing::Storing;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! decided by the `Stored` actor. An erased user's content opens no more, because it is sealed with the keys that go.
 
 mod answers;
+mod responses;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use bursar_actors::vault::{Month, Subject, Vault};
 use tracing::warn;
 
 use crate::call::{Caller, unix_us};
+use crate::config::responses::Responses;
 use crate::error::GatewayError;
 pub use answers::{ANSWER_MAX, Answered};
+pub use responses::Conversation;
 
 /// How long a closing gateway waits until what it keeps is on the disk.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
@@ -44,14 +47,14 @@ impl Owner {
 
 impl Store {
     /// Starts the actor over the folder `stored` of the data directory; needs a running actix system.
-    pub fn start(data: &Path, vault: Arc<Vault>) -> Self {
+    pub fn start(data: &Path, settings: &Responses, vault: Arc<Vault>) -> Self {
         let path = data.join("stored");
         let options = StoredOptions {
             path,
             vault: vault.clone(),
             wall: Arc::new(unix_us),
-            responses_bytes: 1 << 30,
-            responses_kept: Duration::from_secs(30 * 86_400),
+            responses_bytes: settings.storage as u64,
+            responses_kept: settings.retention,
         };
         Self { actor: Stored::start_with(options), vault }
     }

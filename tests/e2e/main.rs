@@ -41,6 +41,7 @@ mod signatures;
 mod slow_clients;
 #[cfg(target_os = "linux")]
 mod slow_readers;
+mod stored;
 mod storm;
 mod streams;
 mod takeover;

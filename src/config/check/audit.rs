@@ -12,7 +12,7 @@ use crate::config::layer::item;
 use crate::config::raw::{RawAudit, RawRetention};
 use crate::config::units;
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 /// Six years: how long HIPAA wants records of disclosure kept (45 CFR 164.316(b)(2)(i)).
 const SIX_YEARS: Duration = Duration::from_secs(2_192 * 86_400);
 /// 128 bytes on disk and some 70 in memory each.
@@ -87,7 +87,7 @@ fn key(checker: &mut Checker<'_>, path: &str, value: Option<&String>) -> Option<
     None
 }
 
-fn days(checker: &mut Checker<'_>, path: &str, text: Option<&String>, default: Duration) -> Duration {
+pub(super) fn days(checker: &mut Checker<'_>, path: &str, text: Option<&String>, default: Duration) -> Duration {
     let Some(text) = text else { return default };
     match units::duration(text) {
         Ok(time) if time >= DAY && time <= CENTURY => time,

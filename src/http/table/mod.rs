@@ -59,8 +59,9 @@ struct Section {
 
 /// The router tries these in their order and spends a regular expression on each pattern that has a variable, so the busy
 /// ones come first, each with a pattern of its own. Google's methods stand before the models, whose names may hold a colon.
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     Section { rows: model_api::CALLS, ends: &["", "/"] },
+    Section { rows: model_api::STORED, ends: &[""] },
     Section { rows: model_api::HEALTH, ends: &[""] },
     Section { rows: admin_api::ROWS, ends: &[""] },
     Section { rows: model_api::GOOGLE, ends: &[""] },

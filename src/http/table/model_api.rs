@@ -7,6 +7,7 @@ use crate::http::counting;
 use crate::http::health;
 use crate::http::inference;
 use crate::http::models;
+use crate::http::responses;
 use crate::schema::Operation;
 
 const OPENAI: &[&str] = &["/v1", "/openai/v1", ""];
@@ -41,6 +42,21 @@ pub const CALLS: &[Row] = &[
         "count_response_tokens",
         "Counts the tokens of a response's input.",
         || counting(Operation::Responses),
+    ),
+];
+
+/// Answers that are kept for the team of the client key.
+pub const STORED: &[Row] = &[
+    stored(Verb::Get, "/responses/{id}", "show_response", "Shows a stored response.", || web::to(responses::show)),
+    stored(Verb::Delete, "/responses/{id}", "delete_response", "Deletes a stored response.", || {
+        web::to(responses::delete)
+    }),
+    stored(
+        Verb::Get,
+        "/responses/{id}/input_items",
+        "list_response_input",
+        "Lists what was put before the model for a stored response.",
+        || web::to(responses::items),
     ),
 ];
 
@@ -123,6 +139,10 @@ const fn call(
     route: Route,
 ) -> Row {
     Row { prefixes, ..Row::new(Verb::Post, path, id, summary, Serves::Client(route)) }
+}
+
+const fn stored(method: Verb, path: &'static str, id: &'static str, summary: &'static str, route: Route) -> Row {
+    Row { prefixes: OPENAI, ..Row::new(method, path, id, summary, Serves::Client(route)) }
 }
 
 const fn watching(path: &'static str, id: &'static str, summary: &'static str, route: Route) -> Row {

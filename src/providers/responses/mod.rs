@@ -1,7 +1,8 @@
 //! The OpenAI Responses dialect, for clients ([`ClientDialect`]) and upstreams ([`UpstreamDialect`]).
 //!
 //! *read*, *write* and *writer* are the client's side, *encode*, *decode* and *reader* the upstream's; *pass* reads what goes
-//! untouched from one to the other. Nothing is kept between requests, so what refers to an earlier reply is refused.
+//! untouched from one to the other. *stored* gives a request the conversation that it goes on from, before anything else reads it; here
+//! nothing is kept between requests, so what still refers to an earlier reply is refused.
 
 mod decode;
 mod encode;
@@ -14,6 +15,7 @@ mod items;
 mod pass;
 mod read;
 mod reader;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -31,6 +33,7 @@ use crate::schema::chat::{ChatReply, ChatRequest};
 
 pub use error::{Progress, error_body, error_events};
 pub use pass::{Facts, PassReader, whole};
+pub use stored::{Marks, Page, Turn, input_items, item_list, with_conversation, with_encrypted_thoughts};
 
 /// The dialect.
 #[derive(Debug, Clone, Copy, Default)]

@@ -10,7 +10,7 @@ use crate::schema::chat::{ChatRequest, Dialect, Effort, Extra, Format, Message, 
 
 /// What needs replies kept or prompts stored, which the vendor alone does; and what to do instead.
 const KEPT_ELSEWHERE: [(&str, &str); 4] = [
-    ("previous_response_id", "no reply is kept between requests; send the whole conversation in `input`"),
+    ("previous_response_id", "the reply is not kept here; send the whole conversation in `input`"),
     ("conversation", "no conversation is kept between requests; send all of it in `input`"),
     ("background", "no reply is kept to be fetched later; leave it out or send false"),
     ("prompt", "stored prompts are known to their vendor alone; send the text in `instructions` or `input`"),
