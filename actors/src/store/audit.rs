@@ -6,20 +6,16 @@ use std::collections::{BTreeMap, HashMap, btree_map};
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::Duration;
 
 use sled::{Batch, Config, Db, IVec, Mode};
 
+use super::opening;
 use crate::audit::merkle::tile::{TileHashes, TileId, entries_of, tile_root};
 use crate::audit::merkle::{Hash, Hashes};
 
 /// Records of one block.
 pub const BLOCK: u64 = 1_024;
-/// How often a lock is tried for that should be free, and the time between.
-pub(super) const LOCK_TRIES: u32 = 50;
-pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Memory for pages; what is read often is small.
 const CACHE_BYTES: u64 = 8 << 20;
 /// Longest term that is told from others with the same beginning, in bytes.
@@ -222,26 +218,10 @@ pub struct AuditStore {
 
 impl AuditStore {
     /// Opens the index in the folder `path`, or makes an empty one.
-    // Only a start waits here, or the log's own thread, which serves no requests.
-    #[allow(clippy::disallowed_methods)]
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        // Some damage makes sled panic as it opens.
         let config =
             Config::new().path(path).cache_capacity(CACHE_BYTES).mode(Mode::LowSpace).print_profile_on_drop(false);
-        let open = || match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(Ok(db)) => Ok(Self { db }),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(StoreError::Unusable("sled panicked as it read its file".into())),
-        };
-        let is_locked = |error: &StoreError| error.to_string().contains("could not acquire lock");
-        // A child of this process keeps the lock of an index that was closed until it executes its own program.
-        for _ in 0..LOCK_TRIES {
-            match open() {
-                Err(error) if is_locked(&error) => std::thread::sleep(LOCK_PAUSE),
-                opened => return opened,
-            }
-        }
-        open()
+        Ok(Self { db: opening::open(&config).map_err(StoreError::Unusable)? })
     }
 
     /// Removes the index in the folder `path`, whatever state it is in.

@@ -13,16 +13,14 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::Duration;
 
 use sled::{Batch, Config, Db, IVec, Mode};
+
+use super::opening;
 
 /// Names one value: a hash of whose it is and what it is called.
 pub type Digest = [u8; 32];
 
-/// How often a lock is tried for that should be free, and the time between.
-const LOCK_TRIES: u32 = 50;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Memory for pages.
 const CACHE_BYTES: u64 = 8 << 20;
 /// Bytes before the value.
@@ -76,8 +74,6 @@ pub struct KeptStore {
 
 impl KeptStore {
     /// Opens the store in the folder `path`, or makes an empty one.
-    // Its own thread waits here, which serves no requests.
-    #[expect(clippy::disallowed_methods, reason = "on a thread that serves nobody yet")]
     pub fn open(path: &Path) -> Result<Self, KeptError> {
         // It is synced when the actor says so, once what it is sealed with is durable.
         let config = Config::new()
@@ -86,19 +82,10 @@ impl KeptStore {
             .mode(Mode::LowSpace)
             .flush_every_ms(None)
             .print_profile_on_drop(false);
-        // Some damage makes sled panic as it opens.
-        let open = || match catch_unwind(AssertUnwindSafe(|| config.open().map_err(KeptError::from)?.weighed())) {
-            Ok(opened) => opened,
-            Err(_) => Err(KeptError("sled panicked as it read its file".into())),
-        };
-        // A child of this process keeps the lock of a store that was closed until it executes its own program.
-        for _ in 0..LOCK_TRIES {
-            match open() {
-                Err(error) if error.0.contains("could not acquire lock") => std::thread::sleep(LOCK_PAUSE),
-                opened => return opened,
-            }
-        }
-        open()
+        let db = opening::open(&config).map_err(KeptError)?;
+        // Some damage shows only now.
+        let weighed = catch_unwind(AssertUnwindSafe(|| db.weighed()));
+        weighed.unwrap_or_else(|_| Err(KeptError("sled panicked as it read its file".into())))
     }
 
     /// Moves the store in the folder `path` out of the way, to the same name with `.damaged` behind it; one that lay there

@@ -7,6 +7,7 @@
 
 mod audit;
 mod kept;
+mod opening;
 mod records;
 
 pub use audit::{

@@ -3,12 +3,11 @@
 //! Every change is one batch with a sync behind it, so that a kill leaves all of it or nothing. A store that cannot be
 //! read is never thrown away: its keys exist nowhere else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use sled::{Batch, Config, Db, Mode};
 
-use super::audit::{LOCK_PAUSE, LOCK_TRIES};
+use super::opening;
 
 /// Memory for pages: everything is read once, at the start.
 const CACHE_BYTES: u64 = 4 << 20;
@@ -23,27 +22,12 @@ pub struct RecordStore {
 
 impl RecordStore {
     /// Opens the store in the folder `path`, or makes an empty one.
-    // Only a start waits here.
-    #[allow(clippy::disallowed_methods)]
     pub fn open(path: &Path) -> Result<Self, String> {
         let config =
             Config::new().path(path).cache_capacity(CACHE_BYTES).mode(Mode::LowSpace).print_profile_on_drop(false);
-        let mut tries = 0;
-        loop {
-            // Some damage makes sled panic as it opens.
-            match catch_unwind(AssertUnwindSafe(|| config.open())) {
-                Ok(Ok(db)) => return Ok(Self { db }),
-                // A child of this process keeps the lock of a store that was closed until it executes its own program.
-                Ok(Err(error)) if error.to_string().contains("could not acquire lock") && tries < LOCK_TRIES => {
-                    tries += 1;
-                    std::thread::sleep(LOCK_PAUSE);
-                }
-                Ok(Err(error)) => return Err(format!("cannot open {}: {error}", path.display())),
-                Err(_) => {
-                    return Err(format!("cannot read {}: it is damaged; restore it from a backup", path.display()));
-                }
-            }
-        }
+        let db = opening::open(&config);
+        let why = |why| format!("cannot open {}: {why}; if it is damaged, restore it from a backup", path.display());
+        Ok(Self { db: db.map_err(why)? })
     }
 
     /// Returns every record, by name.
