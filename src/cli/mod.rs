@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 mod control;
 mod data;
+mod directory;
 pub mod init;
 mod list;
 pub mod models;
@@ -99,6 +100,21 @@ enum Command {
     Providers {
         #[command(subcommand)]
         command: ProvidersCommand,
+    },
+    /// Client keys: what applications present
+    Keys {
+        #[command(subcommand)]
+        command: Box<directory::KeysCommand>,
+    },
+    /// Teams, to which client keys belong
+    Teams {
+        #[command(subcommand)]
+        command: directory::TeamsCommand,
+    },
+    /// Organisations, which teams may be in
+    Orgs {
+        #[command(subcommand)]
+        command: directory::OrgsCommand,
     },
     /// What is known of models: prices, limits, abilities; needs no running gateway
     Models {
@@ -278,6 +294,9 @@ pub fn run() -> ExitCode {
                 ProvidersCommand::Wake { name } => providers::steer(&sources, "wake", &name, None, &mut output),
             }
         }
+        Command::Keys { command } => directory::keys(*command, &settings.sources(), &mut output),
+        Command::Teams { command } => directory::teams(command, &settings.sources(), &mut output),
+        Command::Orgs { command } => directory::orgs(command, &settings.sources(), &mut output),
         Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
         Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
         Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),

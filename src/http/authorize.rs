@@ -73,6 +73,10 @@ impl Asked {
 
     /// Returns the body; 422 with what is wrong.
     pub fn fields<T: DeserializeOwned>(&self) -> Result<T, GatewayError> {
+        // serde would take a list for the fields in their order.
+        if !self.body.trim_ascii_start().starts_with(b"{") {
+            return Err(invalid("the body has to be a JSON object".to_owned()));
+        }
         // The words of serde name fields, never their values, but for a value of a wrong kind; names of users stay out of logs.
         serde_json::from_slice(&self.body).map_err(|error| invalid(format!("the body cannot be understood: {error}")))
     }

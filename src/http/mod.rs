@@ -10,6 +10,7 @@ mod authorize;
 mod body;
 mod counting;
 pub mod descriptors;
+mod directory;
 pub mod error;
 mod gateway;
 mod health;

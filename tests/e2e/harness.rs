@@ -32,7 +32,7 @@ pub struct Bursar {
     server: ServerHandle,
     system: usize,
     thread: Option<JoinHandle<()>>,
-    folder: TempDir,
+    pub folder: TempDir,
 }
 
 /// What a gateway is started with. Each upstream is a provider (`a`, `b`, ...) with keys `sk-a-1`, `sk-a-2`, ...; the

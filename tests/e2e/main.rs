@@ -25,6 +25,7 @@ mod forgetting;
 mod framing;
 mod hang_ups;
 mod idempotency;
+mod keys;
 mod many_keys;
 mod official;
 mod operations;

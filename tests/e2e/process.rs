@@ -28,6 +28,11 @@ impl Place {
         self.folder.path()
     }
 
+    /// Returns the token that the first start made.
+    pub fn admin_token(&self) -> String {
+        std::fs::read_to_string(self.data().join("admin-token")).unwrap()
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

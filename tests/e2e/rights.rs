@@ -4,7 +4,7 @@ use crate::client::Answer;
 use crate::harness::{Bursar, Setup, demo};
 
 /// What a route asks for, by its operation. A new route is written down here, or the test fails.
-const NEEDS: [(&str, &[&str]); 7] = [
+const NEEDS: [(&str, &[&str]); 8] = [
     ("public", &["root", "live", "ready", "metrics", "openapi"]),
     (
         "client_key",
@@ -37,6 +37,27 @@ const NEEDS: [(&str, &[&str]); 7] = [
         &["audit_status", "search_records", "show_record", "show_body", "prove_inclusion", "prove_consistency"],
     ),
     ("operate", &["steer_provider", "config_diff", "reload", "sign_checkpoint"]),
+    (
+        "keys",
+        &[
+            "create_org",
+            "show_org",
+            "update_org",
+            "delete_org",
+            "create_team",
+            "show_team",
+            "update_team",
+            "delete_team",
+            "create_key",
+            "show_key",
+            "update_key",
+            "delete_key",
+            "list_orgs",
+            "list_teams",
+            "list_keys",
+            "act_on_key",
+        ],
+    ),
     (
         "govern",
         &["rebuild_index", "export_records", "back_up", "erase_user", "list_holds", "hold_user", "release_user"],

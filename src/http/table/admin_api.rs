@@ -1,11 +1,13 @@
 //! The routes of the admin API, under `/admin/api/`.
 
+use bursar_actors::access::Kind;
 use bursar_actors::admins::Right;
 
 use super::{Row, Serves, Verb};
 use crate::http::admin;
 use crate::http::audit;
 use crate::http::authorize::Handler;
+use crate::http::directory;
 
 /// In the order in which the router tries them.
 pub const ROWS: &[Row] = &[
@@ -24,6 +26,56 @@ pub const ROWS: &[Row] = &[
         Box::pin(admin::config_diff(asked))
     }),
     post("reload", Right::Operate, "reload", "Reads the configuration again.", |asked| Box::pin(admin::reload(asked))),
+    get("orgs", Right::Keys, "list_orgs", "Lists the organisations.", |asked| {
+        Box::pin(directory::list(asked, Kind::Org))
+    }),
+    post("orgs", Right::Keys, "create_org", "Makes an organisation.", |asked| {
+        Box::pin(directory::create(asked, Kind::Org))
+    }),
+    get("orgs/{id}", Right::Keys, "show_org", "Shows an organisation.", |asked| {
+        Box::pin(directory::show(asked, Kind::Org))
+    }),
+    post("orgs/{id}", Right::Keys, "update_org", "Changes what the body names of an organisation.", |asked| {
+        Box::pin(directory::update(asked, Kind::Org))
+    }),
+    delete("orgs/{id}", Right::Keys, "delete_org", "Removes an organisation.", |asked| {
+        Box::pin(directory::delete(asked, Kind::Org))
+    }),
+    get("teams", Right::Keys, "list_teams", "Lists the teams.", |asked| Box::pin(directory::list(asked, Kind::Team))),
+    post("teams", Right::Keys, "create_team", "Makes a team.", |asked| Box::pin(directory::create(asked, Kind::Team))),
+    get("teams/{id}", Right::Keys, "show_team", "Shows a team.", |asked| Box::pin(directory::show(asked, Kind::Team))),
+    post("teams/{id}", Right::Keys, "update_team", "Changes what the body names of a team.", |asked| {
+        Box::pin(directory::update(asked, Kind::Team))
+    }),
+    delete("teams/{id}", Right::Keys, "delete_team", "Removes a team.", |asked| {
+        Box::pin(directory::delete(asked, Kind::Team))
+    }),
+    get("keys", Right::Keys, "list_keys", "Lists the client keys.", |asked| {
+        Box::pin(directory::list(asked, Kind::Key))
+    }),
+    post(
+        "keys",
+        Right::Keys,
+        "create_key",
+        "Makes a client key. The key itself is in this answer and nowhere else.",
+        |asked| Box::pin(directory::create(asked, Kind::Key)),
+    ),
+    get("keys/{id}", Right::Keys, "show_key", "Shows a client key.", |asked| {
+        Box::pin(directory::show(asked, Kind::Key))
+    }),
+    post("keys/{id}", Right::Keys, "update_key", "Changes what the body names of a client key.", |asked| {
+        Box::pin(directory::update(asked, Kind::Key))
+    }),
+    delete("keys/{id}", Right::Keys, "delete_key", "Removes a client key.", |asked| {
+        Box::pin(directory::delete(asked, Kind::Key))
+    }),
+    post(
+        "keys/{id}/{action}",
+        Right::Keys,
+        "act_on_key",
+        "Rotates, disables, enables or revokes a client key; a new value is in this answer and nowhere else.",
+        |asked| Box::pin(directory::act(asked)),
+    ),
     audited(Verb::Get, "status", Right::Records, "audit_status", "Tells how the books are."),
     audited(Verb::Get, "records", Right::Records, "search_records", "Searches the books, the latest first."),
     audited(Verb::Get, "records/{index}", Right::Records, "show_record", "Shows one record and its proof."),
@@ -60,6 +112,10 @@ const fn get(path: &'static str, right: Right, id: &'static str, summary: &'stat
 
 const fn post(path: &'static str, right: Right, id: &'static str, summary: &'static str, handler: Handler) -> Row {
     Row { method: Verb::Post, ..get(path, right, id, summary, handler) }
+}
+
+const fn delete(path: &'static str, right: Right, id: &'static str, summary: &'static str, handler: Handler) -> Row {
+    Row { method: Verb::Delete, ..get(path, right, id, summary, handler) }
 }
 
 const fn audited(method: Verb, path: &'static str, right: Right, id: &'static str, summary: &'static str) -> Row {
