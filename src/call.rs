@@ -67,12 +67,23 @@ pub fn unix_us() -> u64 {
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     identity: Option<Arc<Identity>>,
+    user: Option<Arc<str>>,
 }
 
 impl Caller {
     /// Returns the caller that `identity` stands for.
     pub fn of(identity: Arc<Identity>) -> Self {
-        Self { identity: Some(identity) }
+        Self { identity: Some(identity), user: None }
+    }
+
+    /// Returns the caller with the name of the end user, where somebody trusted has told it.
+    pub fn named(self, user: Option<Arc<str>>) -> Self {
+        Self { user, ..self }
+    }
+
+    /// Returns the end user's name, where it is known for sure: it goes before what the request says.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// Returns whom the caller's key stands for; `None` where no key was asked for.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod error;
 pub mod http;
+pub mod oidc;
 pub mod pipeline;
 pub mod providers;
 pub mod schema;

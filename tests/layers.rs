@@ -176,3 +176,28 @@ fn fmt_writes_what_check_complains_about() {
     assert_eq!(run(config::Fmt::Write).0, ExitCode::FAILURE);
     assert_eq!(fs::read_to_string(folder.path().join("bursar.toml")).unwrap(), "[server\n");
 }
+
+#[test]
+fn issuers_of_tokens_are_checked_one_by_one() {
+    let told = |more: &str| {
+        let issuer = "[teams.care]\n[[auth.oidc]]\nissuer = \"https://i\"\naudience = [\"b\"]\nteam_claim = \"team\"\n";
+        let (_folder, sources) = place(&[("bursar.toml", &format!("{issuer}{more}\n"))]);
+        faults(&sources).join("\n")
+    };
+    let fine = "team_map = { nurses = \"care\" }\njwks = \"file:k.json\"\nalgorithms = [\"PS256\"]";
+    let second = |more: &str| format!("[[auth.oidc]]\n{more}");
+
+    assert_eq!(told(fine), "");
+    for (more, said) in [
+        ("jwks = \"http://i/keys\"", "bursar.toml:6:8: auth.oidc[0].jwks: `http://i/keys` is no place for keys"),
+        ("algorithms = [\"none\"]", "`none` is no algorithm that tokens may be signed by"),
+        ("algorithms = [\"HS256\"]", "`HS256` is no algorithm that tokens may be signed by"),
+        ("leeway = \"1h\"", "auth.oidc[0].leeway is more than 5m"),
+        (&second("issuer = \"https://i\"\naudience = [\"c\"]\nteam_claim = \"t\""), "stands here twice"),
+        (&second("issuer = \"http://j\"\naudience = [\"c\"]\nteam_claim = \"t\""), "auth.oidc[1] has no `jwks`"),
+        (&second("issuer = \"https://j\"\nteam_claim = \"t\""), "auth.oidc[1] has no `audience`"),
+        (&second("issuer = \"https://j\"\naudience = [\"c\"]"), "auth.oidc[1] has no `team_claim`"),
+    ] {
+        assert!(told(more).contains(said), "{more}: {}", told(more));
+    }
+}

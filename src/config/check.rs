@@ -9,6 +9,7 @@ mod audit;
 mod catalog;
 mod credentials;
 mod dial;
+mod issuers;
 mod models;
 mod providers;
 mod responses;
@@ -55,7 +56,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     let catalog = catalog::catalog(&mut checker, raw.catalog, &providers, &skipped);
     let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &orgs, &names);
     access::endpoints(&mut checker, &orgs, &teams, &client_keys, &providers);
-    let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys);
+    let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys, &teams);
     let path = raw.storage.path.clone().unwrap_or_else(|| "./data".to_owned());
     if path.is_empty() {
         checker.fault("storage.path", "storage.path is empty".to_owned());

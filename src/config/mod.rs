@@ -18,6 +18,7 @@ pub mod layer;
 pub mod layout;
 pub mod load;
 pub mod machine;
+pub mod oidc;
 pub mod overrides;
 pub mod raw;
 pub mod reload;
@@ -299,6 +300,8 @@ pub struct Auth {
     pub require_key: bool,
     /// Whether it is refused anyway once there is a key, wherever that was made: the operator has not said.
     pub unless_keyless: bool,
+    /// Who else may say who somebody is.
+    pub oidc: Vec<oidc::Issuer>,
 }
 
 /// `[telemetry.logs]`.

@@ -407,6 +407,20 @@ pub struct RawClientKey {
 #[serde(deny_unknown_fields, default)]
 pub struct RawAuth {
     pub require_key: Option<bool>,
+    pub oidc: Vec<RawIssuer>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawIssuer {
+    pub issuer: Option<String>,
+    pub audience: Vec<String>,
+    pub jwks: Option<String>,
+    pub algorithms: Option<Vec<String>>,
+    pub team_claim: Option<String>,
+    pub team_map: BTreeMap<String, String>,
+    pub user_claim: Option<String>,
+    pub leeway: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

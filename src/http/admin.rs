@@ -13,6 +13,7 @@ use super::authorize::{Asked, invalid};
 use super::reload::{Refused, shown};
 use crate::call::Caller;
 use crate::error::{Cause, GatewayError};
+use crate::oidc;
 use crate::pipeline::witness::Standing;
 
 /// How long a rest by hand is when the operator names no time.
@@ -41,6 +42,7 @@ pub async fn status(asked: Asked) -> Result<HttpResponse, GatewayError> {
         "sources": config.sources,
         "warnings": config.warnings,
         "config_error": gateway.config_fault().as_deref(),
+        "issuers": gateway.issuers.load().standings().iter().map(issuer).collect::<Vec<_>>(),
         "witnesses": gateway.witnesses.standings().iter().map(witness).collect::<Vec<_>>(),
     })))
 }
@@ -143,6 +145,11 @@ fn refusal(refused: Refused) -> GatewayError {
 fn witness(standing: &Standing) -> Value {
     let Standing { witness, told, fault } = standing;
     json!({ "witness": witness, "told_size": told, "fault": fault.as_deref() })
+}
+
+fn issuer(standing: &oidc::Standing) -> Value {
+    let oidc::Standing { issuer, source, keys, fault } = standing;
+    json!({ "issuer": issuer, "source": source, "keys": keys, "fault": fault })
 }
 
 fn endpoint(status: &EndpointStatus, models: Option<usize>) -> Value {

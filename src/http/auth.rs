@@ -9,6 +9,7 @@ use bursar_actors::access::Roster;
 use crate::call::{Caller, unix_s};
 use crate::config::{Auth, Config};
 use crate::error::GatewayError;
+use crate::oidc::Issuers;
 
 /// Headers that may carry a client key besides `authorization`: Anthropic's, Azure's and Google's SDKs use them.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
@@ -16,13 +17,14 @@ const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 /// Who is let in.
 pub struct ClientKeys {
     roster: Arc<Roster>,
+    issuers: Arc<Issuers>,
     auth: Auth,
 }
 
 impl ClientKeys {
-    /// Lets in whoever is in `roster`, by the rules of `config`.
-    pub fn new(roster: Arc<Roster>, config: &Config) -> Self {
-        Self { roster, auth: config.auth.clone() }
+    /// Lets in whoever is in `roster`, or has a token of one of `issuers`, by the rules of `config`.
+    pub fn new(roster: Arc<Roster>, issuers: Arc<Issuers>, config: &Config) -> Self {
+        Self { roster, issuers, auth: config.auth.clone() }
     }
 
     /// Returns how many keys there are.
@@ -37,19 +39,29 @@ impl ClientKeys {
 
     /// Returns who sent `request`. Where no key is required, an unknown one counts as none; see [`Roster::find`].
     pub fn authenticate(&self, request: &HttpRequest) -> Result<Caller, GatewayError> {
-        match presented(request).and_then(|key| self.roster.find(key, unix_s().unsigned_abs())) {
-            Some(identity) => {
+        match presented(request).and_then(|key| self.known(key, unix_s().unsigned_abs())) {
+            Some(caller) => {
                 let address = request.peer_addr().map(|peer| peer.ip());
-                if !identity.scope.admits_from(address) {
+                if !caller.scope().is_none_or(|scope| scope.admits_from(address)) {
                     return Err(GatewayError::NetworkNotAllowed { address });
                 }
-                Ok(Caller::of(identity))
+                Ok(caller)
             }
             None if self.are_required() => Err(GatewayError::InvalidApiKey),
             // Any page that the operator's browser shows could otherwise spend the provider keys.
             None if is_foreign(request) => Err(GatewayError::ForeignOrigin),
             None => Ok(Caller::default()),
         }
+    }
+
+    /// Returns who sent `key` at `now_s`, in seconds since 1970: a client key, else a token of an issuer.
+    fn known(&self, key: &str, now_s: u64) -> Option<Caller> {
+        if let Some(identity) = self.roster.find(key, now_s) {
+            return Some(Caller::of(identity));
+        }
+        let bearer = self.issuers.verify(key, now_s)?;
+        let identity = bearer.identity(&self.roster.of_team(&bearer.team)?);
+        Some(Caller::of(identity).named(bearer.user.clone()))
     }
 }
 

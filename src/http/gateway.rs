@@ -19,6 +19,7 @@ use super::reload::Reloads;
 use crate::books::{Books, Opened, retention};
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
 use crate::error::GatewayError;
+use crate::oidc::{Issuers, Keeper, Namer};
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::drain::Drain;
 use crate::pipeline::memory::Memory;
@@ -47,6 +48,8 @@ pub struct Gateway {
     /// The one writer of organisations, teams and client keys, and who is let in by it.
     pub directory: Addr<Directory>,
     pub roster: Arc<Roster>,
+    /// Whose bearer tokens are taken in the place of client keys.
+    pub issuers: Arc<ArcSwap<Issuers>>,
     pub actors: Handles,
     /// What upstreams say they serve, by their probes.
     pub catalog: Arc<Catalog>,
@@ -101,6 +104,7 @@ impl Gateway {
         let told = if opening.books.is_some() { config.audit.witnesses.as_slice() } else { &[] };
         let books = opening.books.map(Opened::start);
         let vault = books.as_ref().map(|books| books.vault.clone()).or(opening.vault);
+        let issuers = Arc::new(Issuers::new(&config.auth.oidc, namer(vault.clone())));
         let gateway = Self {
             listen: opening.listen,
             workers: config.server.workers,
@@ -109,7 +113,8 @@ impl Gateway {
             unread_timeout: config.server.unread_timeout,
             access_log: config.logs.access_log,
             routes: Arc::new(ArcSwap::from_pointee(Routes::new(config))),
-            clients: ArcSwap::from_pointee(ClientKeys::new(roster.clone(), config)),
+            clients: ArcSwap::from_pointee(ClientKeys::new(roster.clone(), issuers.clone(), config)),
+            issuers: Arc::new(ArcSwap::new(issuers)),
             directory: opening.directory.start(),
             roster,
             actors: start_actors(options),
@@ -127,6 +132,7 @@ impl Gateway {
             reloads: Reloads::new(endpoints),
         };
         actix_web::rt::spawn(gateway.prober().run());
+        actix_web::rt::spawn(Keeper::new(gateway.issuers.clone(), Upstream::default()).run());
         if let Some(books) = &gateway.books {
             actix_web::rt::spawn(Books::keep_flushing(Arc::downgrade(books)));
             actix_web::rt::spawn(retention::keep(Arc::downgrade(books)));
@@ -163,6 +169,20 @@ pub(super) fn holders(config: &Config) -> Holders {
         teams: config.teams.clone(),
         keys: config.client_keys.iter().map(|key| (key.id.clone(), key.clone())).collect(),
     }
+}
+
+/// Returns what names whom the tokens of issuers are about: the vault, as it names users; without one a secret of this run of
+/// the process.
+fn namer(vault: Option<Arc<Vault>>) -> Namer {
+    if let Some(vault) = vault {
+        return Arc::new(move |issuer, subject| vault.pseudonym(issuer, subject));
+    }
+    let secret: [u8; 32] = rand::random();
+    Arc::new(move |issuer, subject| {
+        let mut hasher = blake3::Hasher::new_keyed(&secret);
+        hasher.update(issuer.as_bytes()).update(&[0]).update(subject.as_bytes());
+        format!("u_{}", &hasher.finalize().to_hex()[..20])
+    })
 }
 
 /// Returns what the actors have to know of every endpoint.

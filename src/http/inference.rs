@@ -143,6 +143,9 @@ pub(super) async fn read(
     if let Some(user) = request.headers().get("x-bursar-user").and_then(|user| user.to_str().ok()) {
         head.user = Some(user.to_owned());
     }
+    if let Some(user) = caller.user() {
+        head.user = Some(user.to_owned());
+    }
     head.user = head.user.filter(|user| !user.is_empty());
     if operation.has_model_in_path() {
         // Google's clients say in the path what others say in the body.

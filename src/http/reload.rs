@@ -175,7 +175,9 @@ impl Gateway {
             books.set_config(settings::hash(&config));
         }
         self.directory.send(TakeFiles(holders(&config))).await.map_err(|_| Refused::Stopping)?;
-        self.clients.store(Arc::new(ClientKeys::new(self.roster.clone(), &config)));
+        let issuers = Arc::new(self.issuers.load().renewed(&config.auth.oidc));
+        self.issuers.store(issuers.clone());
+        self.clients.store(Arc::new(ClientKeys::new(self.roster.clone(), issuers, &config)));
         let replaced = self.routes.swap(Arc::new(Routes::new(&config)));
         self.config.store(Arc::new(config));
         let unused = replaced.unused();

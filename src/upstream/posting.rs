@@ -1,10 +1,13 @@
-//! Posts a text to somebody who is no provider and gets no key: a witness of the books.
+//! Calls to who is no provider and gets no key: a witness of the books is posted a text, an issuer of tokens asked for its keys.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use awc::http::Uri;
 
+use bytes::Bytes;
+
+use super::credentials::exchange::Ask;
 use super::dial::DialSettings;
 use super::{Upstream, dial};
 
@@ -13,6 +16,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
 impl Upstream {
+    /// Gets the JSON at `url`, up to 64 KiB of it. Redirects are not followed. Fails after ten seconds; the reason is in words.
+    pub async fn get_json(&self, settings: &Arc<DialSettings>, url: &str) -> Result<Bytes, String> {
+        Ask::get(url.to_owned()).by(&self.client(settings)).await
+    }
+
     /// Posts `text` as `text/plain`; taken if the answer has a status from 200 to 299. Redirects are not followed. Fails
     /// after ten seconds; the reason is in words and quotes nothing of the answer.
     pub async fn post_text(&self, settings: &Arc<DialSettings>, url: &str, text: String) -> Result<(), String> {

@@ -28,6 +28,7 @@ mod idempotency;
 mod keys;
 mod many_keys;
 mod official;
+mod oidc;
 mod operations;
 mod pricing;
 mod probing;
@@ -39,6 +40,7 @@ mod secrecy;
 mod serving;
 mod shortages;
 mod signatures;
+mod signer;
 mod slow_clients;
 #[cfg(target_os = "linux")]
 mod slow_readers;

@@ -21,6 +21,7 @@ pub const FLOORS: &[(&str, u8)] = &[
     ("stored", 4),
     ("upstream", 4),
     ("pipeline", 5),
+    ("oidc", 5),
     ("http", 6),
     ("cli", 7),
     ("main", 8),

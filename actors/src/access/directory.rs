@@ -72,6 +72,8 @@ impl Directory {
             keys += 1;
         }
         self.roster.replace_all(&identities);
+        self.roster.retain_teams(|team| self.register.team(team).is_some());
+        self.register.teams().for_each(|team| self.publish_team(&team.id));
         self.roster.count(keys);
         self.register.warnings()
     }
@@ -109,10 +111,28 @@ impl Directory {
         }
         let hashes: Vec<KeyHash> = before.iter().flat_map(|key| key.secrets.iter().map(|secret| secret.hash)).collect();
         self.roster.replace(&hashes, &identities);
+        steps.iter().for_each(|step| self.publish_teams(step));
         if order.kind == Kind::Key {
             self.roster.count(self.register.keys().count());
         }
         Ok(done)
+    }
+
+    /// Publishes what belonging to the teams allows that `step` has changed.
+    fn publish_teams(&self, step: &Step) {
+        match step {
+            Step::Put(Holder::Team(team)) => self.publish_team(&team.id),
+            Step::Remove(Kind::Team, id) => self.publish_team(&TeamId::from(id.as_str())),
+            Step::Put(Holder::Org(org)) => {
+                let teams = self.register.teams().filter(|team| team.org.as_ref() == Some(&org.id));
+                teams.for_each(|team| self.publish_team(&team.id));
+            }
+            Step::Put(Holder::Key(_)) | Step::Remove(Kind::Key | Kind::Org, _) => {}
+        }
+    }
+
+    fn publish_team(&self, team: &TeamId) {
+        self.roster.set_team(team, self.register.of_team(team));
     }
 
     /// Returns the keys whose rights `steps` may change, as they stand.

@@ -25,6 +25,20 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Returns what whoever belongs to `team` may do, whoever says so; it has no key and no end.
+    pub fn of_team(team: &Team, org: Option<&Org>) -> Self {
+        let mut tags = org.map(|org| org.tags.clone()).unwrap_or_default();
+        tags.extend(team.tags.clone());
+        Self {
+            key: "".into(),
+            team: team.id.clone(),
+            org: org.map(|org| org.id.clone()),
+            scope: org.map_or_else(|| team.scope.clone(), |org| team.scope.within(&org.scope)),
+            until: None,
+            tags: Arc::new(tags),
+        }
+    }
+
     /// Returns whether the value it was found by is still good at `now_s`, in seconds since 1970.
     pub fn is_current(&self, now_s: u64) -> bool {
         self.until.is_none_or(|until| now_s < until)

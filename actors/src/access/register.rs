@@ -142,16 +142,23 @@ impl Register {
 
     /// Returns whom the values of `key` stand for.
     pub fn identities(&self, key: &ClientKey) -> HashMap<KeyHash, Arc<Identity>> {
-        let Some(team) = self.team(&key.team) else { return HashMap::new() };
-        let org = match &team.org {
-            None => None,
-            // What an organisation that is gone would have forbidden, nobody knows.
-            Some(org) => match self.org(org) {
-                None => return HashMap::new(),
-                found => found,
-            },
-        };
+        let Some((team, org)) = self.whole(&key.team) else { return HashMap::new() };
         key.secrets.iter().map(|secret| secret.hash).zip(identity(key, team, org)).collect()
+    }
+
+    /// Returns what whoever belongs to `team` may do.
+    pub fn of_team(&self, team: &TeamId) -> Option<Identity> {
+        self.whole(team).map(|(team, org)| Identity::of_team(team, org))
+    }
+
+    /// Returns the team with its organisation; none if it is gone, or its organisation is: what that would have forbidden,
+    /// nobody knows.
+    fn whole(&self, team: &TeamId) -> Option<(&Team, Option<&Org>)> {
+        let team = self.team(team)?;
+        match &team.org {
+            None => Some((team, None)),
+            Some(org) => self.org(org).map(|org| (team, Some(org))),
+        }
     }
 
     /// Decides over `order`: what is to be done, in one go, and what to answer then. `fresh` gives a new key and its hash.

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::holder::KeyHash;
 use super::identity::Identity;
 use super::key::PREFIX;
+use crate::ids::TeamId;
 
 /// The secret that hashes of keys made here depend on.
 #[derive(Clone)]
@@ -39,6 +40,7 @@ impl fmt::Debug for HashKey {
 #[derive(Debug)]
 pub struct Roster {
     by_hash: DashMap<KeyHash, Arc<Identity>>,
+    by_team: DashMap<TeamId, Arc<Identity>>,
     hash_key: HashKey,
     /// Keys there are, in whatever standing.
     keys: AtomicUsize,
@@ -47,7 +49,7 @@ pub struct Roster {
 impl Roster {
     /// Returns an empty roster.
     pub(super) fn new(hash_key: HashKey) -> Self {
-        Self { by_hash: DashMap::new(), hash_key, keys: AtomicUsize::new(0) }
+        Self { by_hash: DashMap::new(), by_team: DashMap::new(), hash_key, keys: AtomicUsize::new(0) }
     }
 
     /// Returns whom `key` stands for at `now_s`, in seconds since 1970.
@@ -59,6 +61,12 @@ impl Roster {
         // A file may have the plain hash of any key, also of one made elsewhere in our form.
         let found = made_here.or_else(|| self.by_hash(blake3::hash(key.as_bytes()).as_bytes()));
         found.filter(|identity| identity.is_current(now_s))
+    }
+
+    /// Returns what whoever belongs to `team` may do, for those of whom somebody else says that they do; the same `Arc` until
+    /// it changes.
+    pub fn of_team(&self, team: &TeamId) -> Option<Arc<Identity>> {
+        self.by_team.get(team).map(|entry| entry.value().clone())
     }
 
     fn by_hash(&self, hash: &KeyHash) -> Option<Arc<Identity>> {
@@ -88,6 +96,19 @@ impl Roster {
         for hash in before.iter().filter(|hash| !identities.contains_key(*hash)) {
             self.by_hash.remove(hash);
         }
+    }
+
+    /// Says what belonging to `team` allows now; none where it is gone.
+    pub(super) fn set_team(&self, team: &TeamId, identity: Option<Identity>) {
+        match identity {
+            Some(identity) => _ = self.by_team.insert(team.clone(), Arc::new(identity)),
+            None => _ = self.by_team.remove(team),
+        }
+    }
+
+    /// Forgets the teams that are gone.
+    pub(super) fn retain_teams(&self, is_there: impl Fn(&TeamId) -> bool) {
+        self.by_team.retain(|team, _| is_there(team));
     }
 
     /// Puts `identities` in the place of everything.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bursar_actors::access::{ClientKey, KeySecret, Names, Network, Notes, Org, Owner, Scope, Team};
 use bursar_actors::{OrgId, TeamId};
 
+use super::issuers::issuers;
 use super::{Checker, Taken};
 use crate::config::fault::{Fault, nearest};
 use crate::config::layer::{child, item};
@@ -309,7 +310,15 @@ fn hash(checker: &mut Checker<'_>, path: &str, raw: &RawClientKey) -> Option<[u8
 }
 
 /// Decides whether a key is asked for. An open port is never without.
-pub fn auth(checker: &mut Checker<'_>, raw: &RawAuth, server: &Server, keys: &[ClientKey]) -> Auth {
+pub fn auth(
+    checker: &mut Checker<'_>,
+    raw: &RawAuth,
+    server: &Server,
+    keys: &[ClientKey],
+    teams: &BTreeMap<TeamId, Team>,
+) -> Auth {
+    let oidc = issuers(checker, &raw.oidc, teams);
+    let nobody = keys.is_empty() && oidc.is_empty();
     let loopback = server.listen.ip().is_loopback();
     let listen = server.listen;
     match (raw.require_key, loopback) {
@@ -318,14 +327,14 @@ pub fn auth(checker: &mut Checker<'_>, raw: &RawAuth, server: &Server, keys: &[C
             let help = "listen on 127.0.0.1, or set auth.require_key = true and make a client key";
             checker.report("auth.require_key", Fault::error(message).help(help));
         }
-        (_, false) if keys.is_empty() => {
+        (_, false) if nobody => {
             let fault = Fault::warning(format!(
                 "{listen} is open to others, and no file has a client key: every request is refused that brings none of \
                  `bursar keys create`"
             ));
             checker.report("server.listen", fault);
         }
-        (Some(true), true) if keys.is_empty() => {
+        (Some(true), true) if nobody => {
             let message = "auth.require_key is true, but no file has a client key: every request is refused that brings \
                            none of `bursar keys create`";
             checker.warn("auth.require_key", message.to_owned());
@@ -333,7 +342,8 @@ pub fn auth(checker: &mut Checker<'_>, raw: &RawAuth, server: &Server, keys: &[C
         _ => {}
     }
     Auth {
-        require_key: raw.require_key.unwrap_or(!loopback || !keys.is_empty()),
+        require_key: raw.require_key.unwrap_or(!loopback || !nobody),
         unless_keyless: raw.require_key.is_none(),
+        oidc,
     }
 }

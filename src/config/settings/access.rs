@@ -3,7 +3,8 @@
 use bursar_actors::access::{Notes, Scope};
 
 use super::List;
-use crate::config::layer::child;
+use crate::config::layer::{child, item};
+use crate::config::oidc::Issuer;
 use crate::config::{Config, units};
 
 impl List<'_> {
@@ -35,6 +36,23 @@ impl List<'_> {
             self.notes(&path, &key.tags, &key.metadata);
         }
         self.put("auth.require_key", config.auth.require_key);
+        for (index, issuer) in config.auth.oidc.iter().enumerate() {
+            self.issuer(&item("auth.oidc", index), issuer);
+        }
+    }
+
+    fn issuer(&mut self, path: &str, issuer: &Issuer) {
+        self.put(&child(path, "issuer"), &issuer.issuer);
+        self.words(&child(path, "audience"), &issuer.audiences);
+        self.put(&child(path, "jwks"), issuer.source.label());
+        let algorithms: Vec<&str> = issuer.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+        self.words(&child(path, "algorithms"), &algorithms);
+        self.put(&child(path, "team_claim"), &issuer.team.claim);
+        for (value, team) in &issuer.team.map {
+            self.put(&child(&child(path, "team_map"), value), team);
+        }
+        self.put(&child(path, "user_claim"), &issuer.user_claim);
+        self.time(path, "leeway", issuer.leeway);
     }
 
     fn scope(&mut self, path: &str, scope: &Scope) {

@@ -15,7 +15,7 @@
 
 mod aws;
 mod entra;
-mod exchange;
+pub(super) mod exchange;
 mod google;
 mod mint;
 mod refresher;
