@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bursar_actors::limits::Denied;
 use bursar_actors::{ErrorClass, LearnedLimits};
 
 use crate::schema::IntakeError;
@@ -60,6 +61,10 @@ pub enum GatewayError {
         /// Where that is, as the gateway sees it.
         address: Option<IpAddr>,
     },
+    /// A limit of the caller or the model is in the way.
+    RateLimited(Box<Denied>),
+    /// The request might cost more than one request may.
+    TooDear(Box<CostLimit>),
     /// No endpoint and key can take the call now.
     NoHealthyTarget {
         /// Time until the soonest is expected back.
@@ -145,6 +150,21 @@ pub enum Cause {
     Failed,
 }
 
+/// What a request might cost, and may. Figures in nano-dollars.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CostLimit {
+    /// Whose limit it is, in words.
+    pub holder: String,
+    /// The most that one request may cost.
+    pub most: u64,
+    /// What this one may cost at worst.
+    pub cost: u64,
+    /// With which model.
+    pub model: String,
+    /// The bound with which it would pass, where there is one.
+    pub max_tokens: Option<u64>,
+}
+
 /// What a failed upstream call means, with texts that are safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -197,6 +217,8 @@ impl GatewayError {
             Self::ModelNotAllowed { .. } => "model_not_allowed",
             Self::TargetNotAllowed { .. } => "target_not_allowed",
             Self::NetworkNotAllowed { .. } => "network_not_allowed",
+            Self::RateLimited(_) => "rate_limit_exceeded",
+            Self::TooDear(_) => "cost_limit",
             Self::NoHealthyTarget { .. } => "no_healthy_target",
             Self::Upstream { failure, .. } => failure.class.as_str(),
             Self::DeadlineExceeded { .. } => "deadline_exceeded",

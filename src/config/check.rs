@@ -10,6 +10,7 @@ mod catalog;
 mod credentials;
 mod dial;
 mod issuers;
+mod limits;
 mod models;
 mod providers;
 mod responses;
@@ -56,6 +57,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     let catalog = catalog::catalog(&mut checker, raw.catalog, &providers, &skipped);
     let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &orgs, &names);
     access::endpoints(&mut checker, &orgs, &teams, &client_keys, &providers);
+    let limits = limits::tables(&mut checker, raw.limits, &providers, &skipped);
     let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys, &teams);
     let path = raw.storage.path.clone().unwrap_or_else(|| "./data".to_owned());
     if path.is_empty() {
@@ -77,6 +79,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         client_keys,
         auth,
         responses,
+        limits,
         audit,
         logs: logs(&raw.telemetry.logs),
         sources,

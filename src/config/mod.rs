@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bursar_actors::access::{ClientKey, Org, Team};
+use bursar_actors::limits::Limits;
 use bursar_actors::{EndpointId, KeyId, OrgId, Secret, Strategy, TeamId};
 use serde::Deserialize;
 
@@ -59,6 +60,7 @@ pub struct Config {
     pub client_keys: Vec<ClientKey>,
     pub auth: Auth,
     pub responses: responses::Responses,
+    pub limits: LimitTables,
     pub audit: audit::Audit,
     pub logs: Logs,
     /// Where the settings came from, for the banner: file paths, `N from environment`, `N from the command line`.
@@ -274,6 +276,8 @@ pub struct Alias {
     /// The alias's own word, or the one of `[models]`.
     pub strict: bool,
     pub needs: AliasNeeds,
+    /// Of all requests for it together.
+    pub limits: Limits,
 }
 
 /// `[models.alias.<name>.needs]`: what every target has to offer; one that is known to lack some of it is left out.
@@ -291,6 +295,15 @@ pub struct Target {
     pub model: String,
     /// At least 1.
     pub weight: u32,
+}
+
+/// `[limits]`: those of holders that have no table of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LimitTables {
+    /// Of all requests that ask for `provider/model` by that name, or by the model's own.
+    pub models: BTreeMap<String, Limits>,
+    /// Of all requests with a tag, by its name and value.
+    pub tags: BTreeMap<(String, String), Limits>,
 }
 
 /// `[auth]`.

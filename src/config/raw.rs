@@ -33,6 +33,7 @@ pub struct RawConfig {
     pub client_keys: Vec<RawClientKey>,
     pub auth: RawAuth,
     pub responses: RawResponses,
+    pub limits: RawLimitTables,
     pub audit: RawAudit,
     pub telemetry: RawTelemetry,
 }
@@ -265,6 +266,7 @@ pub struct RawAlias {
     pub fallback: Vec<String>,
     pub strict: Option<bool>,
     pub needs: RawNeeds,
+    pub limits: RawLimits,
 }
 
 #[derive(Default, Deserialize)]
@@ -366,6 +368,7 @@ pub struct RawOrg {
     pub regions: Option<Vec<String>>,
     pub endpoints: Option<Vec<String>>,
     pub networks: Option<Vec<String>>,
+    pub limits: RawLimits,
     pub tags: BTreeMap<String, String>,
     pub metadata: BTreeMap<String, String>,
 }
@@ -380,6 +383,8 @@ pub struct RawTeam {
     pub regions: Option<Vec<String>>,
     pub endpoints: Option<Vec<String>>,
     pub networks: Option<Vec<String>>,
+    pub limits: RawLimits,
+    pub user_limits: RawLimits,
     pub tags: BTreeMap<String, String>,
     pub metadata: BTreeMap<String, String>,
 }
@@ -399,8 +404,30 @@ pub struct RawClientKey {
     pub regions: Option<Vec<String>>,
     pub endpoints: Option<Vec<String>>,
     pub networks: Option<Vec<String>>,
+    pub limits: RawLimits,
     pub tags: BTreeMap<String, String>,
     pub metadata: BTreeMap<String, String>,
+}
+
+/// What one holder may use: the value of every `limits`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLimits {
+    pub rpm: Option<u64>,
+    pub rph: Option<u64>,
+    pub rpd: Option<u64>,
+    pub tpm: Option<u64>,
+    pub tph: Option<u64>,
+    pub tpd: Option<u64>,
+    pub concurrency: Option<u32>,
+    pub cost_per_request: Option<Amount>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLimitTables {
+    pub models: BTreeMap<String, RawLimits>,
+    pub tags: BTreeMap<String, RawLimits>,
 }
 
 #[derive(Default, Deserialize)]

@@ -5,6 +5,7 @@
 //! are shown as `…`; a hash of each stays beside it, or a rotated key would look unchanged.
 
 mod access;
+mod limits;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -82,6 +83,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
     list.put("responses.store", responses.store.as_str());
     list.time("responses", "retention", responses.retention);
     list.put("responses.storage", size(responses.storage));
+    list.limit_tables(&config.limits);
     list.audit(&config.audit);
     let mut settings = list.settings;
     settings.sort_by(|a, b| a.path.cmp(&b.path));
@@ -369,6 +371,7 @@ impl List<'_> {
                 let words: Vec<_> = alias.needs.capabilities.iter().collect();
                 self.words(&child(&needs, "capabilities"), &words);
             }
+            self.limits(&child(&path, "limits"), &alias.limits);
         }
     }
 

@@ -12,11 +12,13 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bursar_actors::ErrorClass;
+use bursar_actors::limits::Denied;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::limits;
 use crate::call::RequestId;
-use crate::error::{Cause, Failure, GatewayError, KeyTaken};
+use crate::error::{Cause, CostLimit, Failure, GatewayError, KeyTaken};
 use crate::providers::dialect::StreamFailure;
 use crate::providers::{anthropic, clients, gemini};
 use crate::schema::Operation;
@@ -173,6 +175,8 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::ModelNotFound { asked, near } => {
             Face::new(StatusCode::NOT_FOUND, INVALID, code, model_not_found(asked, near)).about("model")
         }
+        GatewayError::RateLimited(denied) => rate_limited(denied, code),
+        GatewayError::TooDear(refused) => too_dear(refused, code),
         GatewayError::NoHealthyTarget { retry_after, why } => {
             let message = format!("no upstream can take this request now: {why}");
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(*retry_after, false)
@@ -226,6 +230,16 @@ fn forbidden(error: &GatewayError, code: &str) -> Face {
             face("a gateway without client keys serves no web page of another host; define [[client_keys]]".to_owned())
         }
     }
+}
+
+/// A limit is in the way, which passes unless the request alone is more than all of it.
+fn rate_limited(denied: &Denied, code: &str) -> Face {
+    let face = Face::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code, limits::in_words(denied));
+    face.after(denied.retry_after, false)
+}
+
+fn too_dear(refused: &CostLimit, code: &str) -> Face {
+    Face::new(StatusCode::BAD_REQUEST, INVALID, code, limits::too_dear(refused)).about("max_tokens")
 }
 
 /// The books cannot be written, which passes once the disk has room, or an operator has looked.

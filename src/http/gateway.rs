@@ -1,12 +1,13 @@
 //! Everything the workers share, built from one checked configuration.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use arc_swap::ArcSwap;
 use bursar_actors::access::{Directory, Holders, Roster};
+use bursar_actors::limits::Meters;
 use bursar_actors::vault::Vault;
 use bursar_actors::{
     BreakerPolicy, Clock, EndpointSpec, Handles, KeyId, KeyPolicy, KeySpec, SystemOptions, start as start_actors,
@@ -34,6 +35,9 @@ use crate::upstream::credentials::{Credentials, Refresher, Surroundings, wanted}
 
 /// Name of the one key of an upstream that asks for none.
 const KEYLESS: &str = "none";
+
+/// How often meters that nobody uses are looked for.
+const SWEPT_EVERY: Duration = Duration::from_secs(60);
 
 /// What the workers share.
 pub struct Gateway {
@@ -64,6 +68,8 @@ pub struct Gateway {
     pub witnesses: Arc<Witnesses>,
     pub drain: Arc<Drain>,
     pub memory: Arc<Memory>,
+    /// What every holder of a limit uses.
+    pub meters: Arc<Meters>,
     pub signatures: Arc<Signatures>,
     /// BLAKE3 of the admin token; without one, only the socket lets anybody in.
     pub admin_token: Option<blake3::Hash>,
@@ -121,6 +127,7 @@ impl Gateway {
             catalog: Arc::default(),
             credentials,
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
+            meters: Arc::default(),
             witnesses: Arc::new(Witnesses::new(told, &metrics)),
             metrics,
             books,
@@ -133,6 +140,7 @@ impl Gateway {
         };
         actix_web::rt::spawn(gateway.prober().run());
         actix_web::rt::spawn(Keeper::new(gateway.issuers.clone(), Upstream::default()).run());
+        actix_web::rt::spawn(keep_sweeping(Arc::downgrade(&gateway.meters)));
         if let Some(books) = &gateway.books {
             actix_web::rt::spawn(Books::keep_flushing(Arc::downgrade(books)));
             actix_web::rt::spawn(retention::keep(Arc::downgrade(books)));
@@ -158,6 +166,20 @@ impl Gateway {
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
             upstream: Upstream::default().with_credentials(self.credentials.clone()),
+        }
+    }
+}
+
+/// Lets go of meters in which nothing is counted any more, until nobody has them.
+async fn keep_sweeping(meters: Weak<Meters>) {
+    let mut turns = actix_web::rt::time::interval(SWEPT_EVERY);
+    loop {
+        turns.tick().await;
+        let Some(meters) = meters.upgrade() else { return };
+        // Some ten milliseconds where there are very many, so not on this thread.
+        let swept = tokio::task::spawn_blocking(move || meters.sweep(Instant::now()));
+        if let Err(error) = swept.await {
+            tracing::error!(%error, "meters of limits could not be swept: {error}");
         }
     }
 }

@@ -14,7 +14,7 @@ use tracing::info;
 use super::error::respond_in;
 use super::sse::{Beginning, LateStream, Serving, begin};
 use super::unread::closing;
-use super::{Worker, body, idempotency, request_id, responses};
+use super::{Worker, body, idempotency, limits, request_id, responses};
 use crate::call::{Call, RequestId, Wishes, unix_s};
 use crate::config::settings::dollars;
 use crate::error::GatewayError;
@@ -83,21 +83,35 @@ pub(super) async fn answer(call: Call, worker: &Worker, watch: Option<Watch>) ->
     let streamed = call.head.stream;
     let preamble = Rc::new(Preamble::default());
     let serving = Rc::clone(&worker.pipeline).serve(call, books, preamble.clone(), keeping);
-    if !streamed {
-        return finished(operation, serving.await, &id);
-    }
-    let mut serving: Serving = Box::pin(serving);
-    let keepalive = gateway.routes.load().sse_keepalive;
-    match begin(&mut serving, &preamble, keepalive).await {
-        Beginning::Answer(served) => finished(operation, served, &id),
+    let mut answer = if streamed {
+        let keepalive = gateway.routes.load().sse_keepalive;
+        streaming(operation, Box::pin(serving), &preamble, keepalive, &id).await
+    } else {
+        finished(operation, serving.await, &id)
+    };
+    limits::tell(answer.headers_mut(), operation.dialect(), preamble.standing.get());
+    answer
+}
+
+/// Returns the beginning of a stream, as soon as there is anything to send.
+async fn streaming(
+    operation: Operation,
+    mut serving: Serving,
+    preamble: &Rc<Preamble>,
+    keepalive: Duration,
+    id: &RequestId,
+) -> HttpResponse {
+    match begin(&mut serving, preamble, keepalive).await {
+        Beginning::Answer(served) => finished(operation, served, id),
         Beginning::Preamble(bytes, provenance) => {
-            let mut head = stream_head(operation, &id);
+            let mut head = stream_head(operation, id);
             provenance_headers(&mut head, &provenance);
-            head.streaming(LateStream::new(operation, bytes, serving, preamble, keepalive))
+            head.streaming(LateStream::new(operation, bytes, serving, preamble.clone(), keepalive))
         }
         // Nothing yet: the head goes out with a comment, lest an intermediary cuts the connection; attempts go on.
         Beginning::Silence => {
-            stream_head(operation, &id).streaming(LateStream::new(operation, KEEP_ALIVE, serving, preamble, keepalive))
+            let late = LateStream::new(operation, KEEP_ALIVE, serving, preamble.clone(), keepalive);
+            stream_head(operation, id).streaming(late)
         }
     }
 }

@@ -16,6 +16,7 @@ mod gateway;
 mod health;
 mod idempotency;
 mod inference;
+mod limits;
 mod models;
 mod openapi;
 mod reload;
@@ -79,6 +80,7 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
             actors: gateway.actors.clone(),
             drain: gateway.drain.clone(),
             memory: gateway.memory.clone(),
+            meters: gateway.meters.clone(),
             signatures: gateway.signatures.clone(),
             upstream: Upstream::default().with_credentials(gateway.credentials.clone()),
         });

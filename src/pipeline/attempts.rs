@@ -13,6 +13,7 @@ use bursar_actors::{
 use rand::RngExt;
 
 use super::Pipeline;
+use super::admission;
 use super::fitness::Demand;
 use super::keeping::{KeepFlow, Keeping};
 use super::leg::{Leg, describe, target, unasked};
@@ -107,6 +108,10 @@ pub async fn run(
     let fallbacks = fallbacks.iter().filter(|name| call.caller.may_use(name));
     let fallbacks = fallbacks.filter_map(|name| Some((&**routes.alias(name)?, Some(name))));
     let fallbacks = fallbacks.filter(|(route, _)| route.serves(&call.caller));
+    // Who may not cost more than that with one model may not with another.
+    let cost_max = attempts.books.cost_max();
+    let fallbacks =
+        fallbacks.filter(|(route, _)| cost_max.is_none_or(|most| admission::affords(&call.head, route, most)));
     let legs = std::iter::once((&**route, None)).chain(fallbacks);
     let demand = Demand::of(&call.head);
     let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg::new(route, fallback, &demand, &call.caller)).collect();

@@ -104,6 +104,7 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use bursar_actors::access::{Identity, Names, Scope};
+    use bursar_actors::limits::Limits;
 
     use super::*;
     use crate::config::load::{Sources, load};
@@ -130,7 +131,8 @@ mod tests {
 
     fn caller(scope: Scope) -> Caller {
         let (key, team, tags) = ("k".into(), "t".into(), Arc::default());
-        Caller::of(Arc::new(Identity { key, team, org: None, scope, until: None, tags }))
+        let (limits, user_limits) = (Arc::default(), Limits::default());
+        Caller::of(Arc::new(Identity { key, team, org: None, scope, limits, user_limits, until: None, tags }))
     }
 
     fn learned(routes: &Routes) -> Catalog {

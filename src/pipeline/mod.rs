@@ -1,5 +1,6 @@
 //! The life of one request.
 
+pub mod admission;
 pub mod attempts;
 pub mod catalog;
 mod counting;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bursar_actors::Handles;
+use bursar_actors::limits::Meters;
 use bytes::Bytes;
 
 use crate::call::Call;
@@ -47,6 +49,8 @@ pub struct Pipeline {
     pub actors: Handles,
     pub drain: Arc<Drain>,
     pub memory: Arc<Memory>,
+    /// What every holder of a limit uses.
+    pub meters: Arc<Meters>,
     /// What the conversations of all workers need to remember.
     pub signatures: Arc<Signatures>,
     pub upstream: Upstream,
@@ -112,7 +116,7 @@ impl Pipeline {
         }
     }
 
-    /// Model → route → access → attempts. Each station may end it.
+    /// Model → route → access → limits → attempts. Each station may end it.
     async fn answer(
         &self,
         call: &Call,
@@ -127,6 +131,9 @@ impl Pipeline {
         };
         books.routed(&route.label);
         route.admit(&call.caller)?;
+        let above = routes.above(&route, call);
+        let standing = |standing| preamble.standing.set(Some(standing));
+        books.let_in(admission::let_in(&self.meters, above, call, &route, standing)?);
         books.admitted(call).await?;
         let (begun, provenance) = attempts::run(self, call, &routes, &route, books, (preamble, keeping)).await?;
         books.answered(provenance.clone());

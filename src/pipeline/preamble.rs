@@ -4,8 +4,9 @@
 //! still be moved to another upstream, whose own preamble is then left out. The attempts put it in, the body of the answer
 //! takes it out; both run in one task, so nobody has to be woken.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
+use bursar_actors::limits::Standing;
 use bytes::{Bytes, BytesMut};
 
 use super::settlement::Provenance;
@@ -16,6 +17,8 @@ pub struct Preamble {
     state: RefCell<State>,
     /// All that went out before the answer, comments included.
     ahead: RefCell<BytesMut>,
+    /// How the limits above the request stand since it was let in or refused; its head tells it.
+    pub standing: Cell<Option<Standing>>,
 }
 
 #[derive(Default)]

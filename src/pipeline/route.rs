@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_actors::access::Place;
+use bursar_actors::limits::{Holder, Limits};
 use bursar_actors::{Candidate, LeasePool, ReplyForm, RetryBudget, Strategy};
 use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::fitness::{Fitness, fitting};
 use super::pricing::ModelPrice;
-use crate::call::Caller;
-use crate::config::{Config, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
+use crate::call::{Call, Caller};
+use crate::config::{Config, LimitTables, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
 use crate::error::GatewayError;
 use crate::providers::catalog::{Catalog, Entry, is_regional};
 use crate::providers::dialect::ModelFacts;
@@ -55,6 +56,8 @@ pub struct Route {
     /// Aliases to try when no candidate is left.
     pub fallback: Vec<String>,
     pub retry_budget: Arc<RetryBudget>,
+    /// Of all requests for this name together.
+    limits: Option<(Holder, Limits)>,
 }
 
 /// A model as `GET /v1/models` lists it.
@@ -94,6 +97,7 @@ pub struct Routes {
     default: Option<String>,
     strategy: Strategy,
     strict: bool,
+    limits: LimitTables,
     pub retry: Retry,
     /// Longest time a request waits for the soonest key.
     pub max_wait: Duration,
@@ -170,6 +174,7 @@ impl Routes {
             default: config.models.default.clone(),
             strategy: config.balancing.strategy,
             strict: config.models.strict,
+            limits: config.limits.clone(),
             retry: retry.clone(),
             max_wait: config.balancing.max_wait,
             request_timeout: config.server.request_timeout,
@@ -196,6 +201,7 @@ impl Routes {
                 strict: alias.strict,
                 fallback: alias.fallback.clone(),
                 retry_budget: budget(),
+                limits: limits_of(&alias.name, Some(&alias.limits)),
             };
             routes.aliases.insert(alias.name.clone(), Arc::new(route));
         }
@@ -222,6 +228,20 @@ impl Routes {
         }
         self.direct.insert(key, route.clone());
         Some(route)
+    }
+
+    /// Returns everybody with limits that a request for `route` counts against.
+    pub fn above(&self, route: &Route, call: &Call) -> Vec<(Holder, Limits)> {
+        let Some(identity) = call.caller.identity() else { return route.limits.iter().cloned().collect() };
+        let mut above = identity.limits.to_vec();
+        if !identity.user_limits.is_empty() {
+            let name = call.head.user.as_deref().unwrap_or_default();
+            above.push((Holder::User(identity.team.clone(), name.into()), identity.user_limits));
+        }
+        let tags = self.limits.tags.iter().filter(|((name, value), _)| identity.tags.get(name) == Some(value));
+        above.extend(tags.map(|((name, value), limits)| (Holder::Tag(format!("{name}={value}").into()), *limits)));
+        above.extend(route.limits.clone());
+        above
     }
 
     /// Returns the error for a name that does not resolve, with near ones that the caller may use.
@@ -334,10 +354,12 @@ impl Routes {
         let target = Target { provider: provider.into(), model: model.into(), weight: 1 };
         let (candidates, destinations) = self.spread(&[&target]);
         let Known { facts, fitness, prices } = self.known(&candidates, &destinations);
+        let name = format!("{provider}/{model}");
         Some(Route {
             asked: asked.into(),
             label: DIRECT.into(),
-            direct_name: Some(format!("{provider}/{model}")),
+            limits: limits_of(&name, self.limits.models.get(&name)),
+            direct_name: Some(name),
             pools: pools(&candidates, self.strategy),
             facts,
             fitness,
@@ -366,6 +388,11 @@ impl Routes {
 
 fn place(to: &Destination) -> Place<'_> {
     Place { provider: &to.provider, endpoint: to.endpoint.as_str(), region: to.region.as_deref() }
+}
+
+fn limits_of(name: &str, limits: Option<&Limits>) -> Option<(Holder, Limits)> {
+    let limits = limits.filter(|limits| !limits.is_empty())?;
+    Some((Holder::Model(name.into()), *limits))
 }
 
 fn pools(candidates: &Arc<[Candidate]>, strategy: Strategy) -> [Arc<LeasePool>; 2] {

@@ -12,6 +12,7 @@ use bursar_actors::audit::journal::Refused;
 use bursar_actors::{EndpointId, KeyId, ModelName, Usage};
 use tracing::info;
 
+use super::admission::Admission;
 use super::pricing::{Evidence, ModelPrice, Priced, Unpriced};
 use crate::books::{Books, Closing, Page};
 use crate::call::{Call, RequestId};
@@ -75,6 +76,8 @@ pub struct Settlement {
     error_code: Option<&'static str>,
     /// Where the request is written down; none where no books are kept.
     page: Option<Page>,
+    /// What the request was let in with.
+    admission: Admission,
     /// Bytes counted for what is kept of the answer until then.
     kept: i64,
     watch: Option<Watch>,
@@ -119,6 +122,7 @@ impl Settlement {
             ending: Ending::Cancelled,
             error_code: None,
             page: books.map(|books| Page::open(books, call, operation_name(call.head.operation))),
+            admission: Admission::default(),
             kept: 0,
             watch: None,
         }
@@ -127,6 +131,16 @@ impl Settlement {
     /// Notes the alias that was asked for.
     pub fn routed(&mut self, label: &str) {
         self.alias = label.into();
+    }
+
+    /// Notes what the request was let in with, to be settled by what it uses.
+    pub fn let_in(&mut self, admission: Admission) {
+        self.admission = admission;
+    }
+
+    /// Returns the most that it may cost, in nano-dollars; `None` is no limit.
+    pub fn cost_max(&self) -> Option<u64> {
+        self.admission.cost_max
     }
 
     /// Notes one upstream call.
@@ -208,6 +222,20 @@ impl Settlement {
     pub fn failed(mut self, error: &GatewayError) {
         self.ending = Ending::Failed;
         self.error_code = Some(error.code());
+        if let GatewayError::RateLimited(denied) = error {
+            self.metrics.limited(denied.which.key(), denied.holder.kind());
+        }
+    }
+
+    /// Puts what was used in place of what was taken of the limits. Of an answer that was called for and not waited for, the
+    /// prompt was read all the same; a call that failed used nothing.
+    fn settle_limits(&mut self) {
+        let Some(mut grant) = self.admission.grant.take() else { return };
+        grant.used(match (&self.provenance, self.ending) {
+            (Some(_), _) => self.evidence.usage().0.total,
+            (None, Ending::Cancelled) if self.attempts > 0 => self.evidence.prompt_estimate,
+            (None, _) => 0,
+        });
     }
 
     /// Closes the books: a stream ended in an error of class `code`.
@@ -276,6 +304,7 @@ impl Drop for Settlement {
         let priced = cost.and_then(Result::ok);
         // First, so that nothing in flight means that nothing is left to write.
         self.close_page(priced);
+        self.settle_limits();
         if let Some(Watch(ending)) = &self.watch {
             ending.set(Some(self.ending));
         }

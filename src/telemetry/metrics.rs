@@ -67,6 +67,7 @@ pub struct Metrics {
     probes: IntCounterVec,
     reloads: IntCounterVec,
     witness_failures: IntCounterVec,
+    limited: IntCounterVec,
     tokens: IntCounterVec,
     cost: IntCounterVec,
     unpriced: IntCounterVec,
@@ -130,11 +131,8 @@ impl Metrics {
                 "Checkpoints of the books that a witness could not be told, each try counted",
                 &["witness"],
             ),
-            tokens: counters(
-                "bursar_tokens_total",
-                "Tokens by kind, as upstreams report them",
-                &["alias", "team", "kind"],
-            ),
+            limited: counters("bursar_limits_denied_total", "Requests that a limit refused", &["limit", "holder"]),
+            tokens: counters("bursar_tokens_total", "Tokens by kind, as upstreams tell", &["alias", "team", "kind"]),
             cost: counters("bursar_cost_nano_dollars_total", "Cost of answers in nano-dollars", &["alias", "team"]),
             unpriced: counters("bursar_unpriced_requests_total", "Answers whose cost nobody knows", &["reason"]),
             duration: histogram("bursar_request_duration_seconds", "From request to last byte", &["alias"], &SECONDS),
@@ -193,6 +191,11 @@ impl Metrics {
     /// Counts a checkpoint that a witness could not be told.
     pub fn witness_failed(&self, witness: &str) {
         self.witness_failures.with_label_values(&[witness]).inc();
+    }
+
+    /// Counts a request that the limit `limit` of such a holder refused.
+    pub fn limited(&self, limit: &str, holder: &str) {
+        self.limited.with_label_values(&[limit, holder]).inc();
     }
 
     /// Counts a request out.

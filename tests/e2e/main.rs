@@ -26,6 +26,7 @@ mod framing;
 mod hang_ups;
 mod idempotency;
 mod keys;
+mod limits;
 mod many_keys;
 mod official;
 mod oidc;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scope::Scope;
 use crate::ids::{OrgId, TeamId};
+use crate::limits::Limits;
 
 /// What the operator writes beside a holder: names and texts, for people and for reports.
 pub type Notes = BTreeMap<String, String>;
@@ -43,6 +44,9 @@ pub struct Org {
     /// Most that its teams may have.
     #[serde(default)]
     pub scope: Scope,
+    /// Of all requests of its teams together.
+    #[serde(default)]
+    pub limits: Limits,
     /// Of every request of its teams, for reports.
     #[serde(default)]
     pub tags: Notes,
@@ -66,6 +70,12 @@ pub struct Team {
     /// Most that its keys may have.
     #[serde(default)]
     pub scope: Scope,
+    /// Of all requests of its keys together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Of each end user, by the client's word.
+    #[serde(default)]
+    pub user_limits: Limits,
     /// Of every request of its keys, for reports.
     #[serde(default)]
     pub tags: Notes,
@@ -123,6 +133,9 @@ pub struct ClientKey {
     /// When it was made, in seconds since 1970; 0 where a file does not say.
     #[serde(default)]
     pub created: u64,
+    /// Of all its requests together.
+    #[serde(default)]
+    pub limits: Limits,
     /// Of every request, for reports; wins over its team's.
     #[serde(default)]
     pub tags: Notes,

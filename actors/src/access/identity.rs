@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::holder::{ClientKey, Notes, Org, Team};
 use super::scope::Scope;
 use crate::ids::{OrgId, TeamId};
+use crate::limits::{Holder, Limits};
 
 /// What a client key stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub struct Identity {
     pub scope: Scope,
     /// When this value of the key ends, in seconds since 1970.
     pub until: Option<u64>,
+    /// Everybody above a request who has limits, the nearest first: key, team, organisation.
+    pub limits: Arc<[(Holder, Limits)]>,
+    /// Of each end user of the team.
+    pub user_limits: Limits,
     /// Of organisation, team and key; the nearest wins.
     pub tags: Arc<Notes>,
 }
@@ -34,6 +39,8 @@ impl Identity {
             team: team.id.clone(),
             org: org.map(|org| org.id.clone()),
             scope: org.map_or_else(|| team.scope.clone(), |org| team.scope.within(&org.scope)),
+            limits: above(None, team, org),
+            user_limits: team.user_limits,
             until: None,
             tags: Arc::new(tags),
         }
@@ -56,15 +63,28 @@ pub fn identity(key: &ClientKey, team: &Team, org: Option<&Org>) -> Vec<Arc<Iden
     tags.extend(team.tags.clone());
     tags.extend(key.tags.clone());
     let tags = Arc::new(tags);
+    let limits = above(Some(key), team, org);
     let of = |until: Option<u64>| {
         Arc::new(Identity {
             key: id.clone(),
             team: team.id.clone(),
             org: org.map(|org| org.id.clone()),
             scope: scope.clone(),
+            limits: limits.clone(),
+            user_limits: team.user_limits,
             until: [until, key.expires].into_iter().flatten().min(),
             tags: tags.clone(),
         })
     };
     key.secrets.iter().map(|secret| of(secret.until)).collect()
+}
+
+fn above(key: Option<&ClientKey>, team: &Team, org: Option<&Org>) -> Arc<[(Holder, Limits)]> {
+    let own = key.map(|key| (Holder::Key(key.id.as_str().into()), key.limits));
+    let of_team = (Holder::Team(team.id.clone()), team.limits);
+    let of_org = org.map(|org| (Holder::Org(org.id.clone()), org.limits));
+    let above = [own, Some(of_team), of_org].into_iter().flatten();
+    let above: Vec<_> = above.filter(|(_, limits)| !limits.is_empty()).collect();
+    // Most keys of most gateways have none, and the empty one is shared.
+    if above.is_empty() { Arc::default() } else { above.into() }
 }

@@ -11,6 +11,7 @@ use super::key::NewKey;
 use super::order::{Act, Denied, Done, Holder, Kind, Order, Wish};
 use super::scope::Scope;
 use crate::ids::{OrgId, TeamId};
+use crate::limits::Limits;
 
 /// The team of keys that name none; made when the first such key is.
 pub const DEFAULT_TEAM: &str = "default";
@@ -222,10 +223,13 @@ impl Register {
         }
         let name = id.clone();
         let (scope, tags, metadata, owner) = (Scope::default(), Notes::new(), Notes::new(), Owner::Api);
+        let (limits, user_limits) = (Limits::default(), Limits::default());
         let (blank, before) = match (order.kind, &made) {
-            (Kind::Org, _) => (Holder::Org(Org { id: id.into(), name, scope, tags, metadata, owner }), None),
+            (Kind::Org, _) => (Holder::Org(Org { id: id.into(), name, scope, limits, tags, metadata, owner }), None),
             (Kind::Team, _) => {
-                (Holder::Team(Team { id: id.into(), org: None, name, scope, tags, metadata, owner }), None)
+                let (id, org) = (id.into(), None);
+                let team = Team { id, org, name, scope, limits, user_limits, tags, metadata, owner };
+                (Holder::Team(team), None)
             }
             (Kind::Key, made) => {
                 let (team, before) = self.team_of_new(wish, order.within.as_ref())?;
@@ -238,6 +242,7 @@ impl Register {
                     public,
                     secrets,
                     scope,
+                    limits,
                     expires: None,
                     disabled: false,
                     revoked: false,
@@ -267,7 +272,8 @@ impl Register {
             None if id == default => {
                 let (scope, tags, metadata) = (Scope::default(), Notes::new(), Notes::new());
                 let name = "Default".to_owned();
-                let team = Team { id: id.clone(), org: None, name, scope, tags, metadata, owner: Owner::Api };
+                let (limits, user_limits, owner) = (Limits::default(), Limits::default(), Owner::Api);
+                let team = Team { id: id.clone(), org: None, name, scope, limits, user_limits, tags, metadata, owner };
                 Ok((id, Some(team)))
             }
             None => {

@@ -29,7 +29,7 @@ pub use meter::{Meter, Rate};
 pub use meters::{Meters, USERS_MAX};
 pub use set::{Denied, Grant, Limited, Standing, admit};
 
-use crate::ids::TeamId;
+use crate::ids::{OrgId, TeamId};
 
 /// What one holder may use; `None` is no limit. The names are those of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -169,14 +169,14 @@ impl Which {
 pub enum Holder {
     /// A client key, by its id.
     Key(Arc<str>),
-    /// An end user of a team, by the client's word.
+    /// An end user of a team, by the client's word; without a name, all whom nobody names.
     User(TeamId, Arc<str>),
     /// All users of a team beyond `USERS_MAX`, together.
     FurtherUsers(TeamId),
     /// A team.
     Team(TeamId),
-    /// An organisation, by its id.
-    Org(Arc<str>),
+    /// An organisation.
+    Org(OrgId),
     /// An alias, or `provider/model`.
     Model(Arc<str>),
     /// A tag of the caller, as `name=value`.
@@ -201,6 +201,7 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(id) => write!(f, "client key `{id}`"),
+            Self::User(team, name) if name.is_empty() => write!(f, "requests of team `{team}` that name no user"),
             // The name is the client's own and may be anything; whoever is told knows whom he named.
             Self::User(team, _) => write!(f, "this user of team `{team}`"),
             Self::FurtherUsers(team) => write!(f, "further users of team `{team}`"),

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bursar_actors::access::{ClientKey, KeySecret, Names, Network, Notes, Org, Owner, Scope, Team};
+use bursar_actors::limits::Limits;
 use bursar_actors::{OrgId, TeamId};
 
 use super::issuers::issuers;
+use super::limits::limits;
 use super::{Checker, Taken};
 use crate::config::fault::{Fault, nearest};
 use crate::config::layer::{child, item};
@@ -54,7 +56,8 @@ pub fn orgs(checker: &mut Checker<'_>, raw: BTreeMap<String, RawOrg>, known: &Kn
         let scope = scope(checker, &path, scope_of!(raw), known);
         let (name, id) = (raw.name.unwrap_or_else(|| id.clone()), OrgId::from(id));
         let owner = owner(checker, &path);
-        orgs.insert(id.clone(), Org { id, name, scope, tags: raw.tags, metadata: raw.metadata, owner });
+        let limits = limits(checker, &child(&path, "limits"), &raw.limits);
+        orgs.insert(id.clone(), Org { id, name, scope, limits, tags: raw.tags, metadata: raw.metadata, owner });
     }
     orgs
 }
@@ -85,7 +88,10 @@ pub fn teams(
         }
         let (name, id) = (raw.name.unwrap_or_else(|| id.clone()), TeamId::from(id));
         let owner = owner(checker, &path);
-        teams.insert(id.clone(), Team { id, org, name, scope, tags: raw.tags, metadata: raw.metadata, owner });
+        let user_limits = limits(checker, &child(&path, "user_limits"), &raw.user_limits);
+        let limits = limits(checker, &child(&path, "limits"), &raw.limits);
+        let (tags, metadata) = (raw.tags, raw.metadata);
+        teams.insert(id.clone(), Team { id, org, name, scope, limits, user_limits, tags, metadata, owner });
     }
     let default = TeamId::from(DEFAULT_TEAM);
     let first = keys.iter().position(|key| key.team.is_none());
@@ -95,6 +101,8 @@ pub fn teams(
             org: None,
             name: "Default".to_owned(),
             scope: Scope::default(),
+            limits: Limits::default(),
+            user_limits: Limits::default(),
             tags: Notes::new(),
             metadata: Notes::new(),
             owner: owner(checker, &item("client_keys", first)),
@@ -227,12 +235,14 @@ pub fn client_keys(
             checker.fault(&path, format!("{path} is the same key as {first}"));
         }
         let id = raw.id.unwrap_or_default();
+        let limits = limits(checker, &child(&path, "limits"), &raw.limits);
         keys.push(ClientKey {
             team,
             name: raw.name.unwrap_or_else(|| id.clone()),
             public: String::new(),
             secrets: vec![KeySecret { hash, until: None }],
             scope,
+            limits,
             expires,
             disabled: false,
             revoked: false,

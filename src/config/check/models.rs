@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::limits::limits;
 use super::{Balancing, Checker};
 use crate::config::fault::Fault;
 use crate::config::layer::{child, item};
@@ -32,6 +33,7 @@ pub fn models(
             let path = child(&child(&path, "needs"), "context_window");
             checker.fault(&path, format!("{path} is 0; it is a number of tokens"));
         }
+        let limits = limits(checker, &child(&path, "limits"), &raw.limits);
         let needs = AliasNeeds { context_window, capabilities: raw.needs.capabilities.into_iter().collect() };
         let alias = Alias {
             name: name.clone(),
@@ -41,6 +43,7 @@ pub fn models(
             fallback: raw.fallback,
             strict: raw.strict.unwrap_or(strict),
             needs,
+            limits,
         };
         aliases.insert(name, alias);
     }

@@ -13,6 +13,7 @@ impl List<'_> {
             let path = child("orgs", org.id.as_str());
             self.put(&child(&path, "name"), &org.name);
             self.scope(&path, &org.scope);
+            self.limits(&child(&path, "limits"), &org.limits);
             self.notes(&path, &org.tags, &org.metadata);
         }
         for team in config.teams.values() {
@@ -20,6 +21,8 @@ impl List<'_> {
             self.put(&child(&path, "name"), &team.name);
             self.optional(&child(&path, "org"), team.org.as_ref());
             self.scope(&path, &team.scope);
+            self.limits(&child(&path, "limits"), &team.limits);
+            self.limits(&child(&path, "user_limits"), &team.user_limits);
             self.notes(&path, &team.tags, &team.metadata);
         }
         for key in &config.client_keys {
@@ -33,6 +36,7 @@ impl List<'_> {
             self.put(&child(&path, "team"), &key.team);
             self.optional(&child(&path, "expires"), key.expires.map(units::time_text));
             self.scope(&path, &key.scope);
+            self.limits(&child(&path, "limits"), &key.limits);
             self.notes(&path, &key.tags, &key.metadata);
         }
         self.put("auth.require_key", config.auth.require_key);

@@ -1,0 +1,141 @@
+//! Whether the limits above a request let it in: of its key, its user, its team and organisation, its tags, its model.
+//!
+//! Requests and tokens are taken from the meters of all of them or of none, by a bound that is cheap to tell: the estimate of
+//! the prompt, and what the client lets the model write. The settlement puts what was really used in its place. What
+//! one request may cost is compared with what it would cost at worst, and nothing is taken.
+
+use std::time::Instant;
+
+use bursar_actors::Usage;
+use bursar_actors::limits::{Denied, Grant, Holder, Limits, Meters, Standing, admit};
+
+use super::pricing::ModelPrice;
+use super::route::Route;
+use crate::call::Call;
+use crate::error::{CostLimit, GatewayError};
+use crate::providers::dialect::ModelFacts;
+use crate::schema::{Needs, RequestHead};
+
+/// Tokens that are taken for the answer of a client that sets no bound. Most answers are shorter; the longer ones are
+/// counted when they have come.
+const ANSWER_USUAL: u64 = 1_024;
+/// Most tokens that are taken for a prompt with documents, audio or video, whose bytes say nothing about tokens.
+const OPAQUE_MAX: u64 = 16_384;
+/// The longest answer of a model of which nobody knows how much it can write.
+const ANSWER_UNKNOWN: u64 = 16_384;
+
+/// What a request was let in with.
+#[derive(Debug, Default)]
+pub struct Admission {
+    /// What was taken; nothing where nothing is limited.
+    pub grant: Option<Grant>,
+    /// The most it may cost, in nano-dollars.
+    pub cost_max: Option<u64>,
+}
+
+/// Lets the request `call` in, which `above` are to answer for, or says which limit is in the way. `standing` is told how the
+/// limits stand then.
+pub fn let_in(
+    meters: &Meters,
+    above: Vec<(Holder, Limits)>,
+    call: &Call,
+    route: &Route,
+    standing: impl FnOnce(Standing),
+) -> Result<Admission, GatewayError> {
+    let cost_max = above.iter().filter_map(|(_, limits)| limits.cost_per_request).min();
+    if let Some(refused) = cost_max.and_then(|most| too_dear(&call.head, route, most)) {
+        let holder = above.into_iter().find(|(_, limits)| limits.cost_per_request == cost_max);
+        let holder = holder.map(|(holder, _)| holder.to_string()).unwrap_or_default();
+        return Err(GatewayError::TooDear(Box::new(CostLimit { holder, ..refused })));
+    }
+    let above = above.into_iter().filter(|(_, limits)| limits.is_metered());
+    let mut above = above.map(|(holder, limits)| meters.limited(holder, limits)).peekable();
+    if above.peek().is_none() {
+        return Ok(Admission { grant: None, cost_max });
+    }
+    match admit(above, tokens(&call.head), Instant::now()) {
+        Ok(grant) => {
+            standing(grant.standing);
+            Ok(Admission { grant: Some(grant), cost_max })
+        }
+        Err(denied) => {
+            let Denied { standing: now, .. } = denied;
+            standing(now);
+            Err(GatewayError::RateLimited(Box::new(denied)))
+        }
+    }
+}
+
+/// Returns the tokens that are taken for the request before anybody knows what it uses.
+fn tokens(head: &RequestHead) -> u64 {
+    let opaque = head.needs.has_any(Needs::DOCUMENTS.with(Needs::AUDIO).with(Needs::VIDEO));
+    let prompt = if opaque { head.tokens_in_estimate.min(OPAQUE_MAX) } else { head.tokens_in_estimate };
+    let answer = if head.operation.embeds() { 0 } else { head.max_output_tokens.unwrap_or(ANSWER_USUAL) };
+    prompt.saturating_add(answer.saturating_mul(head.choices))
+}
+
+/// Returns whether no candidate of `route` can make the request cost more than `most` nano-dollars.
+pub fn affords(head: &RequestHead, route: &Route, most: u64) -> bool {
+    too_dear(head, route, most).is_none()
+}
+
+/// Returns what the request costs at worst with the dearest candidate, where that is more than `most` nano-dollars. Nobody
+/// knows what a model without a price costs, so it is none of them.
+fn too_dear(head: &RequestHead, route: &Route, most: u64) -> Option<CostLimit> {
+    let candidates = route.prices.iter().zip(&route.facts).zip(&route.candidates[..]);
+    let quotes = candidates.filter_map(|((price, facts), candidate)| {
+        let quote = Quote::of(head, facts);
+        Some((quote.cost(price, quote.answer)?, quote, price, candidate))
+    });
+    let (cost, quote, price, candidate) = quotes.max_by_key(|(cost, ..)| *cost).filter(|(cost, ..)| *cost > most)?;
+    let max_tokens = quote.longest(price, most).map(|answer| answer / head.choices.max(1)).filter(|bound| *bound > 0);
+    Some(CostLimit { holder: String::new(), most, cost, model: candidate.model.to_string(), max_tokens })
+}
+
+/// The tokens that a request can have at worst with one model.
+struct Quote {
+    prompt: u64,
+    answer: u64,
+}
+
+impl Quote {
+    fn of(head: &RequestHead, facts: &ModelFacts) -> Self {
+        let prompt = head.tokens_in_estimate.min(facts.context.unwrap_or(u64::MAX));
+        if head.operation.embeds() {
+            return Self { prompt, answer: 0 };
+        }
+        let longest = facts.max_output.or(facts.context);
+        let answer = match head.max_output_tokens {
+            Some(bound) => bound.min(longest.unwrap_or(u64::MAX)),
+            None => longest.unwrap_or(ANSWER_UNKNOWN),
+        };
+        Self { prompt, answer: answer.saturating_mul(head.choices) }
+    }
+
+    /// Returns what it costs with an answer of that length, in nano-dollars, at the usual tier.
+    fn cost(&self, price: &ModelPrice, answer: u64) -> Option<u64> {
+        let total = self.prompt.saturating_add(answer);
+        let regional = price.regional;
+        price.price.as_ref()?.cost(&Usage {
+            prompt: self.prompt,
+            completion: answer,
+            total,
+            regional,
+            ..Usage::default()
+        })
+    }
+
+    /// Returns the longest answer that costs no more than `most`; `None` where even none does.
+    fn longest(&self, price: &ModelPrice, most: u64) -> Option<u64> {
+        let fits = |answer: u64| self.cost(price, answer).is_some_and(|cost| cost <= most);
+        if !fits(0) {
+            return None;
+        }
+        let (mut fitting, mut beyond) = (0, self.answer);
+        while beyond - fitting > 1 {
+            let middle = fitting + (beyond - fitting) / 2;
+            if fits(middle) { fitting = middle } else { beyond = middle }
+        }
+        Some(fitting)
+    }
+}
