@@ -116,6 +116,8 @@ pub enum GatewayError {
         /// In words for a person.
         why: String,
     },
+    /// Nobody is signed in by this.
+    SignIn(SignInFault),
     /// The decision failed on this very request.
     Internal,
 }
@@ -131,6 +133,20 @@ pub enum KeyTaken {
     CutOff,
     /// The first request under it was answered by more than is kept.
     Unkept,
+}
+
+/// Why nobody is signed in, or not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInFault {
+    /// No such user, another password, a link that is over: answered alike.
+    Wrong,
+    /// Too many wrong passwords.
+    Locked {
+        /// How long it lasts.
+        after: Duration,
+    },
+    /// A browser's change without the token of its session, or from another site's page.
+    Forged,
 }
 
 /// Why an order to the admin API is refused.
@@ -240,6 +256,9 @@ impl GatewayError {
                 Cause::Conflict => "conflict",
                 Cause::Failed => "internal_error",
             },
+            Self::SignIn(SignInFault::Wrong) => "invalid_credentials",
+            Self::SignIn(SignInFault::Locked { .. }) => "sign_in_locked",
+            Self::SignIn(SignInFault::Forged) => "forged_request",
             Self::Internal => "internal_error",
         }
     }

@@ -11,6 +11,7 @@ use bursar::config::load::{Sources, load};
 use bursar::demo::{Demo, DemoOptions};
 use bursar::http::{self, Gateway, Opening};
 use bursar_actors::access::Directory;
+use bursar_actors::admins::Users;
 use bursar_actors::{Clock, Views};
 use serde_json::json;
 
@@ -50,6 +51,7 @@ fn serve(config: &Config) -> (Arc<Gateway>, String) {
             books: None,
             vault: None,
             directory: Directory::in_memory(),
+            users: Users::in_memory(),
             clock: Clock::system(),
             seed: 3,
         },

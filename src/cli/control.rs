@@ -75,6 +75,26 @@ pub fn call(sources: &Sources, method: &str, path: &str) -> Result<Answer, Strin
     Ok(Answer::Done(answer))
 }
 
+/// Returns what the gateway answers to an order. What it refuses is an error in its own words.
+pub fn order(sources: &Sources, method: &str, path: &str, body: &str) -> Result<Value, String> {
+    let asked = exchange(sources, (method, path, body.as_bytes()), Some(TIMEOUT));
+    let (status, answer) = asked.map_err(|error| match error {
+        Unanswered::NoGateway(why) | Unanswered::Broken(why) => why,
+    })?;
+    let answer: Value = serde_json::from_slice(&answer)
+        .map_err(|error| format!("the gateway's answer {status} to {path} is no JSON: {error}"))?;
+    if (200..300).contains(&status) {
+        return Ok(answer);
+    }
+    let faults: Vec<&str> = answer["faults"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let message = answer["error"]["message"].as_str().map(str::to_owned);
+    Err(if faults.is_empty() {
+        message.unwrap_or_else(|| format!("the gateway answered {status}"))
+    } else {
+        faults.join("\n")
+    })
+}
+
 /// Sends one request and reads to the end of the connection. `None` stands for an answer that is not HTTP.
 fn ask(
     mut stream: UnixStream,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::control::{self, Unanswered};
+use super::control;
 use super::list::{self, Column};
 use super::{Output, complain};
 use crate::config::load::Sources;
@@ -40,7 +40,7 @@ pub enum Of {
 pub struct Form {
     /// Form of the list
     #[arg(long, visible_alias = "format", value_enum, default_value_t)]
-    output: Output,
+    pub(super) output: Output,
 }
 
 /// What whoever is made or changed may use.
@@ -265,7 +265,7 @@ fn moment(text: String) -> Value {
 }
 
 /// Returns `text` if it may stand in a path as it is.
-fn word(text: &str) -> Option<&str> {
+pub(super) fn word(text: &str) -> Option<&str> {
     let fine = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     fine.then_some(text)
 }
@@ -300,7 +300,6 @@ fn body<const N: usize>(rights: Rights, more: [(&str, Option<Value>); N]) -> Opt
     Some(Value::Object(body).to_string())
 }
 
-/// Asks the gateway. What it refuses is an error in its own words.
 fn asked(sources: &Sources, method: &str, of: Of, rest: &str, body: &str) -> Result<Value, String> {
     let kind = match of {
         Of::Keys => "keys",
@@ -308,22 +307,7 @@ fn asked(sources: &Sources, method: &str, of: Of, rest: &str, body: &str) -> Res
         Of::Orgs => "orgs",
     };
     let path = format!("/admin/api/{kind}{rest}");
-    let asked = control::exchange(sources, (method, &path, body.as_bytes()), Some(control::TIMEOUT));
-    let (status, answer) = asked.map_err(|error| match error {
-        Unanswered::NoGateway(why) | Unanswered::Broken(why) => why,
-    })?;
-    let answer: Value = serde_json::from_slice(&answer)
-        .map_err(|error| format!("the gateway's answer {status} to {path} is no JSON: {error}"))?;
-    if (200..300).contains(&status) {
-        return Ok(answer);
-    }
-    let faults: Vec<&str> = answer["faults"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let message = answer["error"]["message"].as_str().map(str::to_owned);
-    Err(if faults.is_empty() {
-        message.unwrap_or_else(|| format!("the gateway answered {status}"))
-    } else {
-        faults.join("\n")
-    })
+    control::order(sources, method, &path, body)
 }
 
 fn one(sources: &Sources, method: &str, of: Of, id: &str, body: &str, output: &mut dyn Write) -> io::Result<ExitCode> {

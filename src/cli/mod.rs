@@ -14,6 +14,7 @@ mod providers;
 mod reload;
 pub mod serve;
 mod status;
+mod users;
 mod watch;
 
 use std::io::{self, Write};
@@ -115,6 +116,11 @@ enum Command {
     Orgs {
         #[command(subcommand)]
         command: directory::OrgsCommand,
+    },
+    /// Users of the admin API: who administrates, and in which role
+    Users {
+        #[command(subcommand)]
+        command: users::UsersCommand,
     },
     /// What is known of models: prices, limits, abilities; needs no running gateway
     Models {
@@ -297,6 +303,7 @@ pub fn run() -> ExitCode {
         Command::Keys { command } => directory::keys(*command, &settings.sources(), &mut output),
         Command::Teams { command } => directory::teams(command, &settings.sources(), &mut output),
         Command::Orgs { command } => directory::orgs(command, &settings.sources(), &mut output),
+        Command::Users { command } => users::run(command, &settings.sources(), &mut output),
         Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
         Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
         Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bursar_actors::Clock;
 use bursar_actors::access::Directory;
+use bursar_actors::admins::Users;
 use bursar_actors::vault::Vault;
 use rand::RngExt;
 use socket2::{Domain, Socket, Type};
@@ -74,8 +75,9 @@ pub fn run(sources: &Sources) -> ExitCode {
             return ExitCode::from(if error.is_tampering() { EXIT_TAMPERED } else { 1 });
         }
     };
-    let directory = match Directory::open(&config.storage.path) {
-        Ok(directory) => directory,
+    let path = &config.storage.path;
+    let (directory, users) = match Directory::open(path).and_then(|directory| Ok((directory, Users::open(path)?))) {
+        Ok(opened) => opened,
         Err(message) => return complain(message),
     };
     let served = actix::System::new().block_on(async {
@@ -85,6 +87,7 @@ pub fn run(sources: &Sources) -> ExitCode {
             books,
             vault,
             directory,
+            users,
             clock: Clock::system(),
             seed: rand::rng().random(),
         };

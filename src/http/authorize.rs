@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use actix_web::web::{Data, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use bursar_actors::admins::{Right, Role};
+use bursar_actors::admins::{Right, Role, User};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use super::auth::presented;
 use super::body::{self, Bounds};
 use super::error::respond;
 use super::inference::network;
+use super::session::signed_in;
 use super::unread::closing;
 use super::{Local, Worker, request_id};
 use crate::error::{Cause, GatewayError};
@@ -34,11 +35,19 @@ pub struct Admin {
     /// As the books call it.
     pub id: Arc<str>,
     pub role: Role,
+    /// Whether it is a browser's cookie that says so.
+    pub by_cookie: bool,
 }
 
 impl Admin {
-    fn of_everything(id: &str) -> Self {
-        Self { id: id.into(), role: Role::Admin }
+    /// Returns somebody with a role.
+    pub fn new(id: &str, role: Role) -> Self {
+        Self { id: id.into(), role, by_cookie: false }
+    }
+
+    /// Returns a user.
+    pub fn of(user: &User) -> Self {
+        Self::new(&user.id, user.role())
     }
 }
 
@@ -115,10 +124,9 @@ pub async fn administrate(
     answer
 }
 
-/// Returns who asks: whoever came through the socket in the data directory, or brings the admin token. Nobody else is let in,
-/// and somebody without the right gets words instead.
+/// Returns who asks. Nobody unknown is let in, and somebody without the right gets words instead.
 fn authorize(request: &HttpRequest, worker: &Worker, right: Right) -> Result<Admin, GatewayError> {
-    let Some(admin) = identify(request, worker) else {
+    let Some(admin) = identify(request, worker)? else {
         let error = GatewayError::InvalidApiKey;
         if let Some(books) = &worker.gateway.books {
             books.strangers.count(error.code(), request.peer_addr().map(|peer| network(peer.ip())).as_deref());
@@ -132,11 +140,20 @@ fn authorize(request: &HttpRequest, worker: &Worker, right: Right) -> Result<Adm
     Ok(admin)
 }
 
-fn identify(request: &HttpRequest, worker: &Worker) -> Option<Admin> {
+/// Returns whoever came through the socket in the data directory, brings the first token or a user's, or is signed in. A
+/// token that is sent and wrong is not made good by a cookie.
+fn identify(request: &HttpRequest, worker: &Worker) -> Result<Option<Admin>, GatewayError> {
     if request.conn_data::<Local>().is_some() {
-        return Some(Admin::of_everything(SOCKET));
+        return Ok(Some(Admin::new(SOCKET, Role::Admin)));
     }
-    let token = presented(request).map(|token| blake3::hash(token.as_bytes()))?;
+    let gateway = &worker.gateway;
+    let Some(token) = presented(request) else {
+        let admin = signed_in(request, &gateway.doors)?;
+        return Ok(admin.map(|admin| Admin { by_cookie: true, ..admin }));
+    };
     // `blake3::Hash` compares in constant time.
-    (Some(token) == worker.gateway.admin_token).then(|| Admin::of_everything(TOKEN))
+    if Some(blake3::hash(token.as_bytes())) == gateway.admin_token {
+        return Ok(Some(Admin::new(TOKEN, Role::Admin)));
+    }
+    Ok(gateway.doors.staff.load().holder_of(token).map(|user| Admin::of(user)))
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::limits;
 use crate::call::RequestId;
-use crate::error::{Cause, CostLimit, Failure, GatewayError, KeyTaken};
+use crate::error::{Cause, CostLimit, Failure, GatewayError, KeyTaken, SignInFault};
 use crate::providers::dialect::StreamFailure;
 use crate::providers::{anthropic, clients, gemini};
 use crate::schema::Operation;
@@ -149,13 +149,7 @@ fn face(error: &GatewayError) -> Face {
             let message = format!("the request body is larger than {limit} bytes (server.max_body); send less");
             Face::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, code, message)
         }
-        GatewayError::BodyTimeout { patience, rate } => {
-            let message = format!(
-                "the request body comes too slowly: at most {patience:?} may pass without a byte, and on the whole it has \
-                 to come at {rate} bytes a second (server.client_timeout)"
-            );
-            Face { retry: true, ..Face::new(StatusCode::REQUEST_TIMEOUT, INVALID, code, message) }
-        }
+        GatewayError::BodyTimeout { patience, rate } => body_timeout(*patience, *rate, code),
         GatewayError::BodyEncoded => {
             let message = "compressed request bodies are not supported; send it without content-encoding";
             Face::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, code, message)
@@ -201,12 +195,21 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::IdempotencyKey(taken) => key_taken(*taken, code),
         GatewayError::ResponseNotFound { id, param } => response_not_found(id, *param, code),
         GatewayError::StoreUnavailable { why } => store_unavailable(why, code),
+        GatewayError::SignIn(fault) => not_signed_in(*fault, code),
         GatewayError::Refused { cause, faults } => order_refused(*cause, faults, code),
         GatewayError::Internal => {
             let message = "this request could not be handled; its id is in the gateway's log";
             Face::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", code, message)
         }
     }
+}
+
+fn body_timeout(patience: Duration, rate: u64, code: &str) -> Face {
+    let message = format!(
+        "the request body comes too slowly: at most {patience:?} may pass without a byte, and on the whole it has to come \
+         at {rate} bytes a second (server.client_timeout)"
+    );
+    Face { retry: true, ..Face::new(StatusCode::REQUEST_TIMEOUT, INVALID, code, message) }
 }
 
 /// A caller that is known and may not do this.
@@ -295,6 +298,24 @@ pub fn is_lasting(status: StatusCode) -> bool {
 /// Returns the beginning of an answer that was given before with this status.
 pub fn again(status: u16) -> HttpResponseBuilder {
     HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::OK))
+}
+
+/// Somebody who wants to be an admin, or a page that pretends to be one's.
+fn not_signed_in(fault: SignInFault, code: &str) -> Face {
+    match fault {
+        SignInFault::Wrong => {
+            let message = "user or password is wrong, or the link was used or is older than 15 minutes";
+            Face::new(StatusCode::UNAUTHORIZED, INVALID, code, message)
+        }
+        SignInFault::Locked { after } => {
+            let message = format!("too many wrong passwords; try again in {} s", after.as_secs() + 1);
+            Face::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code, message).after(Some(after), true)
+        }
+        SignInFault::Forged => {
+            let message = "a change by a browser needs its session's `x-csrf-token` and an `origin` that is this host";
+            Face::new(StatusCode::FORBIDDEN, "permission_error", code, message)
+        }
+    }
 }
 
 /// What an admin ordered and does not get.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actix::Addr;
 use arc_swap::ArcSwap;
 use bursar_actors::access::{Directory, Holders, Roster};
+use bursar_actors::admins::Users;
 use bursar_actors::limits::Meters;
 use bursar_actors::vault::Vault;
 use bursar_actors::{
@@ -17,6 +18,7 @@ use tracing::warn;
 
 use super::auth::ClientKeys;
 use super::reload::Reloads;
+use super::session::Doors;
 use crate::books::{Books, Opened, retention};
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
 use crate::error::GatewayError;
@@ -54,6 +56,8 @@ pub struct Gateway {
     pub roster: Arc<Roster>,
     /// Whose bearer tokens are taken in the place of client keys.
     pub issuers: Arc<ArcSwap<Issuers>>,
+    /// How admins come in.
+    pub doors: Doors,
     pub actors: Handles,
     /// What upstreams say they serve, by their probes.
     pub catalog: Arc<Catalog>,
@@ -89,6 +93,8 @@ pub struct Opening {
     pub vault: Option<Arc<Vault>>,
     /// Organisations, teams and client keys that were made while a gateway ran.
     pub directory: Directory,
+    /// Users of the admin API.
+    pub users: Users,
     pub clock: Clock,
     /// Seeds every choice made by chance.
     pub seed: u64,
@@ -123,6 +129,7 @@ impl Gateway {
             issuers: Arc::new(ArcSwap::new(issuers)),
             directory: opening.directory.start(),
             roster,
+            doors: Doors::open(opening.users),
             actors: start_actors(options),
             catalog: Arc::default(),
             credentials,

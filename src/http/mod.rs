@@ -21,9 +21,11 @@ mod models;
 mod openapi;
 mod reload;
 mod responses;
+mod session;
 mod sse;
 mod table;
 mod unread;
+mod users;
 
 use std::any::Any;
 use std::net::TcpListener;

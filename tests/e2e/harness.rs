@@ -11,6 +11,7 @@ use bursar::config::load::{Sources, load};
 use bursar::demo::{Behaviour, Demo, DemoOptions, Ending, Exchange, Rule, When};
 use bursar::http::{Gateway, Opening, ServerHandle, serve};
 use bursar_actors::access::Directory;
+use bursar_actors::admins::Users;
 use bursar_actors::audit::journal::{Disk, RealDisk};
 use bursar_actors::{ChanceFactory, Clock, EndpointId, SystemOptions};
 use socket2::{Domain, Socket, Type};
@@ -152,7 +153,9 @@ impl Setup {
                 let address = tcp.local_addr().unwrap();
                 let admin_token = Some(blake3::hash(ADMIN.as_bytes()));
                 let (directory, clock) = (Directory::open(&config.storage.path).unwrap(), Clock::system());
-                let opening = Opening { listen: address, admin_token, books, vault: None, directory, clock, seed: 7 };
+                let users = Users::open(&config.storage.path).unwrap();
+                let opening =
+                    Opening { listen: address, admin_token, books, vault: None, directory, users, clock, seed: 7 };
                 let mut gateway = Gateway::open(&config, opening);
                 if let Some(chance_for) = chance_for {
                     exchange_actors(&mut gateway, chance_for);

@@ -42,6 +42,7 @@ mod serving;
 mod shortages;
 mod signatures;
 mod signer;
+mod signing_in;
 mod slow_clients;
 #[cfg(target_os = "linux")]
 mod slow_readers;

@@ -1,11 +1,14 @@
 //! Who may call which route, for every route of the table.
 
-use crate::client::Answer;
+use bursar::demo::Demo;
+use serde_json::json;
+
+use crate::client::{Answer, chat};
 use crate::harness::{Bursar, Setup, demo};
 
 /// What a route asks for, by its operation. A new route is written down here, or the test fails.
 const NEEDS: [(&str, &[&str]); 8] = [
-    ("public", &["root", "live", "ready", "metrics", "openapi"]),
+    ("public", &["root", "live", "ready", "metrics", "openapi", "sign_in", "follow_link"]),
     (
         "client_key",
         &[
@@ -30,7 +33,7 @@ const NEEDS: [(&str, &[&str]); 8] = [
             "list_response_input",
         ],
     ),
-    ("signed_in", &[]),
+    ("signed_in", &["show_session", "sign_out"]),
     ("status", &["status", "list_providers"]),
     (
         "records",
@@ -60,7 +63,26 @@ const NEEDS: [(&str, &[&str]); 8] = [
     ),
     (
         "govern",
-        &["rebuild_index", "export_records", "back_up", "erase_user", "list_holds", "hold_user", "release_user"],
+        &[
+            "rebuild_index",
+            "export_records",
+            "back_up",
+            "erase_user",
+            "list_holds",
+            "hold_user",
+            "release_user",
+            "list_users",
+            "create_user",
+            "show_user",
+            "assign_user",
+            "delete_user",
+            "disable_user",
+            "enable_user",
+            "set_password",
+            "make_link",
+            "make_token",
+            "revoke_token",
+        ],
     ),
 ];
 
@@ -145,4 +167,132 @@ fn a_client_key_is_no_admin_and_an_admin_is_no_client() {
             assert_ne!(ask(&bursar, route, Some(CLIENT_KEY)).status, 401, "{} {}", route.method, route.path);
         }
     }
+}
+
+/// Who asks, by the needs that they meet.
+const ROLES: [(&str, Option<&str>, &[&str]); 6] = [
+    ("viewer", None, &["signed_in", "status"]),
+    ("auditor", None, &["signed_in", "status", "records"]),
+    ("operator", None, &["signed_in", "status", "operate"]),
+    ("admin", None, &["signed_in", "status", "records", "operate", "keys", "govern"]),
+    ("team_admin", Some("a"), &["signed_in", "records", "keys"]),
+    ("team_admin", Some("b"), &["signed_in", "records", "keys"]),
+];
+
+/// Makes a user and returns its token.
+fn user(bursar: &Bursar, id: &str, role: &str, team: Option<&str>) -> String {
+    let headers = [("x-api-key", crate::harness::ADMIN)];
+    let body = json!({ "id": id, "role": role, "team": team }).to_string();
+    let made = bursar.client().request("POST", "/admin/api/users", &headers, &body);
+    assert_eq!(made.status, 200, "{}", made.text());
+    let token = bursar.client().request("POST", &format!("/admin/api/users/{id}/tokens"), &headers, "");
+    assert_eq!(token.status, 200, "{}", token.text());
+    token.json()["token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn each_role_passes_where_it_may_and_nowhere_else() {
+    let bursar = started();
+    let mut tried = 0;
+
+    for (role, team, needs) in ROLES {
+        let token = user(&bursar, &format!("{role}_{}", team.unwrap_or("all")), role, team);
+        for route in routes(&bursar).iter().filter(|route| !["public", "client_key"].contains(&route.need.as_str())) {
+            let answer = ask(&bursar, route, Some(&token));
+            let shown = format!("{role} of {team:?}: {} {}: {}", route.method, route.path, answer.text());
+            let may = needs.contains(&route.need.as_str());
+            assert_eq!(answer.status == 403, !may, "{shown}");
+            assert!(answer.status != 401 && answer.status < 500, "{shown}");
+            if !may {
+                assert_eq!(answer.error_code(), "permission_denied", "{shown}");
+                assert!(answer.text().contains("ask an admin"), "{shown}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 250, "{tried}");
+}
+
+/// Two teams with a key each, and the index of a record of each team.
+fn two_teams() -> (Demo, Bursar, [u64; 2]) {
+    let upstream = demo();
+    let more = "[teams.a]\nmodels = [\"*\"]\n[teams.b]\nmodels = [\"*\"]\n\
+        [[client_keys]]\nid = \"key_a\"\nteam = \"a\"\nvalue = \"client-key-of-a-012345\"\n\
+        [[client_keys]]\nid = \"key_b\"\nteam = \"b\"\nvalue = \"client-key-of-b-012345\"\n";
+    let bursar = Setup::over(&[&upstream]).more(more).start();
+    for key in ["client-key-of-a-012345", "client-key-of-b-012345"] {
+        let answer = bursar.client().request(
+            "POST",
+            "/v1/chat/completions",
+            &[("x-api-key", key)],
+            &chat(json!({})).to_string(),
+        );
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let of = |team: &str| {
+        let path = format!("/admin/api/audit/records?team={team}&phase=admitted");
+        let found = bursar.client().request("GET", &path, &[("x-api-key", crate::harness::ADMIN)], "");
+        found.json()["records"][0]["index"].as_u64().unwrap()
+    };
+    let records = [of("a"), of("b")];
+    (upstream, bursar, records)
+}
+
+#[test]
+fn for_the_admin_of_a_team_there_are_no_other_teams() {
+    let (_upstream, bursar, [of_a, of_b]) = two_teams();
+    let token = user(&bursar, "ann", "team_admin", Some("a"));
+    let ask = |method: &str, path: &str, body: &str| {
+        bursar.client().request(method, &format!("/admin/api/{path}"), &[("x-api-key", &token)], body)
+    };
+
+    let own = ask("GET", "audit/records", "").json();
+    let teams: Vec<_> = own["records"].as_array().unwrap().iter().map(|record| &record["team"]).collect();
+    assert!(!teams.is_empty() && teams.iter().all(|team| *team == "a"), "{own}");
+    assert_eq!(ask("GET", "audit/records?team=b", "").status, 404);
+    assert_eq!(ask("GET", &format!("audit/records/{of_a}"), "").status, 200);
+    assert_eq!(ask("GET", "keys/key_a", "").status, 200);
+    for (method, path, body) in [
+        ("GET", format!("audit/records/{of_b}"), ""),
+        ("GET", format!("audit/records/{of_b}/body"), ""),
+        ("GET", "teams/b".to_owned(), ""),
+        ("POST", "teams/b".to_owned(), "{}"),
+        ("DELETE", "teams/b".to_owned(), ""),
+        ("GET", "keys/key_b".to_owned(), ""),
+        ("POST", "keys/key_b".to_owned(), "{}"),
+        ("DELETE", "keys/key_b".to_owned(), ""),
+        ("POST", "keys/key_b/revoke".to_owned(), ""),
+    ] {
+        let answer = ask(method, &path, body);
+        assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text());
+        // What there is of another team is answered as what there is not at all.
+        let nowhere = path.replace("key_b", "key_z").replace("teams/b", "teams/z").replace(&of_b.to_string(), "99999");
+        let unknown = ask(method, &nowhere, body);
+        assert_eq!((answer.status, answer.error_code()), (unknown.status, unknown.error_code()), "{method} {path}");
+    }
+    let keys = ask("GET", "keys", "").json();
+    assert_eq!(keys.as_array().unwrap().iter().map(|key| &key["id"]).collect::<Vec<_>>(), ["key_a"]);
+    let other = bursar.client().request("GET", "/v1/models", &[("x-api-key", "client-key-of-b-012345")], "");
+    assert_eq!(other.status, 200, "the key of b was not touched");
+}
+
+#[test]
+fn a_token_is_worth_nothing_once_its_user_is_out() {
+    let bursar = started();
+    let token = user(&bursar, "ann", "viewer", None);
+    let status = || bursar.client().request("GET", "/admin/api/status", &[("x-api-key", &token)], "").status;
+    let steer = |what: &str| {
+        let path = format!("/admin/api/users/ann{what}");
+        let method = if what.is_empty() { "DELETE" } else { "POST" };
+        let done = bursar.client().request(method, &path, &[("x-api-key", crate::harness::ADMIN)], "");
+        assert_eq!(done.status, 200, "{}", done.text());
+    };
+
+    assert_eq!(status(), 200);
+    steer("/disable");
+    assert_eq!(status(), 401);
+    steer("/enable");
+    assert_eq!(status(), 200);
+    steer("");
+    assert_eq!(status(), 401);
 }

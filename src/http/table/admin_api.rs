@@ -1,5 +1,6 @@
 //! The routes of the admin API, under `/admin/api/`.
 
+use actix_web::web;
 use bursar_actors::access::Kind;
 use bursar_actors::admins::Right;
 
@@ -8,6 +9,7 @@ use crate::http::admin;
 use crate::http::audit;
 use crate::http::authorize::Handler;
 use crate::http::directory;
+use crate::http::{session, users};
 
 /// In the order in which the router tries them.
 pub const ROWS: &[Row] = &[
@@ -76,6 +78,37 @@ pub const ROWS: &[Row] = &[
         "Rotates, disables, enables or revokes a client key; a new value is in this answer and nowhere else.",
         |asked| Box::pin(directory::act(asked)),
     ),
+    open(Verb::Post, "session", "sign_in", "Signs in by password.", || web::to(session::sign_in)),
+    get("session", Right::SignedIn, "show_session", "Tells who is signed in.", |asked| Box::pin(session::show(asked))),
+    delete("session", Right::SignedIn, "sign_out", "Signs out.", |asked| Box::pin(session::sign_out(asked))),
+    open(Verb::Get, "session/link", "follow_link", "Signs in by a link, once.", || web::to(session::follow)),
+    get("users", Right::Govern, "list_users", "Lists who administrates.", |asked| Box::pin(users::list(asked))),
+    post("users", Right::Govern, "create_user", "Makes a user.", |asked| Box::pin(users::create(asked))),
+    get("users/{user}", Right::Govern, "show_user", "Shows a user.", |asked| Box::pin(users::show(asked))),
+    post("users/{user}", Right::Govern, "assign_user", "Gives a user another role.", |asked| {
+        Box::pin(users::assign(asked))
+    }),
+    delete("users/{user}", Right::Govern, "delete_user", "Removes a user with all tokens.", |asked| {
+        Box::pin(users::delete(asked))
+    }),
+    post("users/{user}/disable", Right::Govern, "disable_user", "Shuts a user out, at once.", |asked| {
+        Box::pin(users::disable(asked))
+    }),
+    post("users/{user}/enable", Right::Govern, "enable_user", "Lets a user in again.", |asked| {
+        Box::pin(users::enable(asked))
+    }),
+    post("users/{user}/password", Right::Govern, "set_password", "Sets a password, ends all sessions.", |asked| {
+        Box::pin(users::set_password(asked))
+    }),
+    post("users/{user}/link", Right::Govern, "make_link", "Makes a link that signs in once.", |asked| {
+        Box::pin(users::link(asked))
+    }),
+    post("users/{user}/tokens", Right::Govern, "make_token", "Makes a token, shown once.", |asked| {
+        Box::pin(users::make_token(asked))
+    }),
+    delete("users/{user}/tokens/{token}", Right::Govern, "revoke_token", "Removes a token.", |asked| {
+        Box::pin(users::revoke_token(asked))
+    }),
     audited(Verb::Get, "status", Right::Records, "audit_status", "Tells how the books are."),
     audited(Verb::Get, "records", Right::Records, "search_records", "Searches the books, the latest first."),
     audited(Verb::Get, "records/{index}", Right::Records, "show_record", "Shows one record and its proof."),
@@ -116,6 +149,16 @@ const fn post(path: &'static str, right: Right, id: &'static str, summary: &'sta
 
 const fn delete(path: &'static str, right: Right, id: &'static str, summary: &'static str, handler: Handler) -> Row {
     Row { method: Verb::Delete, ..get(path, right, id, summary, handler) }
+}
+
+const fn open(
+    method: Verb,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    route: fn() -> actix_web::Route,
+) -> Row {
+    Row { prefixes: PREFIX, ..Row::new(method, path, id, summary, Serves::Public(route)) }
 }
 
 const fn audited(method: Verb, path: &'static str, right: Right, id: &'static str, summary: &'static str) -> Row {
