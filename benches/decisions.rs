@@ -1,4 +1,5 @@
-//! What the gateway's own decisions cost: choosing an endpoint or key, and one acquire through both actors.
+//! What the gateway's own decisions cost: choosing an endpoint or key, letting a request in by its limits, and one acquire
+//! through both actors.
 //!
 //! `acquire` asks from another thread, one call after the other, as a lone request does: it is the latency of waking the
 //! actors' thread and being woken in return, far more than the work of either.
@@ -9,6 +10,7 @@ mod fixture;
 use std::hint::black_box;
 use std::time::Instant;
 
+use bursar_actors::limits::{Holder, Limits, Meters, admit};
 use bursar_actors::{
     Acquire, Chance, Clock, EndpointSpec, Load, Outcome, RetryBudget, Strategy, SystemOptions, choose, start,
 };
@@ -47,6 +49,24 @@ fn retry_budget(criterion: &mut Criterion) {
     criterion.bench_function("retry_budget/on_request", |bencher| bencher.iter(|| budget.on_request(Instant::now())));
 }
 
+/// A request under a key, its team, its organisation and a user, each with limits of requests, tokens and concurrency.
+fn limits(criterion: &mut Criterion) {
+    let each = Limits { rpm: Some(u64::MAX), tpm: Some(u64::MAX), concurrency: Some(u32::MAX), ..Limits::default() };
+    let key = (Holder::Key("ci".into()), each);
+    let (team, org) = (Holder::Team("research".into()), Holder::Org("acme".into()));
+    let above = [key, (Holder::User("research".into(), "ann".into()), each), (team, each), (org, each)];
+    for holders in [1, 3, 4] {
+        let meters = Meters::default();
+        criterion.bench_function(&format!("limits/admit_and_settle/{holders}_holders"), |bencher| {
+            bencher.iter(|| {
+                let above = above[..holders].iter().map(|(holder, limits)| meters.limited(holder.clone(), *limits));
+                let grant = admit(above, 500, Instant::now());
+                grant.map(|mut grant| grant.used(400)).is_ok()
+            });
+        });
+    }
+}
+
 fn acquire(criterion: &mut Criterion) {
     let system = actix::System::new();
     let handles = system.block_on(async {
@@ -73,5 +93,5 @@ fn acquire(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, routing, retry_budget, acquire);
+criterion_group!(benches, routing, retry_budget, limits, acquire);
 criterion_main!(benches);

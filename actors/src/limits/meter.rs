@@ -88,7 +88,7 @@ impl Meter {
         state.in_flight += 1;
         let mut taken = Taken { marks: [[None; 3]; 2], rates: [None; 2] };
         for (amount, span, limit) in windows_of(limits) {
-            let window = state.window(amount, span, now);
+            let Some(window) = &mut state.windows[amount as usize][span as usize] else { continue };
             taken.marks[amount as usize][span as usize] = Some(window.take(asked(amount, tokens)));
             // The spans come in order, so the shortest is the first.
             taken.rates[amount as usize].get_or_insert_with(|| rate_of(window, span, limit, now));

@@ -17,7 +17,8 @@ const KEPT: u64 = PARTS + 1;
 #[derive(Debug)]
 pub struct Window {
     began: Instant,
-    part: Duration,
+    /// Length of a part in nanoseconds: 64-bit figures, because dividing longer ones costs more than all the rest.
+    part_ns: u64,
     /// Number of the current part since `began`.
     current: u64,
     total: u64,
@@ -32,14 +33,13 @@ pub struct Mark(u64);
 impl Window {
     /// Returns an empty window.
     pub fn new(span: Span, now: Instant) -> Self {
-        let part = span.length() / PARTS as u32;
-        Self { began: now, part, current: 0, total: 0, parts: [0; KEPT as usize] }
+        let part_ns = span.length().as_secs() * 1_000_000_000 / PARTS;
+        Self { began: now, part_ns, current: 0, total: 0, parts: [0; KEPT as usize] }
     }
 
     /// Moves on to `now`. A clock that is read before another thread's may be a little behind and moves nothing.
     pub fn advance(&mut self, now: Instant) {
-        let nanos = now.saturating_duration_since(self.began).as_nanos();
-        let current = u64::try_from(nanos / self.part.as_nanos()).unwrap_or(u64::MAX);
+        let current = self.age_ns(now) / self.part_ns;
         if current <= self.current {
             return;
         }
@@ -115,8 +115,13 @@ impl Window {
 
     /// Returns how long the part `number` still counts.
     fn over(&self, number: u64, now: Instant) -> Duration {
-        let until = self.part.as_nanos().saturating_mul(u128::from(number + KEPT));
-        let past = now.saturating_duration_since(self.began).as_nanos();
-        Duration::from_nanos(u64::try_from(until.saturating_sub(past)).unwrap_or(u64::MAX))
+        let until = self.part_ns.saturating_mul(number + KEPT);
+        Duration::from_nanos(until.saturating_sub(self.age_ns(now)))
+    }
+
+    /// Returns the nanoseconds since the window began; it would take 500 years to be too many.
+    fn age_ns(&self, now: Instant) -> u64 {
+        let age = now.saturating_duration_since(self.began);
+        age.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(age.subsec_nanos()))
     }
 }
