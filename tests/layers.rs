@@ -192,6 +192,8 @@ fn issuers_of_tokens_are_checked_one_by_one() {
         ("jwks = \"http://i/keys\"", "bursar.toml:6:8: auth.oidc[0].jwks: `http://i/keys` is no place for keys"),
         ("algorithms = [\"none\"]", "`none` is no algorithm that tokens may be signed by"),
         ("algorithms = [\"HS256\"]", "`HS256` is no algorithm that tokens may be signed by"),
+        ("role_map = { admins = \"root\" }", "auth.oidc[0].role_map.admins: `root` is no role"),
+        ("role_claim = \"groups\"", "auth.oidc[0] has no `role_map`"),
         ("leeway = \"1h\"", "auth.oidc[0].leeway is more than 5m"),
         (&second("issuer = \"https://i\"\naudience = [\"c\"]\nteam_claim = \"t\""), "stands here twice"),
         (&second("issuer = \"http://j\"\naudience = [\"c\"]\nteam_claim = \"t\""), "auth.oidc[1] has no `jwks`"),

@@ -52,8 +52,10 @@ pub struct Issuer {
     pub audiences: Vec<String>,
     pub algorithms: Vec<Algorithm>,
     pub source: Source,
-    /// Which team somebody is of.
-    pub team: Mapping,
+    /// Which team somebody is of; without one the tokens are for administration alone.
+    pub team: Option<Mapping>,
+    /// Which role of administration somebody has; its map holds names of roles and is not empty.
+    pub role: Option<Mapping>,
     /// The claim with the end user's name.
     pub user_claim: String,
     /// How far the issuer's clock may be from ours.

@@ -446,6 +446,8 @@ pub struct RawIssuer {
     pub algorithms: Option<Vec<String>>,
     pub team_claim: Option<String>,
     pub team_map: BTreeMap<String, String>,
+    pub role_claim: Option<String>,
+    pub role_map: BTreeMap<String, String>,
     pub user_claim: Option<String>,
     pub leeway: Option<String>,
 }

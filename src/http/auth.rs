@@ -60,7 +60,7 @@ impl ClientKeys {
             return Some(Caller::of(identity));
         }
         let bearer = self.issuers.verify(key, now_s)?;
-        let identity = bearer.identity(&self.roster.of_team(&bearer.team)?);
+        let identity = bearer.identity(&self.roster.of_team(bearer.team.as_ref()?)?);
         Some(Caller::of(identity).named(bearer.user.clone()))
     }
 }

@@ -19,6 +19,7 @@ use super::inference::network;
 use super::session::signed_in;
 use super::unread::closing;
 use super::{Local, Worker, request_id};
+use crate::call::unix_s;
 use crate::error::{Cause, GatewayError};
 
 /// Most bytes of an order to the admin API.
@@ -140,8 +141,8 @@ fn authorize(request: &HttpRequest, worker: &Worker, right: Right) -> Result<Adm
     Ok(admin)
 }
 
-/// Returns whoever came through the socket in the data directory, brings the first token or a user's, or is signed in. A
-/// token that is sent and wrong is not made good by a cookie.
+/// Returns whoever came through the socket in the data directory, brings the first token, a user's, or one of an issuer that
+/// gives a role, or is signed in. A token that is sent and wrong is not made good by a cookie.
 fn identify(request: &HttpRequest, worker: &Worker) -> Result<Option<Admin>, GatewayError> {
     if request.conn_data::<Local>().is_some() {
         return Ok(Some(Admin::new(SOCKET, Role::Admin)));
@@ -155,5 +156,9 @@ fn identify(request: &HttpRequest, worker: &Worker) -> Result<Option<Admin>, Gat
     if Some(blake3::hash(token.as_bytes())) == gateway.admin_token {
         return Ok(Some(Admin::new(TOKEN, Role::Admin)));
     }
-    Ok(gateway.doors.staff.load().holder_of(token).map(|user| Admin::of(user)))
+    if let Some(user) = gateway.doors.staff.load().holder_of(token) {
+        return Ok(Some(Admin::of(user)));
+    }
+    let bearer = gateway.issuers.load().verify(token, unix_s().unsigned_abs());
+    Ok(bearer.and_then(|bearer| Some(Admin::new(&bearer.key, bearer.role.clone()?))))
 }

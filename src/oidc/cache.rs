@@ -48,8 +48,8 @@ mod tests {
     use super::*;
 
     fn bearer(until_s: u64) -> Arc<Bearer> {
-        let (key, team) = ("oidc:a".into(), "care".into());
-        Arc::new(Bearer { key, team, user: None, until_s, own: Default::default() })
+        let (key, team, role) = ("oidc:a".into(), Some("care".into()), None);
+        Arc::new(Bearer { key, team, role, user: None, until_s, own: Default::default() })
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bursar_actors::TeamId;
 use bursar_actors::access::Identity;
+use bursar_actors::admins::Role;
 use tokio::sync::Notify;
 use tracing::debug;
 
@@ -28,7 +29,10 @@ use token::{Claims, Token, Untrusted, looks_signed};
 pub struct Bearer {
     /// Stands for issuer and subject where a client key's id does: `oidc:` and a pseudonym.
     pub key: Arc<str>,
-    pub team: TeamId,
+    /// Whose rights it has with the API; none where it is for administration alone.
+    pub team: Option<TeamId>,
+    /// What it may administrate, if anything.
+    pub role: Option<Role>,
     /// The end user's name.
     pub user: Option<Arc<str>>,
     /// The last moment at which the token is taken, in seconds since 1970.
@@ -105,11 +109,19 @@ impl Known {
 
     fn bearer(&self, claims: &Claims, namer: &Namer) -> Result<Bearer, Untrusted> {
         let settings = &self.settings;
-        let team = claims::meaning(&settings.team, &claims.all).ok_or(Untrusted::Team)?;
+        let team = settings.team.as_ref().and_then(|mapping| claims::meaning(mapping, &claims.all));
+        let role = settings.role.as_ref().and_then(|mapping| claims::meaning(mapping, &claims.all)).and_then(|role| {
+            // Of the roles one is for a team, that of the token; the others are for all.
+            Role::read(role, None).or_else(|_| Role::read(role, team)).ok()
+        });
+        if team.is_none() && role.is_none() {
+            return Err(Untrusted::Nothing);
+        }
         let user = claims::find(&claims.all, &settings.user_claim).and_then(|user| user.as_str());
         Ok(Bearer {
             key: format!("oidc:{}", namer(&settings.issuer, &claims.subject)).into(),
-            team: team.into(),
+            team: team.map(TeamId::from),
+            role,
             user: user.filter(|user| !user.is_empty()).map(Into::into),
             until_s: claims.until_s,
             own: ArcSwapOption::empty(),

@@ -49,8 +49,8 @@ pub enum Untrusted {
     Signature,
     #[error("it says of nobody that it is about them")]
     Subject,
-    #[error("it says of no team that is known here")]
-    Team,
+    #[error("it has no claim that means a team or a role here")]
+    Nothing,
     #[error("it is over, or says of no time when it is")]
     Over,
     #[error("it is not valid yet")]

@@ -24,7 +24,8 @@ fn expected() -> Issuer {
         audiences: vec!["bursar".into()],
         algorithms: vec![Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa],
         source: Source::File("keys.json".into()),
-        team: Mapping { claim: "team".into(), map: BTreeMap::new() },
+        team: Some(Mapping { claim: "team".into(), map: BTreeMap::new() }),
+        role: None,
         user_claim: "sub".into(),
         leeway: Duration::from_secs(60),
     }

@@ -152,3 +152,31 @@ fn an_issuer_is_asked_where_its_keys_are() {
     let elsewhere = ask(&bursar, &signer.token(&claims()));
     assert_eq!(elsewhere.status, 401, "{}", elsewhere.text());
 }
+
+#[test]
+fn a_token_gives_a_role_of_administration_and_no_more() {
+    let (upstream, folder) = (demo(), tempfile::tempdir().unwrap());
+    let signer = Signer::ed25519("e1");
+    let path = folder.path().join("keys.json");
+    fs::write(&path, key_set(&[&signer])).unwrap();
+    let roles = "role_claim = \"groups\"\nrole_map = { reviewers = \"auditor\", heads = \"team_admin\" }";
+    let entry = entry(ISSUER, &format!("jwks = \"file:{}\"\n{roles}", path.display()));
+    let bursar = Setup::over(&[&upstream]).more(TEAMS).more(&entry).start();
+    let as_one_of = |groups: &[&str]| format!("Bearer {}", signer.token(&with("groups", json!(groups))));
+    let asked = |bearer: &str, method: &str, path: &str| {
+        bursar.client().request(method, &format!("/admin/api/{path}"), &[("authorization", bearer)], "").status
+    };
+    let reviewer = as_one_of(&["reviewers"]);
+    until("the keys are there", || asked(&reviewer, "GET", "audit/records") == 200);
+
+    assert_eq!(asked(&reviewer, "POST", "reload"), 403);
+    assert_eq!(asked(&as_one_of(&["nurses"]), "GET", "status"), 401, "a team is no role");
+    assert_eq!(asked(&as_one_of(&["heads"]), "GET", "audit/records"), 401, "no team to administrate");
+    assert_eq!(asked(&as_one_of(&["heads", "nurses"]), "POST", "reload"), 403);
+    let chatted = ask(&bursar, reviewer.strip_prefix("Bearer ").unwrap());
+    assert_eq!(chatted.status, 401, "a role is no team: {}", chatted.text());
+    let books = bursar.gateway.books.clone().unwrap();
+    let looks = of_phase(&books, "review");
+    let name = books.vault.pseudonym(ISSUER, "ann@example.com");
+    assert!(looks.iter().any(|look| look["actor"] == json!(format!("oidc:{name}"))), "{looks:?}");
+}

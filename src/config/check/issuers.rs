@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bursar_actors::TeamId;
 use bursar_actors::access::Team;
+use bursar_actors::admins::Role;
 
 use super::Checker;
 use crate::config::fault::Fault;
@@ -39,18 +40,24 @@ pub(super) fn issuers(checker: &mut Checker<'_>, raw: &[RawIssuer], teams: &BTre
             );
         }
         let source = source(checker, &path, raw, name);
-        let team = team(checker, &path, raw, teams);
+        let (team, role) = (team(checker, &path, raw, teams), role(checker, &path, raw));
+        if team.is_none() && role.is_none() {
+            let what =
+                "the claim that says of which team somebody is, for example \"groups\"; or role_claim, for admins";
+            checker.missing(&path, "team_claim", what);
+        }
         let leeway = checker.any_duration(&child(&path, "leeway"), raw.leeway.as_ref(), Duration::from_secs(60));
         if leeway > LEEWAY_MAX {
             let here = child(&path, "leeway");
             checker.fault(&here, format!("{here} is more than 5m: a token that is over has to be refused"));
         }
-        issuers.extend(source.zip(team).map(|(source, team)| Issuer {
+        issuers.extend(source.map(|source| Issuer {
             issuer: name.to_owned(),
             audiences: raw.audience.clone(),
             algorithms: algorithms(checker, &path, raw.algorithms.as_deref()),
             source,
             team,
+            role,
             user_claim: raw.user_claim.clone().unwrap_or_else(|| "sub".to_owned()),
             leeway,
         }));
@@ -92,11 +99,28 @@ fn team(checker: &mut Checker<'_>, path: &str, raw: &RawIssuer, teams: &BTreeMap
             checker.report(&here, fault);
         }
     }
-    let Some(claim) = raw.team_claim.clone().filter(|claim| !claim.is_empty()) else {
-        checker.missing(path, "team_claim", "the claim that says of which team somebody is, for example \"groups\"");
-        return None;
-    };
+    let claim = raw.team_claim.clone().filter(|claim| !claim.is_empty())?;
     Some(Mapping { claim, map: raw.team_map.clone() })
+}
+
+/// A role comes of a map alone: whoever names groups at the issuer must not name an admin here by chance.
+fn role(checker: &mut Checker<'_>, path: &str, raw: &RawIssuer) -> Option<Mapping> {
+    for (value, role) in &raw.role_map {
+        if !Role::NAMES.contains(&role.as_str()) {
+            let here = child(&child(path, "role_map"), value);
+            let message = format!("{here}: `{role}` is no role");
+            checker.unknown(&here, message, role, Role::NAMES.into_iter());
+        }
+    }
+    let claim = raw.role_claim.clone().filter(|claim| !claim.is_empty())?;
+    if raw.role_map.is_empty() {
+        checker.missing(
+            path,
+            "role_map",
+            "which values of the claim mean which role: { \"bursar-admins\" = \"admin\" }",
+        );
+    }
+    Some(Mapping { claim, map: raw.role_map.clone() })
 }
 
 fn algorithms(checker: &mut Checker<'_>, path: &str, named: Option<&[String]>) -> Vec<Algorithm> {

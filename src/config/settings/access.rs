@@ -4,7 +4,7 @@ use bursar_actors::access::{Notes, Scope};
 
 use super::List;
 use crate::config::layer::{child, item};
-use crate::config::oidc::Issuer;
+use crate::config::oidc::{Issuer, Mapping};
 use crate::config::{Config, units};
 
 impl List<'_> {
@@ -51,9 +51,12 @@ impl List<'_> {
         self.put(&child(path, "jwks"), issuer.source.label());
         let algorithms: Vec<&str> = issuer.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
         self.words(&child(path, "algorithms"), &algorithms);
-        self.put(&child(path, "team_claim"), &issuer.team.claim);
-        for (value, team) in &issuer.team.map {
-            self.put(&child(&child(path, "team_map"), value), team);
+        for (what, mapping) in [("team", &issuer.team), ("role", &issuer.role)] {
+            let Some(Mapping { claim, map }) = mapping else { continue };
+            self.put(&child(path, &format!("{what}_claim")), claim);
+            for (value, meaning) in map {
+                self.put(&child(&child(path, &format!("{what}_map")), value), meaning);
+            }
         }
         self.put(&child(path, "user_claim"), &issuer.user_claim);
         self.time(path, "leeway", issuer.leeway);
