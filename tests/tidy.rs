@@ -57,6 +57,16 @@ fn actix_web_stands_only_in_http_and_demo() {
 }
 
 #[test]
+fn routes_stand_only_in_the_table() {
+    let names = ["web::resource", "web::scope", "actix_web::web::resource", "actix_web::web::scope", "actix_web::get"];
+
+    none(
+        rules::names_outside(&tree(), SRC, &["src/http/table", "src/demo"], &names),
+        "make it a row of src/http/table/: only there it has a right, a place in /openapi.json, and a test",
+    );
+}
+
+#[test]
 fn sled_stands_only_in_the_store() {
     none(
         rules::names_outside(&tree(), BOTH, &["actors/src/store/"], &["sled"]),

@@ -147,6 +147,8 @@ enum Command {
         /// The backup
         folder: PathBuf,
     },
+    /// Print the OpenAPI document of the gateway's API; needs no running gateway
+    Openapi,
     /// Print the version
     Version,
 }
@@ -307,6 +309,7 @@ pub fn run() -> ExitCode {
         Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
         Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
         Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),
+        Command::Openapi => writeln!(output, "{:#}", crate::http::openapi_document()).map(|()| ExitCode::SUCCESS),
         Command::Version => writeln!(output, "bursar {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS),
     };
     // A reader that closes the pipe early (`| head`) is no failure worth words.

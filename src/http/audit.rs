@@ -4,9 +4,12 @@
 //! Folders for exports and backups are named by the operator, so these two are for the socket only: whoever holds no more
 //! than the token must not choose where this process writes.
 
+use std::path::PathBuf;
+
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
 use bursar_actors::TeamId;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::authorize::{Asked, invalid};
@@ -39,6 +42,13 @@ pub async fn answer(asked: Asked) -> Result<HttpResponse, GatewayError> {
 /// Returns the last part of the path that names what is asked: `records`, `proof/inclusion`, `holds`.
 fn subject(request: &HttpRequest) -> &str {
     request.path().strip_prefix("/admin/api/audit/").unwrap_or_default()
+}
+
+/// Where a backup goes.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backup {
+    folder: PathBuf,
 }
 
 fn question(asked: &Asked) -> Result<Ask, GatewayError> {
@@ -80,11 +90,6 @@ fn instruction(asked: &Asked) -> Result<Ask, GatewayError> {
         return Err(invalid(format!(
             "an {what} goes to a folder of this machine and is ordered there: `bursar audit export`, `bursar backup`"
         )));
-    }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Backup {
-        folder: std::path::PathBuf,
     }
     Ok(match what {
         "checkpoint" => Ask::Checkpoint,

@@ -3,11 +3,14 @@
 //! What is asked is written into the books before it is done, and what it came to afterwards; the key itself never is. A
 //! key is disabled or revoked even where the books cannot be written: in an emergency a full disk must not keep it alive.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use bursar_actors::access::{
     Act, ClientKey, Denied, Done, Holder, Kind, List, Names, Network, Notes, Order, Owner, Scope, Show, Wish,
 };
 use bursar_actors::audit::record::{Phase, Record};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -27,34 +30,43 @@ struct ListQuery {
 }
 
 /// What a holder shall be: all fields of all kinds.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Fields {
+pub(super) struct Fields {
     id: Option<String>,
     name: Option<String>,
     #[serde(deserialize_with = "said")]
+    #[schemars(with = "Option<String>")]
     org: Option<Option<String>>,
     team: Option<String>,
     #[serde(deserialize_with = "said")]
+    #[schemars(with = "Option<Vec<String>>")]
     models: Option<Names>,
     #[serde(deserialize_with = "said")]
+    #[schemars(with = "Option<Vec<String>>")]
     providers: Option<Names>,
     #[serde(deserialize_with = "said")]
+    #[schemars(with = "Option<Vec<String>>")]
     regions: Option<Names>,
     #[serde(deserialize_with = "said")]
+    #[schemars(with = "Option<Vec<String>>")]
     endpoints: Option<Names>,
     #[serde(deserialize_with = "said")]
+    #[schemars(with = "Option<Vec<String>>")]
     networks: Option<Option<Vec<Network>>>,
     #[serde(deserialize_with = "said")]
+    #[schemars(with = "Option<String>")]
     expires: Option<Option<String>>,
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     tags: Option<Notes>,
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     metadata: Option<Notes>,
 }
 
 /// Body of a rotation.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Rotation {
+pub(super) struct Rotation {
     overlap: Option<String>,
 }
 

@@ -51,6 +51,7 @@ use crate::pipeline::Pipeline;
 use crate::schema::chat::Dialect;
 use crate::upstream::Upstream;
 pub use gateway::{Gateway, Opening};
+pub use openapi::document as openapi_document;
 pub use reload::Refused;
 
 /// How long an idle client connection is kept; longer than usual load balancers keep theirs (60 s), so that they close

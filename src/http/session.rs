@@ -16,6 +16,7 @@ use bursar_actors::admins::{
     ABSOLUTE, Holder, Lockout, PASSWORD_MAX, Password, Role, Sessions, Staff, User, Users, csrf_token,
 };
 use bursar_actors::audit::record::Phase;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -107,9 +108,9 @@ fn is_own_origin(request: &HttpRequest) -> bool {
 }
 
 /// A user's name and password.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SignIn {
+pub(super) struct SignIn {
     user: String,
     password: String,
 }

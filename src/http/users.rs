@@ -4,6 +4,7 @@
 use actix_web::HttpResponse;
 use bursar_actors::admins::{Holder, LINK, Password, Role, User, UserAct, UserDenied, UserDone, UserOrder};
 use bursar_actors::audit::record::{Phase, Record};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::error;
@@ -15,26 +16,26 @@ use crate::error::{Cause, GatewayError};
 type Answered = Result<HttpResponse, GatewayError>;
 
 /// A user to be made.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewUser {
+pub(super) struct NewUser {
     id: String,
     role: String,
     team: Option<String>,
 }
 
 /// Another role for a user.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Assignment {
+pub(super) struct Assignment {
     role: String,
     team: Option<String>,
 }
 
 /// A password to be set.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewPassword {
+pub(super) struct NewPassword {
     password: String,
 }
 

@@ -142,6 +142,19 @@ fn every_route_is_written_down_with_what_it_asks_for() {
 }
 
 #[test]
+fn the_paths_are_those_that_clients_know() {
+    let document = started().client().get("/openapi.json").json();
+
+    let mut paths = String::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let methods: Vec<_> = methods.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        paths.push_str(&format!("{path} {}\n", methods.join(" ")));
+    }
+
+    assert_eq!(paths, include_str!("routes.txt"), "a path was added, changed or lost: if that is meant, write it down");
+}
+
+#[test]
 fn no_route_but_the_public_ones_answers_without_a_credential() {
     let bursar = started();
 

@@ -17,6 +17,7 @@ use bursar_actors::audit::journal::Refused;
 use bursar_actors::audit::log::LogError;
 use bursar_actors::audit::record::{NOTE_MAX, Phase, Record};
 use bursar_actors::vault::VaultError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -63,7 +64,7 @@ pub enum Ask {
 pub type Pairs = Vec<(String, String)>;
 
 /// An order for an export.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExportOrder {
     /// The folder to make, an absolute path.
@@ -85,7 +86,7 @@ pub struct ExportOrder {
 }
 
 /// A user of a team, by the name that requests give.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Subject {
     /// Empty for requests without a team.
