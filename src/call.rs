@@ -16,6 +16,8 @@ use crate::schema::RequestHead;
 
 /// Longest request id accepted from a client, in bytes.
 const ID_MAX: usize = 64;
+/// Longest session kept, in bytes.
+const SESSION_MAX: usize = 128;
 
 thread_local! {
     // One generator per worker: identifiers cost no system call per request.
@@ -50,6 +52,25 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The conversation that a request belongs to, as the client calls it. It stands in the books as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session(Arc<str>);
+
+impl Session {
+    /// Returns the client's session if it is an id and no text: letters, digits, `-_.:/+=~`, 128 at most.
+    ///
+    /// It is not cut, because two sessions must not become one.
+    pub fn from_client(text: &str) -> Option<Self> {
+        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=~".contains(&byte);
+        (!text.is_empty() && text.len() <= SESSION_MAX && text.bytes().all(harmless)).then(|| Self(Arc::from(text)))
+    }
+
+    /// Returns the session as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -145,6 +166,8 @@ pub struct Call {
     pub forwarded: Vec<(HeaderName, HeaderValue)>,
     /// Network of the client, for the books: its address without the part that tells one machine from another.
     pub network: Option<String>,
+    /// What the client says that the request belongs to, for the books.
+    pub session: Option<Session>,
     /// When the request line came in.
     pub received: Instant,
     /// When the body was complete.
@@ -153,4 +176,20 @@ pub struct Call {
     pub received_unix_s: i64,
     /// When the answer must be complete.
     pub deadline: Instant,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_an_id_and_never_text() {
+        let longest = "s".repeat(SESSION_MAX);
+        for id in ["7f3c-a", "org/1:chat_2.b", "QUJD+/8=", longest.as_str()] {
+            assert_eq!(Session::from_client(id).as_ref().map(Session::as_str), Some(id));
+        }
+        for text in ["", "of ann", "ann@example.com", "a\"b", "a\n", "é", &"s".repeat(SESSION_MAX + 1)] {
+            assert_eq!(Session::from_client(text), None, "{text}");
+        }
+    }
 }

@@ -300,6 +300,20 @@ fn probes_are_off_or_at_least_a_second_apart() {
 }
 
 #[test]
+fn places_that_name_nobody_or_tell_a_secret_are_refused() {
+    for (line, expected) in [
+        ("accept = ['Authorization', 'x-apikey']", "auth.accept[1]: `x-apikey` is no header that may carry a client key; did you mean `x-api-key`?"),
+        ("accept = []", "auth.accept is empty: nobody could send a key"),
+        ("end_user = ['body.name']", "`body.name` is not read"),
+        ("session = ['x-api-key']", "header `x-api-key` carries a secret"),
+        ("session = ['x-bursar-user']", "auth.session names `x-bursar-user`, as auth.end_user does"),
+    ] {
+        let faults = place(&format!("[auth]\n{line}")).faults();
+        assert!(faults.len() == 1 && faults[0].contains(expected), "{line}: {faults:?}");
+    }
+}
+
+#[test]
 fn fallbacks_in_a_circle_are_named() {
     let alias = |name: &str, next: &str| {
         format!("[models.alias.{name}]\ntargets=[{{provider='demo',model='m'}}]\nfallback=['{next}']\n")

@@ -16,7 +16,7 @@ use bursar_actors::vault::{ContentHasher, Subject};
 use bytes::Bytes;
 
 use super::{Books, month};
-use crate::call::{Call, RequestId};
+use crate::call::{Call, RequestId, Session};
 use crate::config::audit::{Commit, Kept};
 
 /// Most attempts and rejected candidates that a page notes; a record lists fewer.
@@ -54,6 +54,7 @@ pub struct Page {
     team: Option<String>,
     user: Option<String>,
     network: Option<String>,
+    session: Option<Session>,
     action: &'static str,
     asked: Option<String>,
     streamed: bool,
@@ -114,6 +115,7 @@ impl Page {
             team: call.caller.team().map(ToString::to_string),
             user: call.head.user.clone(),
             network: call.network.clone(),
+            session: call.session.clone(),
             action,
             asked: call.head.model.clone(),
             streamed: call.head.stream,
@@ -157,6 +159,7 @@ impl Page {
             action: self.action.into(),
             asked: self.asked.as_deref().map(Cow::from),
             stream: self.streamed,
+            session: self.session.as_ref().map(|session| session.as_str().into()),
             ..Record::default()
         }
     }

@@ -6,6 +6,7 @@
 mod access;
 mod address;
 mod audit;
+mod callers;
 mod catalog;
 mod credentials;
 mod dial;

@@ -4,6 +4,7 @@
 //! into [`Config`] or into all the faults it found. A `Config` exists only if every name in it resolves.
 
 pub mod audit;
+pub mod callers;
 pub mod catalog;
 pub mod check;
 pub mod credential;
@@ -313,6 +314,8 @@ pub struct Auth {
     pub require_key: bool,
     /// Whether it is refused anyway once there is a key, wherever that was made: the operator has not said.
     pub unless_keyless: bool,
+    /// Where callers say who they are.
+    pub callers: callers::Callers,
     /// Who else may say who somebody is.
     pub oidc: Vec<oidc::Issuer>,
 }

@@ -434,6 +434,9 @@ pub struct RawLimitTables {
 #[serde(deny_unknown_fields, default)]
 pub struct RawAuth {
     pub require_key: Option<bool>,
+    pub accept: Option<Vec<String>>,
+    pub end_user: Option<Vec<String>>,
+    pub session: Option<Vec<String>>,
     pub oidc: Vec<RawIssuer>,
 }
 

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderValue, ORIGIN};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN};
 use bursar_actors::access::Roster;
 
 use crate::call::{Caller, unix_s};
+use crate::config::callers::{Callers, KEY_HEADERS};
 use crate::config::{Auth, Config};
 use crate::error::GatewayError;
 use crate::oidc::Issuers;
-
-/// Headers that may carry a client key besides `authorization`: Anthropic's, Azure's and Google's SDKs use them.
-const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 
 /// Who is let in.
 pub struct ClientKeys {
@@ -27,6 +25,11 @@ impl ClientKeys {
         Self { roster, issuers, auth: config.auth.clone() }
     }
 
+    /// Returns where callers say who they are.
+    pub fn callers(&self) -> &Callers {
+        &self.auth.callers
+    }
+
     /// Returns how many keys there are.
     pub fn count(&self) -> usize {
         self.roster.keys()
@@ -39,7 +42,8 @@ impl ClientKeys {
 
     /// Returns who sent `request`. Where no key is required, an unknown one counts as none; see [`Roster::find`].
     pub fn authenticate(&self, request: &HttpRequest) -> Result<Caller, GatewayError> {
-        match presented(request).and_then(|key| self.known(key, unix_s().unsigned_abs())) {
+        match presented_in(&self.auth.callers.accept, request).and_then(|key| self.known(key, unix_s().unsigned_abs()))
+        {
             Some(caller) => {
                 let address = request.peer_addr().map(|peer| peer.ip());
                 if !caller.scope().is_none_or(|scope| scope.admits_from(address)) {
@@ -78,26 +82,30 @@ fn is_loopback(name: &str) -> bool {
     name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Returns the key as the client sent it.
+/// Returns the key as the client sent it, in whichever header.
 pub fn presented(request: &HttpRequest) -> Option<&str> {
-    key_in(|name| request.headers().get(name).map(HeaderValue::as_bytes))
+    presented_in(&KEY_HEADERS, request)
 }
 
-/// Returns the key among headers that are looked up by their lower-case name.
+fn presented_in<'r>(accepted: &[HeaderName], request: &'r HttpRequest) -> Option<&'r str> {
+    key_in(accepted, |name| request.headers().get(name).map(HeaderValue::as_bytes))
+}
+
+/// Returns the key in the first of the `accepted` headers that has one.
 ///
 /// An empty bearer token does not hide a key in another header: SDKs send one where theirs is set to "".
-pub fn key_in<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<&'h str> {
-    let text = |name: &str| {
+pub fn key_in<'h>(accepted: &[HeaderName], header: impl Fn(&HeaderName) -> Option<&'h [u8]>) -> Option<&'h str> {
+    let text = |name: &HeaderName| {
         let value = header(name)?;
         let visible = value.iter().all(|&byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
         std::str::from_utf8(value).ok().filter(|_| visible)
     };
     let key = |text: &'h str| Some(text.trim()).filter(|key| !key.is_empty());
-    let bearer = text("authorization").and_then(|text| {
+    let bearer = |text: &'h str| {
         let (scheme, rest) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key(rest))?
-    });
-    bearer.or_else(|| KEY_HEADERS.iter().find_map(|name| key(text(name)?)))
+    };
+    accepted.iter().find_map(|name| if *name == AUTHORIZATION { bearer(text(name)?) } else { key(text(name)?) })
 }
 
 #[cfg(test)]
@@ -125,6 +133,15 @@ mod tests {
             let request = TestRequest::default().insert_header((name, value)).to_http_request();
             assert_eq!(presented(&request), None, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_key_in_a_header_that_is_not_accepted_is_none() {
+        let request = TestRequest::default().insert_header(("api-key", "sk-1")).to_http_request();
+        let [bearer, _, azure, _] = &KEY_HEADERS;
+
+        assert_eq!(presented_in(std::slice::from_ref(azure), &request), Some("sk-1"));
+        assert_eq!(presented_in(std::slice::from_ref(bearer), &request), None);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use tracing::info;
 use super::error::respond_in;
 use super::sse::{Beginning, LateStream, Serving, begin};
 use super::unread::closing;
-use super::{Worker, body, idempotency, limits, request_id, responses};
-use crate::call::{Call, RequestId, Wishes, unix_s};
+use super::{Worker, body, callers, idempotency, limits, request_id, responses};
+use crate::call::{Call, Caller, RequestId, Session, Wishes, unix_s};
+use crate::config::callers::Callers;
 use crate::config::settings::dollars;
 use crate::error::GatewayError;
 use crate::pipeline::preamble::Preamble;
@@ -24,7 +25,7 @@ use crate::pipeline::settlement::{Provenance, Settlement, Watch};
 use crate::pipeline::stream::KEEP_ALIVE;
 use crate::pipeline::{Answer, Body};
 use crate::schema::chat::Dialect;
-use crate::schema::{self, IntakeError, Operation};
+use crate::schema::{self, IntakeError, Operation, RequestHead};
 
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -154,13 +155,7 @@ pub(super) async fn read(
     let body = body::read(request, payload, bounds, worker).await?;
     let read = Instant::now();
     let mut head = schema::read(operation, &body).map_err(GatewayError::Invalid)?;
-    if let Some(user) = request.headers().get("x-bursar-user").and_then(|user| user.to_str().ok()) {
-        head.user = Some(user.to_owned());
-    }
-    if let Some(user) = caller.user() {
-        head.user = Some(user.to_owned());
-    }
-    head.user = head.user.filter(|user| !user.is_empty());
+    let session = name(&mut head, &caller, request.headers(), gateway.clients.load().callers());
     if operation.has_model_in_path() {
         // Google's clients say in the path what others say in the body.
         let model = request.match_info().get("model").unwrap_or_default();
@@ -182,11 +177,21 @@ pub(super) async fn read(
         wishes,
         forwarded,
         network,
+        session,
         received,
         read,
         received_unix_s,
         deadline,
     })
+}
+
+/// Puts the end user into `head` and returns the session. Who was vouched for goes before what the request says.
+fn name(head: &mut RequestHead, caller: &Caller, headers: &HeaderMap, places: &Callers) -> Option<Session> {
+    head.user = match caller.user() {
+        Some(user) => Some(user.to_owned()),
+        None => callers::end_user(&places.end_user, headers, &mut head.names),
+    };
+    callers::session(&places.session, headers, &mut head.names)
 }
 
 /// Returns the network that an address is in: its first 24 bits, 48 of an IPv6 address.

@@ -8,6 +8,7 @@ mod audit;
 pub mod auth;
 mod authorize;
 mod body;
+mod callers;
 mod counting;
 pub mod descriptors;
 mod directory;

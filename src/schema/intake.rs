@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::chat::Dialect;
 use super::fields::{Kinds, known};
 use super::messages::{MessageFacts, Messages, Text};
+use super::names::{BodyNames, NameField};
 use super::needs::{self, Needs};
 use super::scan::{self, DEPTH_MAX, ScanFault};
 use super::storing::Storing;
@@ -96,7 +97,9 @@ pub struct RequestHead {
     pub max_output_tokens: Option<u64>,
     /// Choices asked for; at least 1.
     pub choices: u64,
-    /// The end user, by the client's word: `user`, `safety_identifier` or `metadata.user_id`.
+    /// Who the body says it is sent for.
+    pub names: BodyNames,
+    /// The end user, once it is decided whose word counts.
     pub user: Option<String>,
     /// What a Responses request says of being stored.
     pub storing: Storing,
@@ -196,6 +199,7 @@ impl<'b> Reader<'b> {
             needs: Needs::NONE,
             max_output_tokens: None,
             choices: 1,
+            names: BodyNames::default(),
             user: None,
             storing: Storing::default(),
             tokens_in_estimate: 0,
@@ -255,9 +259,9 @@ impl<'b> Reader<'b> {
                 self.head.own_cut = Some(member(self.text, self.span(raw)));
             }
             "n" => self.head.choices = choices(raw.get())?,
-            // Who sends several means the same person by all.
-            "user" | "safety_identifier" => self.head.user = Some(string(raw.get(), name)?),
-            "metadata" => self.head.user = end_user(raw.get()).or(self.head.user.take()),
+            "user" => self.head.names.set(NameField::User, string(raw.get(), name)?),
+            "safety_identifier" => self.head.names.set(NameField::SafetyIdentifier, string(raw.get(), name)?),
+            "metadata" => self.head.names.metadata(raw.get()),
             // A negative bound means "no bound" to some servers; what is no bound here is theirs to judge.
             "max_completion_tokens" | "max_output_tokens" => self.head.max_output_tokens = raw.get().parse().ok(),
             "max_tokens" => self.max_tokens = raw.get().parse().ok(),
@@ -424,15 +428,6 @@ fn is_empty(raw: &str) -> bool {
 fn string(raw: &str, name: &str) -> Result<String, IntakeError> {
     serde_json::from_str(raw)
         .map_err(|_| fault("invalid_type", Some(name.into()), format!("`{name}` must be a string")))
-}
-
-/// Returns the user that Anthropic's clients name in `metadata`.
-fn end_user(metadata: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        user_id: Option<String>,
-    }
-    serde_json::from_str::<Metadata>(metadata).ok()?.user_id.filter(|user| !user.is_empty())
 }
 
 fn choices(raw: &str) -> Result<u64, IntakeError> {

@@ -8,12 +8,14 @@ pub mod embeddings;
 mod fields;
 mod intake;
 mod messages;
+mod names;
 mod needs;
 mod scan;
 mod storing;
 
 pub use intake::{Edit, IntakeError, Operation, RequestHead, model_name, read};
 pub(crate) use messages::Text;
+pub use names::{BodyNames, NameField};
 pub use needs::Needs;
 pub use scan::DEPTH_MAX;
 pub use storing::Storing;

@@ -254,3 +254,17 @@ fn order_until_killed(
         orderers.into_iter().for_each(|orderer| known.extend(orderer.join().unwrap()));
     });
 }
+
+#[test]
+fn a_key_in_a_header_that_is_not_accepted_is_refused() {
+    let demo = demo();
+    let more =
+        "[auth]\naccept = [\"x-api-key\"]\n[[client_keys]]\nid = \"ci\"\nvalue = \"bursar-of-the-tests-0123456789\"\n";
+    let bursar = Setup::over(&[&demo]).more(more).start();
+    let key = "bursar-of-the-tests-0123456789";
+    let ask = |name: &str, value: &str| {
+        bursar.client().request("POST", CHAT, &[(name, value)], &chat(json!({})).to_string()).status
+    };
+
+    assert_eq!([ask("x-api-key", key), ask("authorization", &bearer(key)), ask("api-key", key)], [200, 401, 401]);
+}

@@ -270,6 +270,9 @@ pub struct Record<'a> {
     /// What was done, in words; never content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Cow<'a, str>>,
+    /// What the client says that the request belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Cow<'a, str>>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // The signature serde asks for.
@@ -343,6 +346,7 @@ impl Record<'_> {
             &mut self.key,
             &mut self.error,
             &mut self.finish,
+            &mut self.session,
         ];
         for name in names.into_iter().flatten() {
             clip(name, NAME_MAX);
@@ -434,7 +438,7 @@ mod tests {
             let record = Record {
                 request: long(), actor: long(), team: long(), user: long(), asked: long(), alias: long(),
                 provider: long(), model: long(), endpoint: long(), region: long(), key: long(), error: long(),
-                finish: long(), note: long(), action: "chat".into(),
+                finish: long(), note: long(), session: long(), action: "chat".into(),
                 attempts: vec![Attempt { target: (&*name).into(), ..Attempt::default() }; listed],
                 rejected: vec![Rejected { target: (&*name).into(), why: (&*name).into() }; listed],
                 ..Record::default()

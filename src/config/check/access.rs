@@ -6,6 +6,7 @@ use bursar_actors::access::{ClientKey, KeySecret, Names, Network, Notes, Org, Ow
 use bursar_actors::limits::Limits;
 use bursar_actors::{OrgId, TeamId};
 
+use super::callers::callers;
 use super::issuers::issuers;
 use super::limits::limits;
 use super::{Checker, Taken};
@@ -327,6 +328,7 @@ pub fn auth(
     keys: &[ClientKey],
     teams: &BTreeMap<TeamId, Team>,
 ) -> Auth {
+    let callers = callers(checker, raw);
     let oidc = issuers(checker, &raw.oidc, teams);
     let nobody = keys.is_empty() && oidc.is_empty();
     let loopback = server.listen.ip().is_loopback();
@@ -354,6 +356,7 @@ pub fn auth(
     Auth {
         require_key: raw.require_key.unwrap_or(!loopback || !nobody),
         unless_keyless: raw.require_key.is_none(),
+        callers,
         oidc,
     }
 }

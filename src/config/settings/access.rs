@@ -3,6 +3,7 @@
 use bursar_actors::access::{Notes, Scope};
 
 use super::List;
+use crate::config::callers::Callers;
 use crate::config::layer::{child, item};
 use crate::config::oidc::{Issuer, Mapping};
 use crate::config::{Config, units};
@@ -39,7 +40,11 @@ impl List<'_> {
             self.limits(&child(&path, "limits"), &key.limits);
             self.notes(&path, &key.tags, &key.metadata);
         }
+        let Callers { accept, end_user, session } = &config.auth.callers;
         self.put("auth.require_key", config.auth.require_key);
+        self.words("auth.accept", accept);
+        self.words("auth.end_user", end_user);
+        self.words("auth.session", session);
         for (index, issuer) in config.auth.oidc.iter().enumerate() {
             self.issuer(&item("auth.oidc", index), issuer);
         }

@@ -155,3 +155,39 @@ fn strangers_are_counted_and_not_listed() {
     assert_eq!(record["network"], "127.0.0.0/24");
     assert_eq!(ledger.totals(), Totals::default());
 }
+
+#[test]
+fn the_books_know_session_and_user_from_where_the_operator_says() {
+    let demo = demo();
+    let places = "[auth]\nend_user = [\"x-person\", \"body.user\"]\nsession = [\"x-thread\"]\n";
+    let (usual, named) = (Setup::over(&[&demo]).start(), Setup::over(&[&demo]).more(places).start());
+    let body = chat(json!({"user": "ann", "metadata": {"session_id": "s-1"}})).to_string();
+    let ask = |bursar: &Bursar, id: &'static str, more: &[(&'static str, &'static str)]| {
+        let headers = [&[("x-bursar-request-id", id)], more].concat();
+        assert_eq!(bursar.client().request("POST", CHAT, &headers, &body).status, 200);
+    };
+
+    ask(&usual, "body", &[]);
+    ask(&usual, "header", &[("x-claude-code-session-id", "c-1"), ("x-bursar-user", "bob")]);
+    ask(&usual, "text", &[("x-bursar-session", "what ann said")]);
+    ask(&named, "body", &[]);
+    ask(&named, "header", &[("x-thread", "t-1"), ("x-person", "bob"), ("x-bursar-user", "eve")]);
+
+    let told = |bursar: &Bursar, ids: &[&str]| {
+        let (ledger, vault) = (Ledger::settled(bursar), &bursar.gateway.books.as_ref().unwrap().vault);
+        let of = |id: &&str| {
+            let (begin, end) = (ledger.of(id, "admitted")[0], ledger.end_of(id));
+            assert_eq!((&begin["session"], &begin["user"]), (&end["session"], &end["user"]));
+            let team = end["team"].as_str().unwrap_or_default();
+            let who = ["ann", "bob"].into_iter().find(|user| end["user"] == vault.pseudonym(team, user));
+            (end["session"].as_str().map(str::to_owned), who)
+        };
+        ids.iter().map(of).collect::<Vec<_>>()
+    };
+    let session = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        told(&usual, &["body", "header", "text"]),
+        [(session("s-1"), Some("ann")), (session("c-1"), Some("bob")), (session("s-1"), Some("ann"))]
+    );
+    assert_eq!(told(&named, &["body", "header"]), [(None, Some("ann")), (session("t-1"), Some("bob"))]);
+}

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use bursar::config::callers::KEY_HEADERS;
 use bursar::http::auth::key_in;
 use bursar::providers::openai::{Quirks, encode};
 use bursar::schema::{Operation, RequestHead, read};
@@ -99,7 +100,8 @@ fn only_what_must_change(head: &RequestHead, before: &Members<'_>, after: &Membe
 pub fn auth_header(data: &[u8]) {
     let lines: Vec<(String, &[u8])> = data.split(|&byte| byte == b'\n').filter_map(header).collect();
 
-    let key = key_in(|name| lines.iter().find(|(known, _)| known == name).map(|(_, value)| *value));
+    let key =
+        key_in(&KEY_HEADERS, |name| lines.iter().find(|(known, _)| known == name.as_str()).map(|(_, value)| *value));
 
     let Some(key) = key else { return };
     assert!(!key.is_empty() && key == key.trim(), "{key:?}");

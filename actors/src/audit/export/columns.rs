@@ -75,6 +75,7 @@ pub const COLUMNS: &[Column] = &[
     text!(build),
     ("count", |row| Cell::Number(row.record.count)),
     text!(note),
+    text!(session),
 ];
 
 /// Writes the names of the columns.
