@@ -302,7 +302,10 @@ fn probes_are_off_or_at_least_a_second_apart() {
 #[test]
 fn places_that_name_nobody_or_tell_a_secret_are_refused() {
     for (line, expected) in [
-        ("accept = ['Authorization', 'x-apikey']", "auth.accept[1]: `x-apikey` is no header that may carry a client key; did you mean `x-api-key`?"),
+        (
+            "accept = ['Authorization', 'x-apikey']",
+            "auth.accept[1]: `x-apikey` is no header that may carry a client key; did you mean `x-api-key`?",
+        ),
         ("accept = []", "auth.accept is empty: nobody could send a key"),
         ("end_user = ['body.name']", "`body.name` is not read"),
         ("session = ['x-api-key']", "header `x-api-key` carries a secret"),

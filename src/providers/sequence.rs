@@ -1,7 +1,8 @@
 //! A stream of chunks put in order, so that no writer has to defend itself against a decoder.
 //!
 //! What comes out: `Start` first and once; every tool call announced before its arguments, its arguments never empty; each
-//! choice finished once, `ToolCalls` where it called tools; nothing of a choice after its end; at the end the last usage.
+//! choice finished once, `ToolCalls` where and only where it called tools; nothing of a choice after its end; at the end the
+//! last usage.
 
 use bursar_actors::Usage;
 
@@ -64,8 +65,7 @@ impl Sequence {
                 for (tool, _) in state.tools.iter().enumerate().filter(|(_, (any, custom))| !any && !custom) {
                     out.push(Chunk::ToolArguments { choice, tool: tool as u32, fragment: "{}".into() });
                 }
-                let stopped = matches!(finish, Finish::Stop { .. }) && !state.tools.is_empty();
-                out.push(Chunk::Finish { choice, finish: if stopped { Finish::ToolCalls } else { finish } });
+                out.push(Chunk::Finish { choice, finish: finish_by(finish, !state.tools.is_empty()) });
             }
             other => out.push(other),
         }
@@ -106,9 +106,20 @@ pub fn in_order(reply: &mut ChatReply) {
                 call.arguments = "{}".into();
             }
         }
-        if calls && matches!(choice.finish, Some(Finish::Stop { .. }) | None) {
-            choice.finish = Some(Finish::ToolCalls);
-        }
+        choice.finish = match choice.finish.take() {
+            None if calls => Some(Finish::ToolCalls),
+            finish => finish.map(|finish| finish_by(finish, calls)),
+        };
+    }
+}
+
+/// Returns why a choice finished, by what it did: who stopped and called tools waits for their results, and a client told of
+/// calls must find one.
+fn finish_by(finish: Finish, called: bool) -> Finish {
+    match finish {
+        Finish::Stop { .. } if called => Finish::ToolCalls,
+        Finish::ToolCalls if !called => Finish::Stop { sequence: None },
+        finish => finish,
     }
 }
 
@@ -142,6 +153,7 @@ pub(super) fn choice_of(chunk: &Chunk) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::chat::Choice;
 
     fn call(tool: u32, id: &str) -> Chunk {
         Chunk::ToolCall { choice: 0, tool, id: id.into(), name: "f".into(), custom: false, signature: None }
@@ -190,5 +202,18 @@ mod tests {
             Chunk::Usage(usage),
         ];
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn who_called_nothing_has_stopped() {
+        let stop = Finish::Stop { sequence: None };
+        let mut reply = ChatReply { choices: vec![Choice::default()], ..ChatReply::default() };
+        reply.choices[0].finish = Some(Finish::ToolCalls);
+
+        let out = sequenced(vec![Chunk::Finish { choice: 0, finish: Finish::ToolCalls }]);
+        in_order(&mut reply);
+
+        assert_eq!(out.last(), Some(&Chunk::Finish { choice: 0, finish: stop.clone() }));
+        assert_eq!(reply.choices[0].finish, Some(stop));
     }
 }
