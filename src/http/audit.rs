@@ -9,20 +9,26 @@ use std::path::PathBuf;
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
 use bursar_actors::TeamId;
+use bursar_actors::access::{Copied, DIRECTORY_COPY};
+use bursar_actors::audit::beside::Beside;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::authorize::{Asked, invalid};
+use super::gateway::Gateway;
 use crate::books::desk::{self, Ask, Asker, DeskError, Reply};
 use crate::error::{Cause, GatewayError};
 
 /// Answers every route of the books.
 pub async fn answer(asked: Asked) -> Result<HttpResponse, GatewayError> {
     let reads = matches!(*asked.request.method(), Method::GET | Method::HEAD);
-    let ask = if reads { question(&asked) } else { instruction(&asked) }?;
+    let mut ask = if reads { question(&asked) } else { instruction(&asked) }?;
     let Some(books) = asked.worker.gateway.books.clone() else {
         return Err(DeskError::Missing("no books are kept: audit.enabled = false".into()).into());
     };
+    if let Ask::Backup { beside, .. } = &mut ask {
+        *beside = beside_the_books(&asked.worker.gateway).await?;
+    }
     let admin = asked.admin.clone();
     // In a task of its own: what was begun is finished and written down, though the client hangs up.
     let answered = actix_web::rt::spawn(async move {
@@ -97,12 +103,21 @@ fn instruction(asked: &Asked) -> Result<Ask, GatewayError> {
         "export" => Ask::Export(asked.fields()?),
         "backup" => {
             let Backup { folder } = asked.fields()?;
-            Ask::Backup { folder }
+            Ask::Backup { folder, beside: Vec::new() }
         }
         "erase" => Ask::Erase(asked.fields()?),
         _ if asked.request.method() == Method::DELETE => Ask::Release(asked.fields()?),
         _ => Ask::Hold(asked.fields()?),
     })
+}
+
+/// Returns what goes into a backup beside the books, from the actors that write it.
+///
+/// It is older than the copy of the books, which thus tell of everything that is in it.
+async fn beside_the_books(gateway: &Gateway) -> Result<Vec<Beside>, GatewayError> {
+    let copied = gateway.directory.send(Copied).await.map_err(|_| GatewayError::ShuttingDown)?;
+    let content = copied.map_err(DeskError::Failed)?;
+    Ok(content.map(|content| Beside { name: DIRECTORY_COPY, content }).into_iter().collect())
 }
 
 impl From<DeskError> for GatewayError {

@@ -11,6 +11,7 @@ mod process;
 
 mod access;
 mod audit;
+mod backups;
 mod balance;
 mod books;
 mod choice;

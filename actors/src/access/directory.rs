@@ -6,6 +6,7 @@
 //! | `Show`      | `Result<Holder, …>`    | the admin API |
 //! | `List`      | `Vec<Holder>`          | the admin API |
 //! | `TakeFiles` | warnings               | a reload      |
+//! | `Copied`    | all of it, as text     | a backup      |
 //!
 //! A change is on the disk before it counts, and counts before it is answered: a key that was revoked is refused by the
 //! next request on every worker, since all read one [`Roster`].
@@ -35,8 +36,8 @@ const SECRET_LENGTH: usize = 32;
 pub struct Directory {
     register: Register,
     /// None where nothing outlives the process.
-    store: Option<RecordStore>,
-    roster: Arc<Roster>,
+    pub(super) store: Option<RecordStore>,
+    pub(super) roster: Arc<Roster>,
 }
 
 impl Directory {
@@ -157,8 +158,7 @@ impl Directory {
 /// Returns the secret of the directory at `path`, made on the first start. It is whole or not there at all, whenever the
 /// process is killed.
 fn hash_secret(path: &Path) -> io::Result<[u8; SECRET_LENGTH]> {
-    let (place, made) = (path.join("hash.key"), path.join("hash.key.new"));
-    match File::open(&place) {
+    match File::open(path.join("hash.key")) {
         Ok(mut file) => {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
@@ -172,15 +172,21 @@ fn hash_secret(path: &Path) -> io::Result<[u8; SECRET_LENGTH]> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret: [u8; SECRET_LENGTH] = rand::random();
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&made)?;
-            file.write_all(&secret)?;
-            file.sync_all()?;
-            fs::rename(&made, &place)?;
-            File::open(path)?.sync_all()?;
+            keep_secret(path, &secret)?;
             Ok(secret)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Keeps the secret of the directory at `path`.
+pub(super) fn keep_secret(path: &Path, secret: &[u8; SECRET_LENGTH]) -> io::Result<()> {
+    let (place, made) = (path.join("hash.key"), path.join("hash.key.new"));
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&made)?;
+    file.write_all(secret)?;
+    file.sync_all()?;
+    fs::rename(&made, &place)?;
+    File::open(path)?.sync_all()
 }
 
 /// Returns `step` as the store takes it.
@@ -196,7 +202,7 @@ fn write(step: &Step) -> Result<Change, String> {
 }
 
 /// Returns what the store has under `name`.
-fn read(name: &str, value: &[u8]) -> Result<Step, String> {
+pub(super) fn read(name: &str, value: &[u8]) -> Result<Step, String> {
     let holder = match name.chars().next() {
         Some('o') => serde_json::from_slice(value).map(Holder::Org),
         Some('t') => serde_json::from_slice(value).map(Holder::Team),

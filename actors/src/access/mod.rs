@@ -4,6 +4,7 @@
 //! [`Identity`] is made, so that nobody gets more than the team, and no team more than its organisation, whatever was
 //! written when. The [`Directory`] is their one writer; it publishes a [`Roster`], in which every worker looks keys up.
 
+mod copy;
 mod directory;
 mod holder;
 mod identity;
@@ -14,6 +15,7 @@ mod register;
 mod roster;
 mod scope;
 
+pub use copy::{Copied, DIRECTORY_COPY};
 pub use directory::{Directory, List, Show, TakeFiles};
 pub use holder::{ClientKey, KeyHash, KeySecret, Notes, Org, Owner, Standing, Team};
 pub use identity::{Identity, identity};

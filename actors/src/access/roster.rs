@@ -24,6 +24,11 @@ impl HashKey {
         Self(Zeroizing::new(secret))
     }
 
+    /// Returns the secret, for where it is kept.
+    pub(super) fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Returns the hash of a key made here.
     pub fn hash(&self, key: &str) -> KeyHash {
         *blake3::keyed_hash(&self.0, key.as_bytes()).as_bytes()

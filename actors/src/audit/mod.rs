@@ -1,5 +1,6 @@
 //! The books: what every request was, in an append-only log that proves itself.
 
+pub mod beside;
 pub mod checkpoint;
 pub mod export;
 pub mod filter;

@@ -3,10 +3,12 @@
 //! The copy is made beside the place where it belongs and gets its name once it is whole and durable: a restore that was
 //! stopped leaves no half a log that might be taken for one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::beside::STORES;
 use super::journal::{Access, DirectoryLock, Disk, JournalError};
 
 /// Folders of a data directory that hold what cannot be made anew; the index is not among them.
@@ -35,6 +37,17 @@ pub enum RestoreError {
     /// The source is no backup but a data directory in use; or it cannot be locked.
     #[error(transparent)]
     Locked(JournalError),
+    /// What the admin API made is damaged in the source, or cannot be written.
+    #[error(
+        "`{}` cannot be put back, and nothing was restored: {why}; if it is damaged, restore another backup, or move it \
+         away to restore the books without it", path.display()
+    )]
+    Beside {
+        /// The file of the backup, or the folder of a data directory.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// The disk.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
@@ -47,12 +60,32 @@ pub enum RestoreError {
     },
 }
 
-/// Copies the backup in `from` to the data directory `to`, which must be empty or not exist; returns how many bytes.
+/// What was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Bytes of the books.
+    pub bytes: u64,
+    /// What the admin API made.
+    pub made: Vec<Made>,
+}
+
+/// What was restored of one store of the admin API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// What its records are, in words for a person.
+    pub what: &'static str,
+    /// The file of a backup that holds it.
+    pub file: &'static str,
+    /// How many were restored; none where the source has no such store, like backups of older versions.
+    pub records: Option<usize>,
+}
+
+/// Copies the backup in `from` to the data directory `to`, which must be empty or not exist.
 /// `origin` says when and from where; [`origin`] finds it until whoever opens the log has written it down.
 ///
 /// Whether the log in it is sound, and the master key the right one, shows when it is opened. What was erased after the
 /// backup was made is there again: the `erase` records that the newer log has are to be repeated by hand.
-pub fn restore(from: &Path, to: &Path, origin: &str, disk: &dyn Disk) -> Result<u64, RestoreError> {
+pub fn restore(from: &Path, to: &Path, origin: &str, disk: &dyn Disk) -> Result<Restored, RestoreError> {
     let list = |folder: &Path| disk.list(folder).map_err(failed("list", folder));
     if list(&from.join("journal"))?.is_empty() {
         return Err(RestoreError::NoBackup(from.to_owned()));
@@ -74,6 +107,8 @@ pub fn restore(from: &Path, to: &Path, origin: &str, disk: &dyn Disk) -> Result<
     }
 
     let unfinished = beside(to);
+    // First, because damage shows here, and the books are large.
+    let made = put_back(from, &unfinished, disk)?;
     let mut bytes = 0;
     for folder in FOLDERS {
         let (source, target) = (from.join(folder), unfinished.join(folder));
@@ -82,9 +117,9 @@ pub fn restore(from: &Path, to: &Path, origin: &str, disk: &dyn Disk) -> Result<
             disk.remove(&old).map_err(failed("remove", &old))?;
         }
         for path in list(&source)? {
-            let Some(name) = path.file_name().filter(|name| !LEFT_OUT.iter().any(|left| name == left)) else {
-                continue;
-            };
+            let is_beside = |name: &OsStr| STORES.iter().any(|store| name == store.name);
+            let is_left_out = |name: &OsStr| LEFT_OUT.iter().any(|left| name == *left) || is_beside(name);
+            let Some(name) = path.file_name().filter(|name| !is_left_out(name)) else { continue };
             bytes += copy(disk, &path, &target.join(name))?;
         }
         disk.sync_folder(&target).map_err(failed("sync the folder", &target))?;
@@ -97,7 +132,45 @@ pub fn restore(from: &Path, to: &Path, origin: &str, disk: &dyn Disk) -> Result<
     disk.rename(&unfinished, to).map_err(failed("rename the restored copy to", to))?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk.sync_folder(parent).map_err(failed("sync the folder", parent))?;
-    Ok(bytes)
+    Ok(Restored { bytes, made })
+}
+
+/// Makes the stores of the admin API in the unfinished copy.
+fn put_back(from: &Path, unfinished: &Path, disk: &dyn Disk) -> Result<Vec<Made>, RestoreError> {
+    let mut made = Vec::new();
+    for store in &STORES {
+        let refused = |name: &str| {
+            let path = from.join(name);
+            move |why| RestoreError::Beside { path, why }
+        };
+        // What a restore left that was stopped.
+        let old = unfinished.join(store.folder);
+        match fs::remove_dir_all(&old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &old)(error)),
+            _ => {}
+        }
+        // A data directory has the store itself.
+        let content = match store.at_rest(from).map_err(refused(store.folder))? {
+            None => read(disk, &from.join(store.name))?,
+            content => content,
+        };
+        let records = content.map(|content| (store.put_back)(&content, unfinished)).transpose();
+        let records = records.map_err(refused(store.name))?;
+        made.push(Made { what: store.holds, file: store.name, records });
+    }
+    Ok(made)
+}
+
+/// Returns what is in a file, if there is one.
+fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, RestoreError> {
+    let file = match disk.open(path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed("open", path))?,
+    };
+    let mut content = vec![0; file.length().map_err(failed("read", path))? as usize];
+    let read = file.read_full_at(&mut content, 0).map_err(failed("read", path))?;
+    content.truncate(read);
+    Ok(Some(content))
 }
 
 /// Returns what was said of the restore that made the data directory `folder`, if the log does not tell of it yet.
@@ -148,24 +221,33 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Restor
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
+    use super::super::beside::at_rest;
     use super::*;
+    use crate::access::{Act, DIRECTORY_COPY, Directory, Holders, Kind, Order, Wish};
     use crate::audit::journal::{Durability, Entry, Journal, JournalOptions, RealDisk};
     use crate::vault::stopping::stop_everywhere;
     use crate::vault::{MasterKey, Vault};
 
-    /// A backup of a log of three records, with a keyring and a legal hold.
-    fn backup(folder: &Path) -> (PathBuf, Journal) {
+    /// A backup of a log of three records, with a keyring, a legal hold and a client key; its value.
+    fn backup(folder: &Path) -> (PathBuf, Journal, String) {
         let (data, to) = (folder.join("data"), folder.join("backup"));
         let (journal, _) = Journal::open(JournalOptions::new(&data)).expect("the journal opens");
+        let key = key_made(&data);
         vault(&data).hold("care", "ann", "case 12", 0).expect("held");
         for _ in 0..3 {
             let entry = Entry { tail: b"\"at_us\":1}".to_vec(), body: Some(b"sealed".to_vec()) };
             journal.append(entry, Durability::Strict).wait().expect("taken");
         }
-        journal.backup(&to).expect("a backup");
-        (to, journal)
+        journal.backup(&to, &at_rest(&data).expect("copied")).expect("a backup");
+        (to, journal, key)
+    }
+
+    /// Makes a client key; returns its value.
+    fn key_made(data: &Path) -> String {
+        let act = Act::Create(Wish::default());
+        let order = Order { kind: Kind::Key, id: "ci".into(), act, within: None, now_s: 1 };
+        let done = Directory::open(data).expect("it opens").order(&order).expect("made");
+        done.value.expect("a new key has a value").expose().to_owned()
     }
 
     fn vault(folder: &Path) -> Vault {
@@ -173,7 +255,10 @@ mod tests {
         Vault::open(folder, &master, std::sync::Arc::new(RealDisk)).expect("the vault opens").0
     }
 
-    fn assert_whole(folder: &Path) {
+    fn assert_whole(folder: &Path, key: &str) {
+        let mut directory = Directory::open(folder).expect("it opens");
+        directory.take_files(Holders::default());
+        assert_eq!(&*directory.roster().find(key, 2).expect("the key is known").key, "ci");
         let (journal, recovery) = Journal::open(JournalOptions::new(folder)).expect("the journal opens");
         assert_eq!((recovery.next_index, recovery.is_new, recovery.bodies_lost), (3, false, 0));
         journal.close();
@@ -183,13 +268,13 @@ mod tests {
     #[test]
     fn a_backup_becomes_a_data_directory_that_opens() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (from, _running) = backup(folder.path());
+        let (from, _running, key) = backup(folder.path());
         let to = folder.path().join("restored");
         fs::create_dir(&to).expect("an empty folder");
 
         restore(&from, &to, "by hand", &RealDisk).expect("restored");
 
-        assert_whole(&to);
+        assert_whole(&to, &key);
         assert_eq!(origin(&to, &RealDisk).expect("read").as_deref(), Some("by hand"));
         told(&to, &RealDisk).expect("removed");
         assert_eq!(origin(&to, &RealDisk).expect("read"), None);
@@ -200,9 +285,11 @@ mod tests {
     #[test]
     fn a_stopped_restore_leaves_nothing_that_looks_like_a_log() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (from, _running) = backup(folder.path());
+        let (from, _running, key) = backup(folder.path());
         let to = folder.path().join("restored");
 
+        // What was left by another one, which was stopped while it wrote there.
+        key_made(&beside(&to));
         stop_everywhere(|disk, changes| {
             disk.allow(changes);
             let is_done = restore(&from, &to, "by hand", disk).is_ok();
@@ -211,14 +298,31 @@ mod tests {
             to.exists()
         });
 
-        assert_whole(&to);
+        assert_whole(&to, &key);
         assert!(!beside(&to).exists());
+    }
+
+    #[test]
+    fn a_damaged_copy_of_the_client_keys_is_not_put_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, _running, _) = backup(folder.path());
+        let (to, copy) = (folder.path().join("restored"), from.join(DIRECTORY_COPY));
+        let sound = fs::read(&copy).expect("read");
+        fs::write(&copy, &sound[..sound.len() - 1]).expect("cut");
+
+        let refused = restore(&from, &to, "by hand", &RealDisk).expect_err("refused").to_string();
+
+        assert!(refused.contains("directory.records") && refused.contains("it is damaged"), "{refused}");
+        assert!(!to.exists() && !beside(&to).exists());
+        fs::remove_file(&copy).expect("moved away, or of an older version");
+        let without = restore(&from, &to, "by hand", &RealDisk).expect("the books alone");
+        assert_eq!((without.made[0].records, to.join("directory").exists()), (None, false));
     }
 
     #[test]
     fn what_is_no_backup_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (_, running) = backup(folder.path());
+        let (_, running, key) = backup(folder.path());
         let to = folder.path().join("restored");
 
         let nothing = restore(&folder.path().join("nothing"), &to, "by hand", &RealDisk).expect_err("refused");
@@ -229,6 +333,6 @@ mod tests {
         running.close();
         restore(&folder.path().join("data"), &to, "by hand", &RealDisk)
             .expect("a directory at rest is as good as a backup");
-        assert_whole(&to);
+        assert_whole(&to, &key);
     }
 }

@@ -6,6 +6,7 @@
 //! is synced before it is acknowledged, and what cannot be read is left alone.
 
 mod audit;
+pub(crate) mod copy;
 mod kept;
 mod opening;
 mod records;

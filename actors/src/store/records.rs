@@ -3,10 +3,13 @@
 //! Every change is one batch with a sync behind it, so that a kill leaves all of it or nothing. A store that cannot be
 //! read is never thrown away: its keys exist nowhere else.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use sled::{Batch, Config, Db, Mode};
 
+use super::copy::Entry;
 use super::opening;
 
 /// Memory for pages: everything is read once, at the start.
@@ -30,8 +33,16 @@ impl RecordStore {
         Ok(Self { db: db.map_err(why)? })
     }
 
+    /// Makes a store of `records` in the folder `path`, where there is none; returns once it is on the disk.
+    pub fn make(path: &Path, records: Vec<Entry>) -> Result<(), String> {
+        let failed = |error: io::Error| format!("cannot write {}: {error}", path.display());
+        let changes: Vec<Change> = records.into_iter().map(|(name, value)| (name, Some(value))).collect();
+        Self::open(path)?.apply(&changes)?;
+        File::open(path).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
     /// Returns every record, by name.
-    pub fn all(&self) -> Result<Vec<(String, Vec<u8>)>, String> {
+    pub fn all(&self) -> Result<Vec<Entry>, String> {
         let mut records = Vec::new();
         for entry in self.db.iter() {
             let (name, value) = entry.map_err(|error| error.to_string())?;

@@ -241,8 +241,8 @@ fn a_backup_taken_under_load_opens_and_holds_a_prefix_with_its_bodies() {
     }
 
     let to = copy.path().join("backup");
-    let backup = journal.backup(&to).expect("it copies");
-    let again = journal.backup(&to).map(|_| ()).expect_err("a full folder is not written over").to_string();
+    let backup = journal.backup(&to, &[]).expect("it copies");
+    let again = journal.backup(&to, &[]).map(|_| ()).expect_err("a full folder is not written over").to_string();
     load.join().expect("the load ends well");
 
     assert!(again.contains("has to be empty"), "{again}");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::Addr;
+use bursar_actors::audit::beside::Beside;
 use bursar_actors::audit::checkpoint::{Note, Notes};
 use bursar_actors::audit::export::{self, Bodies, ExportError, Order, Tables};
 use bursar_actors::audit::filter::Filter;
@@ -144,7 +145,7 @@ impl Desk<'_> {
         .await
     }
 
-    pub(super) async fn backup(&self, folder: PathBuf) -> Result<Value, DeskError> {
+    pub(super) async fn backup(&self, folder: PathBuf, beside: Vec<Beside>) -> Result<Value, DeskError> {
         refuse_relative(&folder)?;
         let note = format!("all records and what is kept beside them to {}", folder.display());
         self.asked(Phase::Export, "audit.backup", note.clone()).await?;
@@ -152,7 +153,8 @@ impl Desk<'_> {
         // So that whoever gets the copy can verify all of it.
         self.books.log.send(SignCheckpoint).await??;
         let (journal, to) = (self.books.journal.clone(), folder.clone());
-        let copied = blocking(move || journal.backup(&to).map_err(|error| DeskError::Failed(error.to_string()))).await;
+        let copy = move || journal.backup(&to, &beside).map_err(|error| DeskError::Failed(error.to_string()));
+        let copied = blocking(copy).await;
         let count = copied.as_ref().ok().map(|backup| backup.records);
         self.came_to(&copied, Record { count, ..self.record(Phase::Export, "audit.backup", note) });
         let backup = copied?;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bursar_actors::audit::beside::Beside;
 use bursar_actors::audit::journal::Refused;
 use bursar_actors::audit::log::LogError;
 use bursar_actors::audit::record::{NOTE_MAX, Phase, Record};
@@ -48,8 +49,8 @@ pub enum Ask {
     Rebuild,
     /// To write part of the log to a folder, for a reviewer elsewhere.
     Export(ExportOrder),
-    /// To copy the whole data directory to a folder.
-    Backup { folder: PathBuf },
+    /// To copy the whole data directory to a folder. What lies beside the books is copied by whoever holds it.
+    Backup { folder: PathBuf, beside: Vec<Beside> },
     /// To destroy what is kept of a user's prompts and answers.
     Erase(Subject),
     /// To keep a user's content from being erased.
@@ -228,7 +229,7 @@ pub async fn answer(books: &Arc<Books>, asker: Asker<'_>, ask: Ask) -> Result<Re
         Ask::Checkpoint => desk.checkpoint().await,
         Ask::Rebuild => desk.rebuild().await,
         Ask::Export(order) => desk.export(order).await,
-        Ask::Backup { folder } => desk.backup(folder).await,
+        Ask::Backup { folder, beside } => desk.backup(folder, beside).await,
         Ask::Erase(subject) => desk.erase(subject).await,
         Ask::Hold(subject) => desk.hold(subject).await,
         Ask::Release(subject) => desk.release(subject).await,

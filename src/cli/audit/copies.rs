@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bursar_actors::audit::journal::RealDisk;
-use bursar_actors::audit::restore;
+use bursar_actors::audit::restore::{self, Made, Restored};
 use bursar_actors::audit::verify::{Outcome, Trusted, verify_log};
 use serde_json::Value;
 
@@ -24,13 +24,14 @@ pub fn backup(sources: &Sources, folder: &Path, output: &mut dyn Write) -> io::R
         Ok(folder) => folder,
         Err(why) => return Ok(complain(why)),
     };
-    match counter::json(sources, Ask::Backup { folder }) {
+    match counter::json(sources, Ask::Backup { folder, beside: Vec::new() }) {
         Ok(copied) => {
             let number = |field: &str| copied[field].as_u64().unwrap_or_default();
             let folder = copied["folder"].as_str().unwrap_or_default();
             writeln!(
                 output,
-                "copied {} ({} bytes) to {folder}\nthe keys are not in it: keep copies of audit.keys_path elsewhere",
+                "copied {} ({} bytes) to {folder}\nneither the keys of audit.keys_path nor the \
+                 configuration are in it: keep copies of them elsewhere",
                 counted(number("records"), "record", "records"),
                 number("bytes"),
             )?;
@@ -58,16 +59,23 @@ pub fn restore(sources: &Sources, folder: &Path, output: &mut dyn Write) -> io::
     let now = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(unix_us()));
     let origin = format!("restored {now} from {}", from.display());
     match restore::restore(&from, &to, &origin, &RealDisk) {
-        Ok(bytes) => {
+        Ok(Restored { bytes, made }) => {
             let report = verified.report;
             let root = report.root.map_or(Value::Null, |root| root.to_string().into());
             writeln!(
                 output,
-                "restored {} ({bytes} bytes) to {}\n  root  {}\nwhat was erased after the copy was made is there again: \
-                 repeat the erasures that the newer log names",
+                "restored {} ({bytes} bytes) to {}\n  root  {}",
                 counted(report.size, "record", "records"),
                 to.display(),
                 root.as_str().unwrap_or_default(),
+            )?;
+            for Made { what, file, records } in made {
+                let records = records.map_or(format!("none, for there is no {file} in it"), |count| count.to_string());
+                writeln!(output, "  {what}  {records}")?;
+            }
+            writeln!(
+                output,
+                "what was erased or revoked after the copy was made is there again: repeat what the newer log names"
             )?;
             Ok(ExitCode::SUCCESS)
         }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use bursar_actors::audit::beside;
 use bursar_actors::audit::journal::RealDisk;
 use bursar_actors::audit::log::index_path;
 use bursar_actors::store::AuditStore;
@@ -116,7 +117,7 @@ fn wire(ask: &Ask) -> (&'static str, String, Vec<u8>) {
         Ask::Checkpoint => post("checkpoint", Vec::new()),
         Ask::Rebuild => post("rebuild", Vec::new()),
         Ask::Export(order) => post("export", bytes_of(order)),
-        Ask::Backup { folder } => post("backup", bytes_of(&serde_json::json!({ "folder": folder }))),
+        Ask::Backup { folder, .. } => post("backup", bytes_of(&serde_json::json!({ "folder": folder }))),
         Ask::Erase(subject) => post("erase", bytes_of(subject)),
         Ask::Hold(subject) => post("holds", bytes_of(subject)),
         Ask::Release(subject) => ("DELETE", "holds".into(), bytes_of(subject)),
@@ -137,7 +138,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Answers without a gateway.
-fn alone(sources: &Sources, ask: Ask) -> Result<Reply, Failure> {
+fn alone(sources: &Sources, mut ask: Ask) -> Result<Reply, Failure> {
     let config = load(sources).map_err(|faults| format!("these settings cannot be used\n{faults}"))?;
     let path = &config.storage.path;
     if !path.join("journal").is_dir() {
@@ -148,6 +149,9 @@ fn alone(sources: &Sources, ask: Ask) -> Result<Reply, Failure> {
         .into());
     }
     let _held = Data::hold(path)?;
+    if let Ask::Backup { beside, .. } = &mut ask {
+        *beside = beside::at_rest(path)?;
+    }
     if matches!(ask, Ask::Rebuild) {
         // Opening makes it again, and tells how far it is.
         let index = index_path(path);

@@ -12,6 +12,7 @@ use super::disk::Access;
 use super::frame::Kind;
 use super::segment::{firsts, path_of};
 use super::{Handle, Journal, JournalError};
+use crate::audit::beside::Beside;
 
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +25,18 @@ pub struct Backup {
 
 impl Journal {
     /// Copies checkpoints, records, bodies, leaf hashes of retired segments and the keyring to the folder `to`, up to one
-    /// durable point. `to` must not exist or be empty. Blocks; records go on being written meanwhile.
+    /// durable point, and writes there what lies `beside` the log. `to` must not exist or be empty. Blocks; records go on
+    /// being written meanwhile.
     ///
     /// The keys (the signing key and the master key) lie outside the data directory and are not copied; the index is
     /// made anew from the records.
-    pub fn backup(&self, to: &Path) -> Result<Backup, JournalError> {
-        self.0.backup(to)
+    pub fn backup(&self, to: &Path, beside: &[Beside]) -> Result<Backup, JournalError> {
+        self.0.backup(to, beside)
     }
 }
 
 impl Handle {
-    fn backup(&self, to: &Path) -> Result<Backup, JournalError> {
+    fn backup(&self, to: &Path, beside: &[Beside]) -> Result<Backup, JournalError> {
         let _kept = self.housekeeping.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |doing, path: &Path, source| JournalError::Io { doing, path: path.to_owned(), source };
         let is_taken = ["", "journal", "bodies"]
@@ -48,6 +50,15 @@ impl Handle {
         for folder in ["", "journal", "bodies", "leaves"] {
             let folder = to.join(folder);
             self.disk.create_folder(&folder).map_err(|source| failed("creating", &folder, source))?;
+        }
+        // First, so that a copy that was stopped has no records without it.
+        for Beside { name, content } in beside {
+            let path = to.join(name);
+            let file = self.disk.open(&path, Access::Create).map_err(|source| failed("creating", &path, source))?;
+            file.write_all_at(content, 0)
+                .and_then(|()| file.sync())
+                .map_err(|source| failed("writing", &path, source))?;
+            bytes += content.len() as u64;
         }
         bytes += self.copy_if_there(Path::new("checkpoints"), to)?;
         let mark = self.shared.mark();
