@@ -137,7 +137,7 @@ enum Command {
         #[command(subcommand)]
         command: Box<audit::AuditCommand>,
     },
-    /// Copy the books, and client keys made by hand, to a folder, also while the gateway runs
+    /// Copy the books, client keys and admin users made by hand to a folder, also while the gateway runs
     Backup {
         /// A folder that is empty or does not exist; the gateway writes it
         folder: PathBuf,

@@ -10,6 +10,7 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
 use bursar_actors::TeamId;
 use bursar_actors::access::{Copied, DIRECTORY_COPY};
+use bursar_actors::admins::USERS_COPY;
 use bursar_actors::audit::beside::Beside;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -115,9 +116,14 @@ fn instruction(asked: &Asked) -> Result<Ask, GatewayError> {
 ///
 /// It is older than the copy of the books, which thus tell of everything that is in it.
 async fn beside_the_books(gateway: &Gateway) -> Result<Vec<Beside>, GatewayError> {
-    let copied = gateway.directory.send(Copied).await.map_err(|_| GatewayError::ShuttingDown)?;
-    let content = copied.map_err(DeskError::Failed)?;
-    Ok(content.map(|content| Beside { name: DIRECTORY_COPY, content }).into_iter().collect())
+    let users = (USERS_COPY, gateway.doors.users.send(Copied).await);
+    let directory = (DIRECTORY_COPY, gateway.directory.send(Copied).await);
+    let mut files = Vec::new();
+    for (name, copied) in [users, directory] {
+        let content = copied.map_err(|_| GatewayError::ShuttingDown)?.map_err(DeskError::Failed)?;
+        files.extend(content.map(|content| Beside { name, content }));
+    }
+    Ok(files)
 }
 
 impl From<DeskError> for GatewayError {

@@ -42,6 +42,19 @@ fn served(program: &Program, keys: &[&String]) -> Vec<u16> {
     keys.iter().map(ask).collect()
 }
 
+/// Makes a user of the admin API; returns a token that signs in as it.
+#[track_caller]
+fn user_made(place: &Place, program: &Program, id: &str) -> String {
+    order(place, program, "users", &json!({ "id": id, "role": "auditor" }));
+    let made = order(place, program, &format!("users/{id}/tokens"), &Value::Null);
+    made["token"].as_str().unwrap().to_owned()
+}
+
+/// Asks the admin API, with a token, for what auditors may see.
+fn seen(program: &Program, token: &str) -> u16 {
+    program.client().request("GET", "/admin/api/audit/records", &[("x-api-key", token)], "").status
+}
+
 /// Runs a command that has to succeed; returns what it says.
 #[track_caller]
 fn run(place: &Place, arguments: &[&str]) -> String {
@@ -75,6 +88,8 @@ fn what_was_made_by_hand_serves_again_where_a_backup_is_restored() {
     order(&place, &program, "teams", &json!({ "id": "search", "org": "acme" }));
     let [kept, revoked] = ["kept", "revoked"].map(|id| key_made(&place, &program, id));
     order(&place, &program, "keys/revoked/revoke", &Value::Null);
+    let [auditor, disabled] = ["ann", "bob"].map(|id| user_made(&place, &program, id));
+    order(&place, &program, "users/bob/disable", &Value::Null);
     run(&place, &["backup", "while-running"]);
     let late = key_made(&place, &program, "late");
     stop(program);
@@ -91,6 +106,8 @@ fn what_was_made_by_hand_serves_again_where_a_backup_is_restored() {
         let program = place.serve(&[]);
 
         assert!(told.contains(&format!("client keys, teams and organisations  {made}\n")), "{copy}: {told}");
+        assert!(told.contains("users of the admin API  2\n"), "{copy}: {told}");
+        assert_eq!([seen(&program, &auditor), seen(&program, &disabled)], [200, 401], "{copy}");
         assert_eq!(served(&program, &[&kept, &revoked, &late]), [200, 401, late_status], "{copy}");
         let orgs = program.client().request("GET", "/admin/api/orgs", &[("x-api-key", place.admin_token().trim())], "");
         assert_eq!(orgs.json()[0]["id"], "acme", "{copy}");
@@ -105,27 +122,33 @@ fn a_damaged_copy_is_refused_by_name_and_a_backup_of_an_older_version_restores()
     let place = place(&demo);
     let program = place.serve(&[]);
     order(&place, &program, "teams", &json!({ "id": "search" }));
-    let key = key_made(&place, &program, "ci");
+    let (key, token) = (key_made(&place, &program, "ci"), user_made(&place, &program, "ann"));
     run(&place, &["backup", "copy"]);
     stop(program);
     fs::remove_dir_all(place.data()).unwrap();
-    let records = place.path().join("copy/directory.records");
-    let mut damaged = fs::read(&records).unwrap();
-    let middle = damaged.len() / 2;
-    damaged[middle] ^= 1;
-    fs::write(&records, damaged).unwrap();
 
-    let refused = place.run(&["restore", "copy"]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    let left = place.data().exists();
-    // Older versions wrote none.
-    fs::remove_file(&records).unwrap();
+    for name in ["directory.records", "users.records"] {
+        let file = place.path().join("copy").join(name);
+        let sound = fs::read(&file).unwrap();
+        let mut damaged = sound.clone();
+        damaged[sound.len() / 2] ^= 1;
+        fs::write(&file, damaged).unwrap();
+
+        let refused = place.run(&["restore", "copy"]);
+
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && !place.data().exists(), "{said}");
+        assert!(said.contains(&format!("{name}` cannot be put back")) && said.contains("it is damaged"), "{said}");
+        fs::write(&file, sound).unwrap();
+    }
+    // Older versions wrote neither.
+    for name in ["directory.records", "users.records"] {
+        fs::remove_file(place.path().join("copy").join(name)).unwrap();
+    }
     let told = run(&place, &["restore", "copy"]);
     let program = place.serve(&[]);
-
-    assert!(!refused.status.success() && !left, "{said}");
-    assert!(said.contains("directory.records` cannot be put back") && said.contains("it is damaged"), "{said}");
     assert!(told.contains("client keys, teams and organisations  none, for there is no directory.records"), "{told}");
-    assert_eq!(served(&program, &[&key]), [401]);
+    assert_eq!((served(&program, &[&key]), seen(&program, &token)), (vec![401], 401));
+    assert_eq!(seen(&program, place.admin_token().trim()), 200);
     run(&place, &["audit", "verify"]);
 }

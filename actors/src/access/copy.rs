@@ -17,7 +17,7 @@ pub const DIRECTORY_COPY: &str = "directory.records";
 /// The name of the secret among the records; theirs have a slash.
 const SECRET: &str = "hash.key";
 
-/// Asks for all that was made while a gateway ran, at one moment, as a backup has it; none where nothing is kept.
+/// Asks a writer for all that it keeps, at one moment, as a backup has it; none where nothing is kept.
 #[derive(Message, Debug)]
 #[rtype(result = "Result<Option<Vec<u8>>, String>")]
 pub struct Copied;
@@ -33,7 +33,7 @@ impl Directory {
     }
 
     /// Makes the directory of the data directory `data`, which has none, from a copy; returns how many organisations, teams
-    /// and client keys that are, once they are on the disk. An error says what is wrong with the copy.
+    /// and client keys that are, once they are on the disk. An error says what is wrong with the copy, or with the disk.
     pub fn put_back(copy: &[u8], data: &Path) -> Result<usize, String> {
         let mut records = unpack(copy)?;
         let secret = records.iter().position(|(name, _)| name == SECRET).map(|place| records.remove(place).1);

@@ -2,6 +2,7 @@
 //!
 //! [`Users`] is the one writer; it publishes [`Staff`], which every worker reads without a message.
 
+mod copy;
 mod lockout;
 mod password;
 mod role;
@@ -9,6 +10,7 @@ mod session;
 mod user;
 mod users;
 
+pub use copy::USERS_COPY;
 pub use lockout::Lockout;
 pub use password::{PASSWORD_MAX, Password};
 pub use role::{Right, Role};

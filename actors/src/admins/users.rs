@@ -3,6 +3,7 @@
 //! | message     | reply                         | sent by       |
 //! |-------------|-------------------------------|---------------|
 //! | `UserOrder` | `Result<UserDone, UserDenied>`| the admin API |
+//! | `Copied`    | all of them, as text          | a backup      |
 //!
 //! A change is on the disk before it counts, and counts before it is answered: all workers read one [`Staff`].
 
@@ -55,7 +56,7 @@ impl Staff {
 /// The actor.
 pub struct Users {
     /// None where nothing outlives the process.
-    store: Option<RecordStore>,
+    pub(super) store: Option<RecordStore>,
     staff: Arc<ArcSwap<Staff>>,
 }
 
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_is_there_after_a_new_start() {
+    fn what_was_acknowledged_is_there_after_a_new_start_and_after_a_restore() {
         let folder = tempfile::tempdir().unwrap();
         let mut users = Users::open(folder.path()).unwrap();
         order(&mut users, "ann", UserAct::Create(Role::TeamAdmin("a".into())));
@@ -165,15 +166,19 @@ mod tests {
         order(&mut users, "ann", UserAct::SetPassword(Password::new("correct horse battery").unwrap()));
         order(&mut users, "bob", UserAct::Create(Role::Viewer));
         order(&mut users, "bob", UserAct::Delete);
+        let copy = users.copied().unwrap().unwrap();
         drop(users);
 
-        let users = Users::open(folder.path()).unwrap();
-
-        let staff = users.staff().load();
-        let ann = staff.holder_of(token.expose()).unwrap();
-        assert_eq!((ann.id.as_str(), ann.role()), ("ann", Role::TeamAdmin("a".into())));
-        assert!(Password::verify(ann.password.as_ref(), "correct horse battery"));
-        assert_eq!(staff.all().count(), 1);
+        let restored = tempfile::tempdir().unwrap();
+        assert_eq!(Users::put_back(&copy, restored.path()), Ok(1));
+        for data in [folder.path(), restored.path()] {
+            let users = Users::open(data).unwrap();
+            let staff = users.staff().load();
+            let ann = staff.holder_of(token.expose()).unwrap();
+            assert_eq!((ann.id.as_str(), ann.role()), ("ann", Role::TeamAdmin("a".into())));
+            assert!(Password::verify(ann.password.as_ref(), "correct horse battery"));
+            assert_eq!(staff.all().count(), 1);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::access::{DIRECTORY_COPY, Directory};
+use crate::admins::{USERS_COPY, Users};
 
 /// A file that goes into a backup.
 #[derive(Clone)]
@@ -37,13 +38,22 @@ pub(super) struct Store {
 }
 
 /// All of them.
-pub(super) const STORES: [Store; 1] = [Store {
-    name: DIRECTORY_COPY,
-    folder: "directory",
-    holds: "client keys, teams and organisations",
-    copied: |data| Directory::open(data)?.copied(),
-    put_back: Directory::put_back,
-}];
+pub(super) const STORES: [Store; 2] = [
+    Store {
+        name: DIRECTORY_COPY,
+        folder: "directory",
+        holds: "client keys, teams and organisations",
+        copied: |data| Directory::open(data)?.copied(),
+        put_back: Directory::put_back,
+    },
+    Store {
+        name: USERS_COPY,
+        folder: "users",
+        holds: "users of the admin API",
+        copied: |data| Users::open(data)?.copied(),
+        put_back: Users::put_back,
+    },
+];
 
 impl Store {
     /// Returns its text out of the data directory `data`, which nobody uses meanwhile; none where it has no such store.
