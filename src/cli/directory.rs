@@ -11,21 +11,29 @@ use super::list::{self, Column};
 use super::{Output, complain};
 use crate::config::load::Sources;
 
-const KEYS: [Column; 10] = [
+const KEYS: [Column; 11] = [
     ("KEY", "id"),
     ("TEAM", "team"),
     ("NAME", "name"),
     ("STATE", "state"),
     ("PUBLIC PART", "public"),
     ("MODELS", "models"),
+    ("LIMITS", "limits"),
     ("EXPIRES (UTC)", "expires"),
     ("OLD VALUE UNTIL (UTC)", "old_value_until"),
     ("CREATED (UTC)", "created"),
     ("DEFINED BY", "owner"),
 ];
-const TEAMS: [Column; 5] =
-    [("TEAM", "id"), ("NAME", "name"), ("ORGANISATION", "org"), ("MODELS", "models"), ("DEFINED BY", "owner")];
-const ORGS: [Column; 4] = [("ORGANISATION", "id"), ("NAME", "name"), ("MODELS", "models"), ("DEFINED BY", "owner")];
+const TEAMS: [Column; 6] = [
+    ("TEAM", "id"),
+    ("NAME", "name"),
+    ("ORGANISATION", "org"),
+    ("MODELS", "models"),
+    ("LIMITS", "limits"),
+    ("DEFINED BY", "owner"),
+];
+const ORGS: [Column; 5] =
+    [("ORGANISATION", "id"), ("NAME", "name"), ("MODELS", "models"), ("LIMITS", "limits"), ("DEFINED BY", "owner")];
 
 /// What a command is about.
 #[derive(Clone, Copy, PartialEq)]
@@ -64,6 +72,9 @@ pub struct Rights {
     /// Networks it may be used from, such as 10.0.0.0/8; "*" for any
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     networks: Option<Vec<String>>,
+    /// rpm=600, tpm=40000, concurrency=8, cost_per_request=0.50 (dollars) …; `rpm=` takes one away, others stay
+    #[arg(long, value_name = "NAME=NUMBER")]
+    limit: Vec<String>,
     /// NAME=TEXT of every request, for reports; several make the whole set
     #[arg(long, value_name = "NAME=TEXT")]
     tag: Vec<String>,
@@ -144,6 +155,9 @@ pub enum TeamsCommand {
         /// The organisation it is in
         #[arg(long)]
         org: Option<String>,
+        /// As --limit, of each end user of the team
+        #[arg(long, value_name = "NAME=NUMBER")]
+        user_limit: Vec<String>,
         #[command(flatten)]
         rights: Box<Rights>,
     },
@@ -153,6 +167,9 @@ pub enum TeamsCommand {
         /// The organisation it is in; `none` for none
         #[arg(long)]
         org: Option<String>,
+        /// As --limit, of each end user of the team
+        #[arg(long, value_name = "NAME=NUMBER")]
+        user_limit: Vec<String>,
         #[command(flatten)]
         rights: Box<Rights>,
     },
@@ -191,8 +208,8 @@ pub fn keys(command: KeysCommand, sources: &Sources, output: &mut dyn Write) -> 
     match command {
         KeysCommand::Create { id, team, expires, rights, form } => {
             let more = [("id", id.map(Value::from)), ("team", team.map(Value::from)), ("expires", expires.map(moment))];
-            let Some(body) = body(*rights, more) else { return Ok(malformed()) };
-            fresh(asked(sources, "POST", of, "", &body), form.output, output)
+            let body = body(*rights, more);
+            fresh(wished(sources, of, None, body), form.output, output)
         }
         KeysCommand::List { team, form } => {
             let Some(query) = team.map_or(Some(String::new()), |team| Some(format!("?team={}", word(&team)?))) else {
@@ -200,10 +217,10 @@ pub fn keys(command: KeysCommand, sources: &Sources, output: &mut dyn Write) -> 
             };
             listed(asked(sources, "GET", of, &query, ""), &KEYS, form.output, output)
         }
-        KeysCommand::Show { id } => one(sources, "GET", of, &id, "", output),
+        KeysCommand::Show { id } => one(sources, "GET", of, &id, output),
         KeysCommand::Update { id, expires, rights } => {
-            let Some(body) = body(*rights, [("expires", expires.map(moment))]) else { return Ok(malformed()) };
-            one(sources, "POST", of, &id, &body, output)
+            let body = body(*rights, [("expires", expires.map(moment))]);
+            print(wished(sources, of, Some(&id), body), output)
         }
         KeysCommand::Rotate { id, overlap, form } => {
             let Some(id) = word(&id) else { return Ok(complain(format!("`{id}` is no id"))) };
@@ -213,7 +230,7 @@ pub fn keys(command: KeysCommand, sources: &Sources, output: &mut dyn Write) -> 
         KeysCommand::Disable { id } => act(sources, &id, "disable", output),
         KeysCommand::Enable { id } => act(sources, &id, "enable", output),
         KeysCommand::Revoke { id } => act(sources, &id, "revoke", output),
-        KeysCommand::Delete { id } => one(sources, "DELETE", of, &id, "", output),
+        KeysCommand::Delete { id } => one(sources, "DELETE", of, &id, output),
         KeysCommand::Hash => hash(&mut io::stdin().lock(), output),
     }
 }
@@ -223,18 +240,17 @@ pub fn teams(command: TeamsCommand, sources: &Sources, output: &mut dyn Write) -
     let of = Of::Teams;
     match command {
         TeamsCommand::List { form } => listed(asked(sources, "GET", of, "", ""), &TEAMS, form.output, output),
-        TeamsCommand::Show { id } => one(sources, "GET", of, &id, "", output),
-        TeamsCommand::Create { id, org, rights } => {
-            let more = [("id", Some(id.into())), ("org", org.map(Value::from))];
-            let Some(body) = body(*rights, more) else { return Ok(malformed()) };
-            print(asked(sources, "POST", of, "", &body), output)
+        TeamsCommand::Show { id } => one(sources, "GET", of, &id, output),
+        TeamsCommand::Create { id, org, user_limit, rights } => {
+            let body = team(*rights, &user_limit, [("id", Some(id.into())), ("org", org.map(Value::from))]);
+            print(wished(sources, of, None, body), output)
         }
-        TeamsCommand::Update { id, org, rights } => {
+        TeamsCommand::Update { id, org, user_limit, rights } => {
             let org = org.map(|org| if org == "none" { Value::Null } else { org.into() });
-            let Some(body) = body(*rights, [("org", org)]) else { return Ok(malformed()) };
-            one(sources, "POST", of, &id, &body, output)
+            let body = team(*rights, &user_limit, [("id", None), ("org", org)]);
+            print(wished(sources, of, Some(&id), body), output)
         }
-        TeamsCommand::Delete { id } => one(sources, "DELETE", of, &id, "", output),
+        TeamsCommand::Delete { id } => one(sources, "DELETE", of, &id, output),
     }
 }
 
@@ -243,21 +259,17 @@ pub fn orgs(command: OrgsCommand, sources: &Sources, output: &mut dyn Write) -> 
     let of = Of::Orgs;
     match command {
         OrgsCommand::List { form } => listed(asked(sources, "GET", of, "", ""), &ORGS, form.output, output),
-        OrgsCommand::Show { id } => one(sources, "GET", of, &id, "", output),
+        OrgsCommand::Show { id } => one(sources, "GET", of, &id, output),
         OrgsCommand::Create { id, rights } => {
-            let Some(body) = body(*rights, [("id", Some(id.into()))]) else { return Ok(malformed()) };
-            print(asked(sources, "POST", of, "", &body), output)
+            let body = body(*rights, [("id", Some(id.into()))]);
+            print(wished(sources, of, None, body), output)
         }
         OrgsCommand::Update { id, rights } => {
-            let Some(body) = body(*rights, []) else { return Ok(malformed()) };
-            one(sources, "POST", of, &id, &body, output)
+            let body = body(*rights, []);
+            print(wished(sources, of, Some(&id), body), output)
         }
-        OrgsCommand::Delete { id } => one(sources, "DELETE", of, &id, "", output),
+        OrgsCommand::Delete { id } => one(sources, "DELETE", of, &id, output),
     }
-}
-
-fn malformed() -> ExitCode {
-    complain("tags and metadata are written NAME=TEXT")
 }
 
 fn moment(text: String) -> Value {
@@ -270,8 +282,8 @@ pub(super) fn word(text: &str) -> Option<&str> {
     fine.then_some(text)
 }
 
-/// Returns the body of an order; `None` where a note is not of the form NAME=TEXT.
-fn body<const N: usize>(rights: Rights, more: [(&str, Option<Value>); N]) -> Option<String> {
+/// Returns the body of an order, or what is wrong with the words it is made of.
+fn body<const N: usize>(rights: Rights, more: [(&str, Option<Value>); N]) -> Result<String, String> {
     let mut body = Map::new();
     let mut put = |field: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -294,10 +306,37 @@ fn body<const N: usize>(rights: Rights, more: [(&str, Option<Value>); N]) -> Opt
         if notes.is_empty() {
             continue;
         }
-        let pairs = notes.iter().map(|note| note.split_once('=').map(|(name, text)| (name.to_owned(), text.into())));
-        put(field, Some(Value::Object(pairs.collect::<Option<Map<_, _>>>()?)));
+        let pair = |note: &String| {
+            let (name, text) = note.split_once('=').ok_or_else(|| format!("`{note}` is not of the form NAME=TEXT"))?;
+            Ok((name.to_owned(), text.into()))
+        };
+        put(field, Some(Value::Object(notes.iter().map(pair).collect::<Result<_, String>>()?)));
     }
-    Some(Value::Object(body).to_string())
+    put("limits", limits(&rights.limit)?);
+    Ok(Value::Object(body).to_string())
+}
+
+fn team(rights: Rights, user_limit: &[String], [id, org]: [(&str, Option<Value>); 2]) -> Result<String, String> {
+    body(rights, [id, org, ("user_limits", limits(user_limit)?)])
+}
+
+/// Returns what `words` of the form NAME=NUMBER say about limits, if anything; the gateway judges names and figures.
+fn limits(words: &[String]) -> Result<Option<Value>, String> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let figure = |word: &String| {
+        let form =
+            || format!("`{word}` is not of the form NAME=NUMBER; write for example rpm=600, or rpm= for no limit");
+        let (name, figure) = word.split_once('=').ok_or_else(form)?;
+        let value = match figure.parse::<u64>() {
+            _ if figure.is_empty() => Value::Null,
+            Ok(figure) if name != "cost_per_request" => figure.into(),
+            _ => figure.into(),
+        };
+        Ok((name.to_owned(), value))
+    };
+    words.iter().map(figure).collect::<Result<_, String>>().map(|figures| Some(Value::Object(figures)))
 }
 
 fn asked(sources: &Sources, method: &str, of: Of, rest: &str, body: &str) -> Result<Value, String> {
@@ -310,9 +349,18 @@ fn asked(sources: &Sources, method: &str, of: Of, rest: &str, body: &str) -> Res
     control::order(sources, method, &path, body)
 }
 
-fn one(sources: &Sources, method: &str, of: Of, id: &str, body: &str, output: &mut dyn Write) -> io::Result<ExitCode> {
+fn one(sources: &Sources, method: &str, of: Of, id: &str, output: &mut dyn Write) -> io::Result<ExitCode> {
     let Some(id) = word(id) else { return Ok(complain(format!("`{id}` is no id"))) };
-    print(asked(sources, method, of, &format!("/{id}"), body), output)
+    print(asked(sources, method, of, &format!("/{id}"), ""), output)
+}
+
+/// Makes one, or changes the one with this id.
+fn wished(sources: &Sources, of: Of, id: Option<&str>, body: Result<String, String>) -> Result<Value, String> {
+    let rest = match id {
+        Some(id) => format!("/{}", word(id).ok_or_else(|| format!("`{id}` is no id"))?),
+        None => String::new(),
+    };
+    asked(sources, "POST", of, &rest, &body?)
 }
 
 fn act(sources: &Sources, id: &str, action: &str, output: &mut dyn Write) -> io::Result<ExitCode> {
@@ -365,6 +413,9 @@ fn listed(
         for row in &mut rows {
             let names = row["models"].as_array().into_iter().flatten().filter_map(Value::as_str);
             row["models"] = names.collect::<Vec<_>>().join(" ").into();
+            let limits = row["limits"].as_object().into_iter().flatten();
+            let limits = limits.map(|(name, figure)| format!("{name}={}", list::text(figure)));
+            row["limits"] = limits.collect::<Vec<_>>().join(" ").into();
         }
     }
     list::write(&rows, columns, form, output)?;

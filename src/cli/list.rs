@@ -36,7 +36,8 @@ pub fn write(rows: &[Value], columns: &[Column], form: Output, output: &mut dyn 
     }
 }
 
-fn text(value: &Value) -> String {
+/// Returns a field as a table shows it.
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -3,11 +3,14 @@
 //! What is asked is written into the books before it is done, and what it came to afterwards; the key itself never is. A
 //! key is disabled or revoked even where the books cannot be written: in an emergency a full disk must not keep it alive.
 
+mod limits;
+
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use bursar_actors::access::{
-    Act, ClientKey, Denied, Done, Holder, Kind, List, Names, Network, Notes, Order, Owner, Scope, Show, Wish,
+    Act, ClientKey, Denied, Done, Holder, Kind, LimitChange, List, Names, Network, Notes, Order, Owner, Scope, Show,
+    Wish,
 };
 use bursar_actors::audit::record::{Phase, Record};
 use schemars::JsonSchema;
@@ -55,6 +58,12 @@ pub(super) struct Fields {
     #[schemars(with = "Option<Vec<String>>")]
     networks: Option<Option<Vec<Network>>>,
     #[serde(deserialize_with = "said")]
+    #[schemars(schema_with = "limits::schema")]
+    limits: Option<Value>,
+    #[serde(deserialize_with = "said")]
+    #[schemars(schema_with = "limits::schema")]
+    user_limits: Option<Value>,
+    #[serde(deserialize_with = "said")]
     #[schemars(with = "Option<String>")]
     expires: Option<Option<String>>,
     #[schemars(with = "Option<BTreeMap<String, String>>")]
@@ -82,14 +91,15 @@ impl Fields {
             ("org", fields.org.is_some() && kind != Kind::Team),
             ("team", fields.team.is_some() && kind != Kind::Key),
             ("expires", fields.expires.is_some() && kind != Kind::Key),
+            ("user_limits", fields.user_limits.is_some() && kind != Kind::Team),
         ];
         match foreign.iter().find(|(_, is_foreign)| *is_foreign) {
             Some((field, _)) => Err(invalid(format!(
                 "the body has `{field}`, which has no place here; known: id, name, {}models, providers, regions, \
-                 endpoints, networks, tags, metadata",
+                 endpoints, networks, limits, tags, metadata",
                 match kind {
                     Kind::Org => "",
-                    Kind::Team => "org, ",
+                    Kind::Team => "org, user_limits, ",
                     Kind::Key => "team, expires, ",
                 },
             ))),
@@ -108,6 +118,8 @@ impl Fields {
             regions: self.regions,
             endpoints: self.endpoints,
             networks: self.networks,
+            limits: limits::read("limits", self.limits).map_err(invalid)?,
+            user_limits: limits::read("user_limits", self.user_limits).map_err(invalid)?,
             expires: self.expires.map(|expires| expires.map(moment).transpose()).transpose()?,
             tags: self.tags,
             metadata: self.metadata,
@@ -271,6 +283,11 @@ fn wished(act: &Act) -> String {
     say("regions", wish.regions.as_ref().map(ToString::to_string));
     say("endpoints", wish.endpoints.as_ref().map(ToString::to_string));
     say("networks", wish.networks.as_ref().map(|list| or_none(list.as_deref().map(addresses))));
+    let list = |changes: &[LimitChange]| {
+        (!changes.is_empty()).then(|| changes.iter().map(limits::in_words).collect::<Vec<_>>().join(", "))
+    };
+    say("limits", list(&wish.limits));
+    say("user_limits", list(&wish.user_limits));
     say("expires", wish.expires.map(|expires| or_none(expires.map(units::time_text))));
     let names = |notes: &Notes| notes.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     say("tags", wish.tags.as_ref().map(names));
@@ -300,15 +317,17 @@ fn team_of(holder: &Holder) -> Option<&str> {
 
 /// Returns a holder as the admin API shows it: everything but the hashes.
 fn shown(holder: &Holder) -> Value {
-    let (own, scope, name, tags, metadata, owner) = match holder {
-        Holder::Org(org) => (json!({ "id": org.id }), &org.scope, &org.name, &org.tags, &org.metadata, &org.owner),
-        Holder::Team(team) => {
-            let own = json!({ "id": team.id, "org": team.org });
-            (own, &team.scope, &team.name, &team.tags, &team.metadata, &team.owner)
+    let (mut shown, scope, limits, name, tags, metadata, owner) = match holder {
+        Holder::Org(org) => {
+            let own = json!({ "id": org.id });
+            (own, &org.scope, &org.limits, &org.name, &org.tags, &org.metadata, &org.owner)
         }
-        Holder::Key(key) => (key_shown(key), &key.scope, &key.name, &key.tags, &key.metadata, &key.owner),
+        Holder::Team(team) => {
+            let own = json!({ "id": team.id, "org": team.org, "user_limits": limits::shown(&team.user_limits) });
+            (own, &team.scope, &team.limits, &team.name, &team.tags, &team.metadata, &team.owner)
+        }
+        Holder::Key(key) => (key_shown(key), &key.scope, &key.limits, &key.name, &key.tags, &key.metadata, &key.owner),
     };
-    let mut shown = own;
     let names = |names: &Names| json!(names.list().unwrap_or(&["*".to_owned()]));
     let Scope { models, providers, regions, endpoints, networks } = scope;
     shown["name"] = name.as_str().into();
@@ -317,6 +336,7 @@ fn shown(holder: &Holder) -> Value {
     shown["regions"] = names(regions);
     shown["endpoints"] = names(endpoints);
     shown["networks"] = json!(networks);
+    shown["limits"] = limits::shown(limits);
     shown["tags"] = json!(tags);
     shown["metadata"] = json!(metadata);
     shown["owner"] = owner.to_string().into();

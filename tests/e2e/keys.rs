@@ -148,8 +148,23 @@ fn the_command_line_makes_lists_and_revokes_keys_and_they_outlive_a_restart() {
         said
     };
     run(&["orgs", "create", "acme", "--name", "Acme"]);
-    run(&["teams", "create", "search", "--org", "acme", "--models", "m", "--tag", "cost_center=4711"]);
+    run(&[
+        "teams",
+        "create",
+        "search",
+        "--org",
+        "acme",
+        "--models",
+        "m",
+        "--tag",
+        "cost_center=4711",
+        "--user-limit",
+        "rpm=9",
+    ]);
     let value = run(&["keys", "create", "ci", "--team", "search", "--expires", "2199-01-01"]).trim().to_owned();
+    run(&["keys", "update", "ci", "--limit", "rpm=600", "--limit", "tpm=40000", "--limit", "cost_per_request=0.50"]);
+    run(&["keys", "update", "ci", "--limit", "tpm="]);
+    let wrong = place.run(&["keys", "update", "ci", "--limit", "rpm=many"]);
     let json: Value = serde_json::from_str(&run(&["keys", "list", "--output", "json"])).unwrap();
     let csv = run(&["keys", "list", "--team", "search", "--output", "csv"]);
     let table = run(&["teams", "list"]);
@@ -158,10 +173,14 @@ fn the_command_line_makes_lists_and_revokes_keys_and_they_outlive_a_restart() {
     assert_eq!((&json[0]["id"], &json[0]["models"]), (&json!("ci"), &json!(["*"])));
     assert!(csv.lines().nth(1).unwrap().starts_with("ci,search,ci,active,"), "{csv}");
     assert!(table.contains("acme") && table.contains("admin API"), "{table}");
+    assert!(csv.contains("rpm=600 cost_per_request=0.5"), "{csv}");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("limits.rpm is \"many\""), "{wrong:?}");
     drop(program);
 
     let program = place.serve(&[]);
-    assert_eq!(ask(&mut program.client(), &value).status, 200);
+    let answer = ask(&mut program.client(), &value);
+    assert_eq!((answer.status, answer.header("x-ratelimit-limit-requests")), (200, Some("9")));
+    assert!(run(&["keys", "show", "ci"]).contains("\"rpm\": 600"));
     run(&["keys", "revoke", "ci"]);
     assert_eq!(ask(&mut program.client(), &value).status, 401);
     assert!(run(&["keys", "show", "ci"]).contains("revoked"));

@@ -189,3 +189,49 @@ fn a_reload_keeps_what_was_used() {
     assert_eq!(demo.exchanges().len(), 2);
     bursar.books();
 }
+
+#[test]
+fn limits_set_by_hand_hold_from_the_next_request_on() {
+    let demo = demo();
+    let bursar = Setup::over(&[&demo]).workers(2).start();
+    let order = |method: &str, path: &str, body: Value| {
+        let bearer = format!("Bearer {ADMIN}");
+        let path = format!("/admin/api/{path}");
+        bursar.client().request(method, &path, &[("authorization", &bearer)], &body.to_string())
+    };
+    let done = |path: &str, body: Value| {
+        let answer = order("POST", path, body);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.json()
+    };
+    done("orgs", json!({ "id": "acme", "limits": { "rpd": 1_000 } }));
+    done(
+        "teams",
+        json!({ "id": "t", "org": "acme", "limits": { "tpm": 100_000 }, "user_limits": { "concurrency": 3 } }),
+    );
+    let made = done("keys", json!({ "id": "app", "team": "t", "limits": { "rpm": 2, "cost_per_request": "0.50" } }));
+    let value = made["value"].as_str().unwrap().to_owned();
+    let ask = || bursar.client().request("POST", CHAT, &[("x-api-key", &value)], &chat(json!({})).to_string());
+
+    assert_eq!(made["limits"], json!({ "rpm": 2, "cost_per_request": "0.5" }));
+    assert_eq!([ask().status, ask().status, ask().status], [200, 200, 429]);
+    done("keys/app", json!({ "limits": { "rpm": 3 } }));
+    assert_eq!([ask().status, ask().status], [200, 429]);
+    done("keys/app", json!({ "limits": null }));
+    let of_org = done("orgs/acme", json!({ "limits": { "rpd": 4 } }));
+    // Three requests went before it, which count.
+    let answers = [ask(), ask()];
+    let (key, team) = (order("GET", "keys/app", Value::Null).json(), order("GET", "teams", Value::Null).json());
+    let fault = order("POST", "teams/t", json!({ "limits": { "tpm": 0 } }));
+    let foreign = order("POST", "keys/app", json!({ "user_limits": null }));
+
+    assert_eq!(of_org["limits"], json!({ "rpd": 4 }));
+    assert_eq!([answers[0].status, answers[1].status], [200, 429]);
+    assert!(answers[1].text().contains("organisation `acme` may make 4 requests in a day"), "{}", answers[1].text());
+    assert_eq!((&key["limits"], &team[0]["user_limits"]), (&json!({}), &json!({ "concurrency": 3 })));
+    assert_eq!((fault.status, foreign.status), (422, 422));
+    assert!(fault.text().contains("limits.tpm is 0") && foreign.text().contains("`user_limits`"), "{}", fault.text());
+    let records = order("GET", "audit/records?phase=admin", Value::Null).text();
+    assert!(records.contains("limits = rpm = 2, cost_per_request = 0.5 USD"), "{records}");
+    bursar.books();
+}

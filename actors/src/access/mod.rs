@@ -21,7 +21,7 @@ pub use holder::{ClientKey, KeyHash, KeySecret, Notes, Org, Owner, Standing, Tea
 pub use identity::{Identity, identity};
 pub use key::{NewKey, PREFIX, well_formed};
 pub use network::Network;
-pub use order::{Act, Denied, Done, Holder, Kind, Order, Wish};
+pub use order::{Act, Denied, Done, Holder, Kind, LimitChange, Order, Wish};
 pub use register::{DEFAULT_TEAM, Holders, Register, Step, is_id};
 pub use roster::{HashKey, Roster};
 pub use scope::{Names, Place, Scope};

@@ -7,6 +7,7 @@ use super::key::NewKey;
 use super::network::Network;
 use super::scope::Names;
 use crate::ids::{OrgId, TeamId};
+use crate::limits::Limit;
 
 /// What there is in the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,9 @@ impl Kind {
     }
 }
 
+/// One limit and its new figure; `None` takes it away.
+pub type LimitChange = (Limit, Option<u64>);
+
 /// What a holder shall be. What is `None` stays as it is, or as it is by default.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
@@ -60,6 +64,10 @@ pub struct Wish {
     pub networks: Option<Option<Vec<Network>>>,
     /// Of a key: in seconds since 1970; `Some(None)` for never.
     pub expires: Option<Option<u64>>,
+    /// What becomes of the limits that are named; the others stay.
+    pub limits: Vec<LimitChange>,
+    /// Of a team: likewise, of each end user.
+    pub user_limits: Vec<LimitChange>,
     /// All of them.
     pub tags: Option<Notes>,
     /// All of it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::holder::{ClientKey, KeyHash, KeySecret, Notes, Org, Owner, Team};
 use super::identity::{Identity, identity};
 use super::key::NewKey;
-use super::order::{Act, Denied, Done, Holder, Kind, Order, Wish};
+use super::order::{Act, Denied, Done, Holder, Kind, LimitChange, Order, Wish};
 use super::scope::Scope;
 use crate::ids::{OrgId, TeamId};
 use crate::limits::Limits;
@@ -292,6 +292,7 @@ impl Register {
                 put(&mut org.tags, &wish.tags);
                 put(&mut org.metadata, &wish.metadata);
                 narrow(&mut org.scope, wish);
+                limit(&mut org.limits, &wish.limits);
                 Holder::Org(org)
             }
             Holder::Team(mut team) => {
@@ -300,6 +301,8 @@ impl Register {
                 put(&mut team.metadata, &wish.metadata);
                 put(&mut team.org, &wish.org);
                 narrow(&mut team.scope, wish);
+                limit(&mut team.limits, &wish.limits);
+                limit(&mut team.user_limits, &wish.user_limits);
                 if let Some(id) = &team.org {
                     let org =
                         self.org(id).ok_or_else(|| Denied::Invalid(format!("there is no organisation `{id}`")))?;
@@ -316,6 +319,7 @@ impl Register {
                 put(&mut key.metadata, &wish.metadata);
                 put(&mut key.expires, &wish.expires);
                 narrow(&mut key.scope, wish);
+                limit(&mut key.limits, &wish.limits);
                 if let Some(team) = self.team(&key.team) {
                     let org = team.org.as_ref().and_then(|org| self.org(org));
                     let parent = org.map_or_else(|| team.scope.clone(), |org| team.scope.within(&org.scope));
@@ -395,6 +399,10 @@ fn narrow(scope: &mut Scope, wish: &Wish) {
     put(&mut scope.regions, &wish.regions);
     put(&mut scope.endpoints, &wish.endpoints);
     put(&mut scope.networks, &wish.networks);
+}
+
+fn limit(limits: &mut Limits, changes: &[LimitChange]) {
+    changes.iter().for_each(|(limit, figure)| limits.set(*limit, *figure));
 }
 
 fn within(scope: &Scope, parent: &Scope, whose: &str) -> Result<(), Denied> {

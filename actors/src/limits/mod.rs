@@ -72,6 +72,34 @@ impl Limits {
         !Self { cost_per_request: None, ..*self }.is_empty()
     }
 
+    /// Returns the figure of `limit`; dollars as nano-dollars.
+    pub fn get(&self, limit: Limit) -> Option<u64> {
+        match limit {
+            Limit::Metered(Which::Window(amount, span)) => self.of(amount, span),
+            Limit::Metered(Which::Concurrency) => self.concurrency.map(u64::from),
+            Limit::CostPerRequest => self.cost_per_request,
+        }
+    }
+
+    /// Puts `figure` in the place of `limit`; `None` takes it away.
+    pub fn set(&mut self, limit: Limit, figure: Option<u64>) {
+        let place = match limit {
+            Limit::Metered(Which::Window(Amount::Requests, Span::Minute)) => &mut self.rpm,
+            Limit::Metered(Which::Window(Amount::Requests, Span::Hour)) => &mut self.rph,
+            Limit::Metered(Which::Window(Amount::Requests, Span::Day)) => &mut self.rpd,
+            Limit::Metered(Which::Window(Amount::Tokens, Span::Minute)) => &mut self.tpm,
+            Limit::Metered(Which::Window(Amount::Tokens, Span::Hour)) => &mut self.tph,
+            Limit::Metered(Which::Window(Amount::Tokens, Span::Day)) => &mut self.tpd,
+            Limit::Metered(Which::Concurrency) => {
+                // Nobody has more at the same time than this type holds.
+                self.concurrency = figure.map(|figure| u32::try_from(figure).unwrap_or(u32::MAX));
+                return;
+            }
+            Limit::CostPerRequest => &mut self.cost_per_request,
+        };
+        *place = figure;
+    }
+
     /// Returns the limit of one window.
     pub fn of(&self, amount: Amount, span: Span) -> Option<u64> {
         match (amount, span) {
@@ -160,6 +188,37 @@ impl Which {
         match self {
             Self::Window(amount, span) => amount.key(span),
             Self::Concurrency => "concurrency",
+        }
+    }
+}
+
+/// Any limit of a holder, for whoever sets or shows them one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// One that a meter holds.
+    Metered(Which),
+    /// What one request may cost at most.
+    CostPerRequest,
+}
+
+impl Limit {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 8] = [
+        Self::Metered(Which::Window(Amount::Requests, Span::Minute)),
+        Self::Metered(Which::Window(Amount::Requests, Span::Hour)),
+        Self::Metered(Which::Window(Amount::Requests, Span::Day)),
+        Self::Metered(Which::Window(Amount::Tokens, Span::Minute)),
+        Self::Metered(Which::Window(Amount::Tokens, Span::Hour)),
+        Self::Metered(Which::Window(Amount::Tokens, Span::Day)),
+        Self::Metered(Which::Concurrency),
+        Self::CostPerRequest,
+    ];
+
+    /// Returns its name in the configuration.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Metered(which) => which.key(),
+            Self::CostPerRequest => "cost_per_request",
         }
     }
 }
