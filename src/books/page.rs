@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bursar_actors::Usage;
+use bursar_actors::access::Identity;
 use bursar_actors::audit::journal::{Durability, Refused, Ticket};
 use bursar_actors::audit::record::{Attempt, Content, Latency, Phase, Record, Rejected};
 use bursar_actors::vault::{ContentHasher, Subject};
@@ -50,8 +51,7 @@ pub struct Page {
     books: Arc<Books>,
     call: u64,
     request: RequestId,
-    actor: Option<Arc<str>>,
-    team: Option<String>,
+    identity: Option<Arc<Identity>>,
     user: Option<String>,
     network: Option<String>,
     session: Option<Session>,
@@ -111,8 +111,7 @@ impl Page {
         Self {
             call: books.next_call(),
             request: call.id.clone(),
-            actor: call.caller.key_id().cloned(),
-            team: call.caller.team().map(ToString::to_string),
+            identity: call.caller.identity().cloned(),
             user: call.head.user.clone(),
             network: call.network.clone(),
             session: call.session.clone(),
@@ -134,7 +133,7 @@ impl Page {
     }
 
     fn team(&self) -> &str {
-        self.team.as_deref().unwrap_or_default()
+        team_of(&self.identity)
     }
 
     fn pseudonym(&self) -> Option<String> {
@@ -148,12 +147,16 @@ impl Page {
 
     /// Returns what every record of this request says.
     fn record(&self, phase: Phase) -> Record<'_> {
+        let identity = self.identity.as_deref();
+        let tags = identity.into_iter().flat_map(|identity| identity.tags.iter());
         Record {
             phase: Some(phase),
             request: Some(self.request.as_str().into()),
             call: Some(self.call),
-            actor: self.actor.as_deref().map(Cow::from),
-            team: self.team.as_deref().map(Cow::from),
+            actor: identity.map(|identity| (&*identity.key).into()),
+            team: identity.map(|identity| identity.team.as_str().into()),
+            org: identity.and_then(|identity| Some(identity.org.as_ref()?.as_str().into())),
+            tags: tags.map(|(name, value)| format!("{name}={value}").into()).collect(),
             user: self.pseudonym().map(Cow::from),
             network: self.network.as_deref().map(Cow::from),
             action: self.action.into(),
@@ -273,7 +276,7 @@ impl Page {
     ///
     /// Returns how many bytes more are kept of it.
     pub fn sent(&mut self, bytes: &[u8]) -> usize {
-        let (books, team, user) = (&self.books, self.team.as_deref().unwrap_or_default(), self.user.as_deref());
+        let (books, team, user) = (&self.books, team_of(&self.identity), self.user.as_deref());
         let begin = || Hashing::Begun(books.content_hasher(team, user).map(Box::new));
         Self::note_reply(&mut self.reply, self.books.content_max, bytes, |hashing| {
             if matches!(hashing, Hashing::Nothing) {
@@ -287,7 +290,7 @@ impl Page {
 
     /// Notes an answer that goes out as a whole. Returns how many bytes are kept of it.
     pub fn sent_whole(&mut self, body: &[u8]) -> usize {
-        let (books, team, user) = (&self.books, self.team.as_deref().unwrap_or_default(), self.user.as_deref());
+        let (books, team, user) = (&self.books, team_of(&self.identity), self.user.as_deref());
         Self::note_reply(&mut self.reply, self.books.content_max, body, |hashing| {
             *hashing = Hashing::Whole(books.content_hash(team, user, body));
         })
@@ -393,6 +396,10 @@ impl Drop for Page {
             self.close(&Closing { outcome: "cancelled", alias: "none", ..Closing::default() });
         }
     }
+}
+
+fn team_of(identity: &Option<Arc<Identity>>) -> &str {
+    identity.as_ref().map_or("", |identity| identity.team.as_str())
 }
 
 fn micros(time: Duration) -> u64 {

@@ -273,6 +273,11 @@ pub struct Record<'a> {
     /// What the client says that the request belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub org: Option<Cow<'a, str>>,
+    /// Tags of key, team and organisation, each as `name=value`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Cow<'a, str>>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // The signature serde asks for.
@@ -289,7 +294,7 @@ impl Record<'_> {
     /// Returns the record as the journal takes it: the JSON object without its opening brace.
     ///
     /// Lists of more than six are shortened. If the record still exceeds [`RECORD_MAX`] with what the journal adds, its
-    /// lists are left out and its names shortened.
+    /// lists are left out, then the words of clients and upstreams shortened, and only then the names that it is booked under.
     pub fn to_tail(mut self) -> Vec<u8> {
         self.shorten_lists();
         let mut tail = self.encode();
@@ -298,6 +303,10 @@ impl Record<'_> {
             self.rejected.clear();
             self.rules.clear();
             self.redactions.clear();
+            tail = self.encode();
+        }
+        if tail.len() > RECORD_MAX - JOURNAL_ADDS {
+            self.shorten_words();
             tail = self.encode();
         }
         if tail.len() > RECORD_MAX - JOURNAL_ADDS {
@@ -331,28 +340,30 @@ impl Record<'_> {
     }
 
     /// The request's id stays, because content is sealed under it; the gateway takes none of more than 64 bytes.
+    fn shorten_words(&mut self) {
+        let words = [&mut self.asked, &mut self.error, &mut self.finish, &mut self.session, &mut self.network];
+        words.into_iter().flatten().for_each(|word| clip(word, NAME_MAX));
+        if let Some(note) = &mut self.note {
+            clip(note, NAME_MAX * 4);
+        }
+    }
+
     fn shorten_names(&mut self) {
+        self.tags.clear();
         let names = [
             &mut self.actor,
+            &mut self.org,
             &mut self.team,
             &mut self.user,
-            &mut self.network,
-            &mut self.asked,
             &mut self.alias,
             &mut self.provider,
             &mut self.model,
             &mut self.endpoint,
             &mut self.region,
             &mut self.key,
-            &mut self.error,
-            &mut self.finish,
-            &mut self.session,
         ];
         for name in names.into_iter().flatten() {
             clip(name, NAME_MAX);
-        }
-        if let Some(note) = &mut self.note {
-            clip(note, NAME_MAX * 4);
         }
     }
 }
@@ -439,6 +450,7 @@ mod tests {
                 request: long(), actor: long(), team: long(), user: long(), asked: long(), alias: long(),
                 provider: long(), model: long(), endpoint: long(), region: long(), key: long(), error: long(),
                 finish: long(), note: long(), session: long(), action: "chat".into(),
+                org: long(), tags: vec![(&*name).into(); listed],
                 attempts: vec![Attempt { target: (&*name).into(), ..Attempt::default() }; listed],
                 rejected: vec![Rejected { target: (&*name).into(), why: (&*name).into() }; listed],
                 ..Record::default()

@@ -76,6 +76,7 @@ pub const COLUMNS: &[Column] = &[
     ("count", |row| Cell::Number(row.record.count)),
     text!(note),
     text!(session),
+    text!(org),
 ];
 
 /// Writes the names of the columns.
