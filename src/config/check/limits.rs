@@ -76,3 +76,63 @@ pub fn tables(
     }
     tables
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load::{Sources, load};
+
+    /// Returns the faults of a file with one provider, one team and this text, each as `line:column: words`.
+    fn faults(text: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let provider = "[providers.p]\nkind = 'openai_compatible'\nbase_url = 'http://a/v1'\nkeys = []\n";
+        std::fs::write(folder.path().join("bursar.toml"), format!("{provider}{text}")).expect("a file");
+        let (working_dir, system_file) = (folder.path().to_owned(), folder.path().join("none.toml"));
+        let faults = load(&Sources { working_dir, system_file, ..Sources::default() }).err();
+        let lines = faults.iter().flat_map(|faults| faults.iter()).map(|fault| fault.one_line());
+        lines.map(|line| line.trim_start_matches("bursar.toml:").to_owned()).collect()
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused_wherever_it_stands() {
+        for (text, expected) in [
+            ("[teams.t]\nlimits = { rpm = 0 }\n", "6:18: teams.t.limits.rpm is 0, so that nothing could pass"),
+            ("[teams.t]\nuser_limits.concurrency = 0\n", "6:27: teams.t.user_limits.concurrency is 0"),
+            ("[orgs.o.limits]\ntpd = 0\n", "6:7: orgs.o.limits.tpd is 0"),
+            ("[limits.models.\"p/m\"]\nrph = 0\n", "6:7: limits.models.\"p/m\".rph is 0"),
+            ("[limits.tags.\"env=ci\"]\ntph = 0\n", "6:7: limits.tags.\"env=ci\".tph is 0"),
+        ] {
+            let found = faults(text);
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{text}: {found:?}");
+            assert!(found[0].contains("for no limit"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn figures_of_another_kind_are_refused_with_the_kind_that_is_meant() {
+        for (text, expected, words) in [
+            ("[teams.t.limits]\ncost_per_request = \"much\"\n", "6:20: teams.t.limits.cost_per_request", "2.5"),
+            ("[teams.t.limits]\nrpm = -1\n", "6:7: teams.t.limits.rpm", "not between 0"),
+            ("[teams.t.limits]\ntpm = \"many\"\n", "6:7: teams.t.limits.tpm", "takes a whole number"),
+            ("[teams.t.limits]\nrpx = 1\n", "6:1: unknown key `rpx` in teams.t.limits", "did you mean"),
+        ] {
+            let found = faults(text);
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{text}: {found:?}");
+            assert!(found[0].contains(words), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn models_without_a_provider_and_tags_without_a_value_limit_nobody() {
+        for (text, expected) in [
+            ("[limits.models.m]\nrpm = 1\n", "5:16: `m` does not say whose model it is"),
+            (
+                "[limits.models.\"q/m\"]\nrpm = 1\n",
+                "5:16: limits.models.\"q/m\" names provider `q`, which is not defined",
+            ),
+            ("[limits.tags.env]\nrpm = 1\n", "5:14: `env` is no tag with its value"),
+        ] {
+            let found = faults(text);
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{text}: {found:?}");
+        }
+    }
+}
