@@ -1,14 +1,17 @@
 //! The routes that count the tokens of a request without asking a model: by the upstream's own count where it has one, else
 //! by an estimate, and the answer says so.
 
+use std::cell::Cell;
+
 use actix_web::http::header::{CONTENT_TYPE, HeaderName};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use bursar_actors::limits::Standing;
 
 use super::error::respond_in;
 use super::inference::{id_headers, read, refused};
 use super::unread::closing;
-use super::{Worker, request_id, responses};
+use super::{Worker, limits, request_id, responses};
 use crate::books::Page;
 use crate::call::RequestId;
 use crate::error::GatewayError;
@@ -26,7 +29,8 @@ pub async fn count(
     worker: Data<Worker>,
 ) -> HttpResponse {
     let id = request_id(&request);
-    match answer(operation, &id, &request, &mut payload, &worker).await {
+    let standing = Cell::new(None);
+    let mut answer = match answer(operation, &id, &request, &mut payload, &worker, &standing).await {
         Err(error) => {
             refused(&worker, &request, &id, &error);
             closing(respond_in(operation.dialect(), &error, &id), payload)
@@ -40,7 +44,9 @@ pub async fn count(
             id_headers(&mut head, operation, &id);
             head.body(clients::counted(operation, tokens))
         }
-    }
+    };
+    limits::tell(answer.headers_mut(), operation.dialect(), standing.get());
+    answer
 }
 
 /// Whether it is the upstream's own count.
@@ -56,6 +62,7 @@ async fn answer(
     request: &HttpRequest,
     payload: &mut Payload,
     worker: &Worker,
+    standing: &Cell<Option<Standing>>,
 ) -> Result<(u64, Exact), GatewayError> {
     let call = read(operation, id, request, payload, worker).await?;
     let call = responses::prepare(&call, worker).await?.map_or(call, |(call, _)| call);
@@ -63,6 +70,8 @@ async fn answer(
     let asked = call.head.model.as_deref();
     let Some(route) = routes.resolve(asked, operation) else { return Err(routes.not_found(asked, &call.caller)) };
     route.admit(&call.caller)?;
+    // Held until the number is known, since the question is in flight for as long.
+    let _grant = worker.pipeline.let_count_in(&routes, &route, &call, |now| standing.set(Some(now)))?;
     let request = clients::read_to_count(operation, &call.body).map_err(GatewayError::Invalid)?;
     let estimate = estimate_tokens(&request);
     let page = worker.gateway.books.as_ref().map(|books| Page::open(books, &call, "count_tokens"));

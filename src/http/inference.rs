@@ -120,6 +120,9 @@ async fn streaming(
 /// Notes a request that was turned away before it was admitted.
 pub(super) fn refused(worker: &Worker, request: &HttpRequest, id: &RequestId, error: &GatewayError) {
     worker.gateway.metrics.refuse(error.code());
+    if let GatewayError::RateLimited(denied) = error {
+        worker.gateway.metrics.limited(denied.which.key(), denied.holder.kind());
+    }
     if let Some(books) = &worker.gateway.books {
         let network = request.peer_addr().map(|peer| network(peer.ip()));
         match worker.gateway.clients.load().authenticate(request) {

@@ -48,15 +48,38 @@ pub fn let_in(
         let holder = holder.map(|(holder, _)| holder.to_string()).unwrap_or_default();
         return Err(GatewayError::TooDear(Box::new(CostLimit { holder, ..refused })));
     }
+    let grant = take(meters, above, tokens(&call.head), standing)?;
+    Ok(Admission { grant, cost_max })
+}
+
+/// Lets a question for the number of tokens in, or says which limit of requests is in the way. It generates nothing, so limits of
+/// tokens neither count nor refuse it: who has none left may still ask how to send less.
+pub fn let_count_in(
+    meters: &Meters,
+    above: Vec<(Holder, Limits)>,
+    standing: impl FnOnce(Standing),
+) -> Result<Option<Grant>, GatewayError> {
+    let of_requests = |limits: Limits| Limits { tpm: None, tph: None, tpd: None, ..limits };
+    let above = above.into_iter().map(|(holder, limits)| (holder, of_requests(limits))).collect();
+    take(meters, above, 0, standing)
+}
+
+/// Takes a request of `tokens` from the meters of all in `above`; `None` where nothing is limited.
+fn take(
+    meters: &Meters,
+    above: Vec<(Holder, Limits)>,
+    tokens: u64,
+    standing: impl FnOnce(Standing),
+) -> Result<Option<Grant>, GatewayError> {
     let above = above.into_iter().filter(|(_, limits)| limits.is_metered());
     let mut above = above.map(|(holder, limits)| meters.limited(holder, limits)).peekable();
     if above.peek().is_none() {
-        return Ok(Admission { grant: None, cost_max });
+        return Ok(None);
     }
-    match admit(above, tokens(&call.head), Instant::now()) {
+    match admit(above, tokens, Instant::now()) {
         Ok(grant) => {
             standing(grant.standing);
-            Ok(Admission { grant: Some(grant), cost_max })
+            Ok(Some(grant))
         }
         Err(denied) => {
             let Denied { standing: now, .. } = denied;

@@ -4,15 +4,16 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bursar_actors::limits::{Grant, Standing};
 use bursar_actors::{Acquire, ErrorClass, KeyEffect, Lease, Outcome, Repeat, ReplyForm};
 
-use super::Pipeline;
-use super::route::Route;
+use super::route::{Route, Routes};
 use super::translation::unusable;
 use super::way::{self, Aim};
+use super::{Pipeline, admission};
 use crate::books::{Closing, Page};
 use crate::call::Call;
-use crate::error::Failure;
+use crate::error::{Failure, GatewayError};
 use crate::schema::chat::ChatRequest;
 
 /// Longest time for the question and its answer.
@@ -21,6 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER_MAX: usize = 64 * 1024;
 
 impl Pipeline {
+    /// Counts the question that `call` asks as one request against all limits above it, for as long as the permission is held;
+    /// `None` where nothing is limited. `standing` is told how the limits stand then.
+    pub fn let_count_in(
+        &self,
+        routes: &Routes,
+        route: &Route,
+        call: &Call,
+        standing: impl FnOnce(Standing),
+    ) -> Result<Option<Grant>, GatewayError> {
+        admission::let_count_in(&self.meters, routes.above(route, call), standing)
+    }
+
     /// Returns how many tokens `request`, which `call` came with, has by the count of the upstream that `route` would send it
     /// to now; `None` where that one cannot count, fails, or nobody is ready.
     ///

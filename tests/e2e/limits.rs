@@ -235,3 +235,29 @@ fn limits_set_by_hand_hold_from_the_next_request_on() {
     assert!(records.contains("limits = rpm = 2, cost_per_request = 0.5 USD"), "{records}");
     bursar.books();
 }
+
+#[test]
+fn a_count_of_tokens_takes_a_request_and_no_tokens() {
+    let demo = demo();
+    let bursar = Setup::over(&[&demo]).more(&format!("[teams.t]\n{}", key("rpm = 4, tpm = 200"))).start();
+    let message = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]});
+    let count = |path: &str, body: &Value| post(&mut bursar.client(), path, body);
+
+    let served = ask(&bursar, json!({"max_tokens": 150}));
+    let beyond = ask(&bursar, json!({"max_tokens": 190}));
+    let of_messages = count("/v1/messages/count_tokens", &message);
+    let of_responses = count("/v1/responses/input_tokens", &json!({"model": "m", "input": "Hello"}));
+    let contents = json!({"contents": [{"parts": [{"text": "Hello"}]}]});
+    let of_contents = count("/v1beta/models/m:countTokens", &contents);
+    let refused = count("/v1/messages/count_tokens", &message);
+
+    assert_eq!((served.status, beyond.status), (200, 429));
+    assert_eq!((of_messages.status, of_responses.status, of_contents.status), (200, 200, 200));
+    assert_eq!(number(&of_messages, "anthropic-ratelimit-requests-remaining"), 2);
+    assert_eq!(number(&of_responses, "x-ratelimit-remaining-requests"), 1);
+    assert_eq!((refused.status, &refused.json()["error"]["type"]), (429, &json!("rate_limit_error")));
+    assert!((1..=61).contains(&number(&refused, "retry-after")));
+    let metrics = bursar.client().get("/metrics").text();
+    assert!(metrics.contains("bursar_limits_denied_total{holder=\"key\",limit=\"rpm\"} 1"), "{metrics}");
+    bursar.books();
+}
