@@ -94,6 +94,10 @@ struct Route {
     path: String,
     operation: String,
     need: String,
+    /// As the documentation writes it.
+    template: String,
+    /// Whose it is what an admin route is about.
+    owned: String,
 }
 
 fn routes(bursar: &Bursar) -> Vec<Route> {
@@ -110,6 +114,8 @@ fn routes(bursar: &Bursar) -> Vec<Route> {
                 path: path.replace("{index}", "0").replace(['{', '}'], ""),
                 operation: operation["operationId"].as_str().unwrap().to_owned(),
                 need: need.to_owned(),
+                template: path.clone(),
+                owned: operation["x-owned"].as_str().unwrap_or_default().to_owned(),
             });
         }
     }
@@ -226,20 +232,16 @@ fn each_role_passes_where_it_may_and_nowhere_else() {
     assert!(tried > 250, "{tried}");
 }
 
-/// Two teams with a key each, and the index of a record of each team.
+/// Two teams with a key each, of which the other's name is found in no answer by chance, and the index of a record of each.
 fn two_teams() -> (Demo, Bursar, [u64; 2]) {
     let upstream = demo();
-    let more = "[teams.a]\nmodels = [\"*\"]\n[teams.b]\nmodels = [\"*\"]\n\
-        [[client_keys]]\nid = \"key_a\"\nteam = \"a\"\nvalue = \"client-key-of-a-012345\"\n\
-        [[client_keys]]\nid = \"key_b\"\nteam = \"b\"\nvalue = \"client-key-of-b-012345\"\n";
+    let more = "[teams.own]\nmodels = [\"*\"]\n[teams.unseen]\nmodels = [\"*\"]\n[orgs.unseen]\n\
+        [[client_keys]]\nid = \"key_own\"\nteam = \"own\"\nvalue = \"client-key-of-own-012345\"\n\
+        [[client_keys]]\nid = \"key_unseen\"\nteam = \"unseen\"\nvalue = \"client-key-of-the-other-012345\"\n";
     let bursar = Setup::over(&[&upstream]).more(more).start();
-    for key in ["client-key-of-a-012345", "client-key-of-b-012345"] {
-        let answer = bursar.client().request(
-            "POST",
-            "/v1/chat/completions",
-            &[("x-api-key", key)],
-            &chat(json!({})).to_string(),
-        );
+    for key in ["client-key-of-own-012345", "client-key-of-the-other-012345"] {
+        let body = chat(json!({})).to_string();
+        let answer = bursar.client().request("POST", "/v1/chat/completions", &[("x-api-key", key)], &body);
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     let of = |team: &str| {
@@ -247,46 +249,92 @@ fn two_teams() -> (Demo, Bursar, [u64; 2]) {
         let found = bursar.client().request("GET", &path, &[("x-api-key", crate::harness::ADMIN)], "");
         found.json()["records"][0]["index"].as_u64().unwrap()
     };
-    let records = [of("a"), of("b")];
+    let records = [of("own"), of("unseen")];
     (upstream, bursar, records)
+}
+
+/// Whose a thing is that a route is tried with: of the own team, of the other, or nobody's.
+const OWN: usize = 0;
+const OTHERS: usize = 1;
+const NOBODYS: usize = 2;
+
+impl Route {
+    /// Returns path and body that name something of one of these. A route about something new says here how it is named.
+    fn about(&self, whose: usize, records: [u64; 2]) -> (String, String) {
+        let [own, others] = records.map(|index| index.to_string());
+        let team = ["own", "unseen", "nobodys"][whose];
+        let name = match self.owned.as_str() {
+            "gateway" | "listed" => "",
+            "org" | "team" => team,
+            "key" => ["key_own", "key_unseen", "key_nobodys"][whose],
+            "record" => [own.as_str(), others.as_str(), "99999"][whose],
+            owned => panic!("{}: how is something of `{owned}` named?", self.operation),
+        };
+        let path = self.template.replace("{action}", "revoke").replace("{id}", name).replace("{index}", name);
+        assert!(!path.contains('{'), "{path}: what stands in the path?");
+        let body = match (self.owned.as_str(), path == self.template) {
+            // To make something for a team is to name it.
+            ("key", true) => json!({ "id": "made", "team": team }),
+            ("team" | "org", true) => json!({ "id": "made" }),
+            _ => json!({}),
+        };
+        (path, body.to_string())
+    }
 }
 
 #[test]
 fn for_the_admin_of_a_team_there_are_no_other_teams() {
-    let (_upstream, bursar, [of_a, of_b]) = two_teams();
-    let token = user(&bursar, "ann", "team_admin", Some("a"));
-    let ask = |method: &str, path: &str, body: &str| {
-        bursar.client().request(method, &format!("/admin/api/{path}"), &[("x-api-key", &token)], body)
+    let (_upstream, bursar, records) = two_teams();
+    let token = user(&bursar, "ann", "team_admin", Some("own"));
+    let ask = |token: &str, method: &str, (path, body): &(String, String)| {
+        bursar.client().request(method, path, &[("x-api-key", token)], if method == "GET" { "" } else { body })
     };
+    let seen_by_admin = || {
+        let shown = |path: &str| {
+            let path = format!("/admin/api/{path}");
+            ask(crate::harness::ADMIN, "GET", &(path, String::new())).text()
+        };
+        [shown("orgs"), shown("teams/unseen"), shown("keys/key_unseen")]
+    };
+    let before = seen_by_admin();
+    let needs = ROLES.iter().find(|(role, ..)| *role == "team_admin").unwrap().2;
+    let mut tried = [0, 0];
 
-    let own = ask("GET", "audit/records", "").json();
-    let teams: Vec<_> = own["records"].as_array().unwrap().iter().map(|record| &record["team"]).collect();
-    assert!(!teams.is_empty() && teams.iter().all(|team| *team == "a"), "{own}");
-    assert_eq!(ask("GET", "audit/records?team=b", "").status, 404);
-    assert_eq!(ask("GET", &format!("audit/records/{of_a}"), "").status, 200);
-    assert_eq!(ask("GET", "keys/key_a", "").status, 200);
-    for (method, path, body) in [
-        ("GET", format!("audit/records/{of_b}"), ""),
-        ("GET", format!("audit/records/{of_b}/body"), ""),
-        ("GET", "teams/b".to_owned(), ""),
-        ("POST", "teams/b".to_owned(), "{}"),
-        ("DELETE", "teams/b".to_owned(), ""),
-        ("GET", "keys/key_b".to_owned(), ""),
-        ("POST", "keys/key_b".to_owned(), "{}"),
-        ("DELETE", "keys/key_b".to_owned(), ""),
-        ("POST", "keys/key_b/revoke".to_owned(), ""),
-    ] {
-        let answer = ask(method, &path, body);
-        assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text());
+    for route in routes(&bursar).iter().filter(|route| needs.contains(&route.need.as_str())) {
+        let of_others = route.about(OTHERS, records);
+        let answer = ask(&token, &route.method, &of_others);
+        let shown = format!("{} {}: {} {}", route.method, of_others.0, answer.status, answer.text());
+        if ["gateway", "listed"].contains(&route.owned.as_str()) {
+            assert!(!answer.text().contains("unseen"), "{shown}");
+            tried[0] += 1;
+            continue;
+        }
+        assert_eq!(answer.status, 404, "{shown}");
         // What there is of another team is answered as what there is not at all.
-        let nowhere = path.replace("key_b", "key_z").replace("teams/b", "teams/z").replace(&of_b.to_string(), "99999");
-        let unknown = ask(method, &nowhere, body);
-        assert_eq!((answer.status, answer.error_code()), (unknown.status, unknown.error_code()), "{method} {path}");
+        let of_nobody = route.about(NOBODYS, records);
+        let unknown = ask(&token, &route.method, &of_nobody);
+        let neutral = |answer: &Answer, name: &str| {
+            let id = answer.header("x-bursar-request-id").unwrap_or_default().to_owned();
+            // The log grows by each question.
+            let text = answer.text().replace(name, "…").replace(&id, "…");
+            text.split("the log has").next().unwrap_or_default().to_owned()
+        };
+        let (name, nobody) = match route.owned.as_str() {
+            "record" => (records[OTHERS].to_string(), "99999".to_owned()),
+            _ => ("unseen".to_owned(), "nobodys".to_owned()),
+        };
+        assert_eq!(neutral(&answer, &name), neutral(&unknown, &nobody), "{shown}");
+        if route.method == "GET" && route.owned != "org" && !route.path.ends_with("/body") {
+            assert_eq!(ask(&token, "GET", &route.about(OWN, records)).status, 200, "{shown}");
+        }
+        tried[1] += 1;
     }
-    let keys = ask("GET", "keys", "").json();
-    assert_eq!(keys.as_array().unwrap().iter().map(|key| &key["id"]).collect::<Vec<_>>(), ["key_a"]);
-    let other = bursar.client().request("GET", "/v1/models", &[("x-api-key", "client-key-of-b-012345")], "");
-    assert_eq!(other.status, 200, "the key of b was not touched");
+    assert!(tried[0] >= 8 && tried[1] >= 14, "{tried:?}");
+    assert_eq!(seen_by_admin(), before, "what is another team's was changed");
+    let by_team = ("/admin/api/audit/records?team=unseen".to_owned(), String::new());
+    assert_eq!(ask(&token, "GET", &by_team).status, 404);
+    let other = bursar.client().request("GET", "/v1/models", &[("x-api-key", "client-key-of-the-other-012345")], "");
+    assert_eq!(other.status, 200, "the key of the other team was not touched");
 }
 
 #[test]

@@ -71,8 +71,9 @@ fn operation(row: &Row, generator: &mut SchemaGenerator) -> Value {
         let schema = schema(generator);
         operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
     }
-    if let Some(right) = row.right() {
+    if let Some((right, owned)) = row.needs() {
         operation["x-right"] = json!(right);
+        operation["x-owned"] = owned.as_str().into();
     }
     operation
 }

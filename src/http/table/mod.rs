@@ -47,7 +47,39 @@ pub enum Serves {
     /// Whoever brings a client key, which the route checks itself.
     Client(fn() -> actix_web::Route),
     /// An admin with the right, which is checked before the handler runs and before a body is read.
-    Admin(Right, Handler),
+    Admin(Right, Owned, Handler),
+}
+
+/// Whose it is what an admin route is about. To the admin of one team everything of other teams is as if it were not there;
+/// `tests/e2e/rights.rs` tries that with each route by what stands here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owned {
+    /// Nobody's: it tells of the gateway as a whole, and of no team.
+    Gateway,
+    /// What several teams have, out of which that of others is left.
+    Listed,
+    /// An organisation, which is above every team.
+    Org,
+    /// A team.
+    Team,
+    /// A client key, which has a team.
+    Key,
+    /// A record of the books, which may have a team.
+    Record,
+}
+
+impl Owned {
+    /// Returns the word for it in the documentation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Listed => "listed",
+            Self::Org => "org",
+            Self::Team => "team",
+            Self::Key => "key",
+            Self::Record => "record",
+        }
+    }
 }
 
 /// Rows that the router tries together.
@@ -82,10 +114,10 @@ impl Row {
         format!("{}{}", self.prefixes.first().unwrap_or(&""), self.path)
     }
 
-    /// Returns the right that it asks an admin for.
-    pub fn right(&self) -> Option<Right> {
+    /// Returns the right that it asks an admin for, and whose it is what it is about.
+    pub fn needs(&self) -> Option<(Right, Owned)> {
         match self.serves {
-            Serves::Admin(right, _) => Some(right),
+            Serves::Admin(right, owned, _) => Some((right, owned)),
             _ => None,
         }
     }
@@ -166,7 +198,7 @@ fn resource(path: &str, rows: &'static [Row]) -> actix_web::Resource {
         verbs.push(row.method);
         let route = match row.serves {
             Serves::Public(route) | Serves::Client(route) => route(),
-            Serves::Admin(right, handler) => {
+            Serves::Admin(right, _, handler) => {
                 web::to(move |request, payload, worker| administrate(right, handler, request, payload, worker))
             }
         };
