@@ -67,15 +67,11 @@ impl Directory {
     pub fn take_files(&mut self, files: Holders) -> Vec<String> {
         self.register.take_files(files);
         let mut identities = HashMap::new();
-        let mut keys = 0;
-        for key in self.register.keys() {
-            identities.extend(self.register.identities(key));
-            keys += 1;
-        }
+        self.register.keys().for_each(|key| identities.extend(self.register.identities(key)));
         self.roster.replace_all(&identities);
         self.roster.retain_teams(|team| self.register.team(team).is_some());
         self.register.teams().for_each(|team| self.publish_team(&team.id));
-        self.roster.count(keys);
+        self.roster.count(self.register.count_keys());
         self.register.warnings()
     }
 
@@ -114,7 +110,7 @@ impl Directory {
         self.roster.replace(&hashes, &identities);
         steps.iter().for_each(|step| self.publish_teams(step));
         if order.kind == Kind::Key {
-            self.roster.count(self.register.keys().count());
+            self.roster.count(self.register.count_keys());
         }
         Ok(done)
     }

@@ -110,6 +110,12 @@ impl Register {
         self.files.keys.values().chain(made)
     }
 
+    /// Returns how many client keys there are.
+    pub fn count_keys(&self) -> usize {
+        let both = self.files.keys.keys().filter(|id| self.made.keys.contains_key(*id)).count();
+        self.files.keys.len() + self.made.keys.len() - both
+    }
+
     /// Returns one holder, for whoever may see all or `within` one team only.
     pub fn find(&self, kind: Kind, id: &str, within: Option<&TeamId>) -> Result<Holder, Denied> {
         let seen = |team: &TeamId| within.is_none_or(|within| within == team);
