@@ -33,6 +33,7 @@ mod acquire;
 pub mod admins;
 pub mod audit;
 mod board;
+pub mod budget;
 mod clock;
 mod endpoint;
 mod ids;

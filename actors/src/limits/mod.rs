@@ -240,6 +240,8 @@ pub enum Holder {
     Model(Arc<str>),
     /// A tag of the caller, as `name=value`.
     Tag(Arc<str>),
+    /// A provider's API key, by the provider and its id.
+    ProviderKey(Arc<str>, Arc<str>),
 }
 
 impl Holder {
@@ -252,6 +254,7 @@ impl Holder {
             Self::Org(_) => "org",
             Self::Model(_) => "model",
             Self::Tag(_) => "tag",
+            Self::ProviderKey(..) => "provider_key",
         }
     }
 }
@@ -268,6 +271,7 @@ impl fmt::Display for Holder {
             Self::Org(id) => write!(f, "organisation `{id}`"),
             Self::Model(name) => write!(f, "model `{name}`"),
             Self::Tag(tag) => write!(f, "tag `{tag}`"),
+            Self::ProviderKey(provider, id) => write!(f, "key `{id}` of provider `{provider}`"),
         }
     }
 }
