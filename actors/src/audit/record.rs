@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::BudgetSays;
 use crate::usage::Usage;
 
 /// Most bytes of one record, index and log id included.
@@ -51,11 +52,13 @@ pub enum Phase {
     Start,
     /// The gateway stopped in good order.
     Stop,
+    /// A step of a budget was reached, or a budget raised for a while.
+    Budget,
 }
 
 impl Phase {
     /// Every phase, for lists.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Admitted,
         Self::Completed,
         Self::Abandoned,
@@ -68,6 +71,7 @@ impl Phase {
         Self::Erase,
         Self::Start,
         Self::Stop,
+        Self::Budget,
     ];
 
     /// Returns the name in records and filters.
@@ -85,6 +89,7 @@ impl Phase {
             Self::Erase => "erase",
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::Budget => "budget",
         }
     }
 
@@ -278,11 +283,34 @@ pub struct Record<'a> {
     /// Tags of key, team and organisation, each as `name=value`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Cow<'a, str>>,
+    /// When the request was let in, by the wall clock in microseconds: whose windows of budgets it counts in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began_us: Option<u64>,
+    /// Nano-dollars that were held of the budgets above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_nano: Option<u64>,
+    /// Nano-dollars of its cost for which a budget had no room any more.
+    #[serde(skip_serializing_if = "is_zero_nano")]
+    pub overrun_nano: u64,
+    /// A model answered whose price nobody knows, so `cost_nano` is absent or a guess of the configuration.
+    #[serde(skip_serializing_if = "is_false")]
+    pub unpriced: bool,
+    /// What would have served, had its budget not been near its limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downgraded_from: Option<Cow<'a, str>>,
+    /// Of which budget the record tells, in exact figures; these are never shortened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Box<BudgetSays<'a>>>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // The signature serde asks for.
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero_nano(number: &u64) -> bool {
+    *number == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]

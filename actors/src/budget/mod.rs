@@ -4,11 +4,29 @@
 //! |------------|-----------------------------------------------------------------------------------|
 //! | `spec`     | a budget as configuration and API state it                                        |
 //! | `calendar` | where a window begins and ends, in any time zone                                  |
+//! | `account`  | what counts against one budget: posted, pending, what rolls over; what fits       |
+//! | `accounts` | those of all holders, taken from together or not at all                           |
+//! | `hold`     | what one request holds of them, until it is known what it cost                    |
+//! | `queue`    | who waits for room, and whose turn it is                                          |
+//! | `posting`  | what a record of the journal books, and on whom                                   |
+//! | `mark`     | what the journal says of budgets: steps that were told, budgets that were raised  |
 
+mod account;
+mod accounts;
 mod calendar;
+mod hold;
+mod mark;
+mod posting;
+mod queue;
 mod spec;
 
+pub use account::{Override, Short, Standing};
+pub use accounts::{Accounts, Denied, Exceeded, InForce, Quote, Reached, Seed, Statement};
 pub use calendar::Window;
+pub use hold::Hold;
+pub use mark::{BudgetSays, HolderName, Mark, Notice};
+pub use posting::{Booked, Posting};
+pub use queue::Turn;
 pub use spec::{Act, BudgetSpec, Period, Priority, Step, Table, Zone};
 
 /// Millionths, the unit of shares: 1 000 000 are the whole.
