@@ -356,7 +356,9 @@ fn the_reference_file_shows_every_key() {
                 found.push(key);
                 keys(inner, found);
             }),
-            Shape::Map(inner) | Shape::List(inner) | Shape::WordOr(inner) => keys(inner, found),
+            Shape::Map(inner) | Shape::List(inner) | Shape::WordOr(inner) | Shape::OneOrMany(inner) => {
+                keys(inner, found)
+            }
             _ => {}
         }
     }
@@ -392,8 +394,12 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
         "{head}[server]{}\n[models.alias.safe]\ntargets = [{{ provider = 'local', model = 'm' }}]",
         switched.join("\n")
     );
-    let variables =
-        [("OPENAI_KEY_TEAM_A", "sk-1"), ("AZURE_CLIENT_SECRET", "s"), ("BURSAR_CI_KEY", "0123456789abcdef")];
+    let variables = [
+        ("OPENAI_KEY_TEAM_A", "sk-1"),
+        ("AZURE_CLIENT_SECRET", "s"),
+        ("BURSAR_CI_KEY", "0123456789abcdef"),
+        ("BURSAR_WEBHOOK_SECRET", "0123456789abcdef"),
+    ];
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
     for (file, pem) in [
@@ -411,6 +417,7 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
     assert_eq!(config.providers.len(), 6);
     assert_eq!(config.models.aliases.len(), 2);
     assert_eq!(config.client_keys.len(), 1);
+    assert_eq!((config.budgets.holders.len(), config.budgets.members.len()), (7, 1));
 }
 
 #[test]

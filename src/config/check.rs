@@ -6,8 +6,10 @@
 mod access;
 mod address;
 mod audit;
+mod budgets;
 mod callers;
 mod catalog;
+mod circles;
 mod credentials;
 mod dial;
 mod issuers;
@@ -39,7 +41,7 @@ const MEMORY_UNKNOWN: usize = 1 << 30;
 
 /// Checks `raw`. Gives a result even where faults are reported, so that all of them are; it is for use only if none
 /// is an error.
-pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mut Faults) -> Option<Config> {
+pub fn check(mut raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mut Faults) -> Option<Config> {
     let mut checker = Checker { origins, faults };
     if let Some(version) = raw.version
         && version != VERSION
@@ -47,6 +49,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         checker.fault("version", format!("version {version} is not known; this program reads version {VERSION}"));
     }
     let server = server(&mut checker, &raw.server);
+    let budgets = budgets::written(&mut raw);
     let named = raw.providers.keys().cloned().collect();
     let names = access::Known { aliases: raw.models.alias.keys().cloned().collect(), providers: named };
     let orgs = access::orgs(&mut checker, raw.orgs, &names);
@@ -59,6 +62,15 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     let client_keys = access::client_keys(&mut checker, raw.client_keys, &teams, &orgs, &names);
     access::endpoints(&mut checker, &orgs, &teams, &client_keys, &providers);
     let limits = limits::tables(&mut checker, raw.limits, &providers, &skipped);
+    let known = budgets::Known {
+        providers: &providers,
+        skipped: &skipped,
+        models: &models,
+        orgs: &orgs,
+        teams: &teams,
+        keys: &client_keys,
+    };
+    let (budgets, budget_policy) = budgets::budgets(&mut checker, budgets, raw.budgets, &known);
     let auth = access::auth(&mut checker, &raw.auth, &server, &client_keys, &teams);
     let path = raw.storage.path.clone().unwrap_or_else(|| "./data".to_owned());
     if path.is_empty() {
@@ -66,6 +78,7 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
     }
     let path = PathBuf::from(path);
     let audit = audit::audit(&mut checker, &raw.audit, &path, &raw.storage.retention);
+    budgets::need_books(&mut checker, &budgets, audit.enabled);
     let responses = responses::responses(&mut checker, &raw.responses);
     Some(Config {
         server,
@@ -81,6 +94,8 @@ pub fn check(raw: RawConfig, origins: Origins, sources: Vec<String>, faults: &mu
         auth,
         responses,
         limits,
+        budgets,
+        budget_policy,
         audit,
         logs: logs(&raw.telemetry.logs),
         sources,

@@ -152,9 +152,9 @@ impl Expander<'_> {
 
     fn value(&mut self, value: &mut Value, shape: &Shape, path: &str) -> Result<(), Refusal> {
         match (value, shape) {
-            (Value::Table(table), Shape::WordOr(shape)) => self.table(table, shape, path),
+            (Value::Table(table), Shape::WordOr(shape) | Shape::OneOrMany(shape)) => self.table(table, shape, path),
             (Value::Table(table), shape) => self.table(table, shape, path),
-            (Value::Array(list), Shape::List(inner)) => {
+            (Value::Array(list), Shape::List(inner) | Shape::OneOrMany(inner)) => {
                 for (index, element) in list.iter_mut().enumerate() {
                     if let Err(refusal) = self.value(element, inner, &item(path, index)) {
                         self.faults.push(refusal.fault);

@@ -34,6 +34,13 @@ fn of(shape: &Shape, path: &str, descriptions: &BTreeMap<String, String>) -> Val
             json!({ "type": "object", "additionalProperties": of(item, &join(path, "*"), descriptions) })
         }
         Shape::WordOr(table) => json!({ "anyOf": [{ "type": "string" }, of(table, path, &BTreeMap::new())] }),
+        Shape::OneOrMany(table) => {
+            let mut one = of(table, path, descriptions);
+            if let Some(one) = one.as_object_mut() {
+                one.remove("description");
+            }
+            json!({ "anyOf": [one, { "type": "array", "items": one }] })
+        }
         Shape::Table(keys) => {
             let property =
                 |(key, shape): (&&str, &Shape)| ((*key).to_owned(), of(shape, &join(path, key), descriptions));
@@ -98,7 +105,7 @@ fn walk<'s>(steps: impl Iterator<Item = &'s str>) -> Option<(String, &'static Sh
             Shape::Map(item) => ("*", &**item),
             _ => return None,
         };
-        let inner = if let Shape::List(item) = inner { item } else { inner };
+        let inner = if let Shape::List(item) | Shape::OneOrMany(item) = inner { item } else { inner };
         Some((join(&path, step), inner))
     })
 }

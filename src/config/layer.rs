@@ -152,7 +152,8 @@ fn syntax_faults(name: &str, order: usize, text: &str, errors: &[toml::de::Error
 }
 
 /// Keys whose strings are secrets, or may be.
-const SECRET_KEYS: [&str; 5] = ["value", "hash", "client_secret", "secret_access_key", "session_token"];
+const SECRET_KEYS: [&str; 7] =
+    ["value", "hash", "client_secret", "secret_access_key", "session_token", "secret", "url"];
 
 /// Notes for every string of `table` where it stands and whether a message may show it: only strings that the schema
 /// knows and that are no secrets. `shape` is `None` where the schema knows nothing.
@@ -176,7 +177,9 @@ fn classify(value: &Spanned<DeValue<'_>>, shape: Option<&Shape>, key: &str, stri
             let shown = if is_bare_reference(text) { Shown::Yes } else { Shown::No };
             strings.push((value.span(), shown));
         }
-        (DeValue::Table(table), Some(Shape::WordOr(shape))) => classify_table(table, Some(shape), strings),
+        (DeValue::Table(table), Some(Shape::WordOr(shape) | Shape::OneOrMany(shape))) => {
+            classify_table(table, Some(shape), strings)
+        }
         (DeValue::String(text), _) => {
             let in_url = matches!(key, "base_url" | "proxy") && text.contains(['@', '?']);
             let in_default = text.contains("${") && text.contains(":-");
@@ -187,7 +190,7 @@ fn classify(value: &Spanned<DeValue<'_>>, shape: Option<&Shape>, key: &str, stri
         (DeValue::Table(table), shape) => classify_table(table, shape, strings),
         (DeValue::Array(array), shape) => {
             let inner = match shape {
-                Some(Shape::List(item)) => Some(&**item),
+                Some(Shape::List(item) | Shape::OneOrMany(item)) => Some(&**item),
                 _ => None,
             };
             array.iter().for_each(|element| classify(element, inner, key, strings));
@@ -255,10 +258,14 @@ impl Reader<'_> {
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, shape: &Shape, path: &str) -> Option<Value> {
         let kept = match (shape, value.get_ref()) {
-            (Shape::WordOr(shape), DeValue::Table(table)) => Value::Table(self.table(table, shape, path)),
+            (Shape::WordOr(shape) | Shape::OneOrMany(shape), DeValue::Table(table)) => {
+                Value::Table(self.table(table, shape, path))
+            }
             (Shape::WordOr(_), DeValue::String(text)) => Value::String(text.to_string()),
             (Shape::Table(_) | Shape::Map(_), DeValue::Table(table)) => Value::Table(self.table(table, shape, path)),
-            (Shape::List(inner), DeValue::Array(array)) => return Some(self.list(array, inner, path)),
+            (Shape::List(inner) | Shape::OneOrMany(inner), DeValue::Array(array)) => {
+                return Some(self.list(array, inner, path));
+            }
             // A reference may stand for any single value; it is read once it is expanded.
             (Shape::Truth | Shape::Whole(_) | Shape::Number, DeValue::String(text)) if text.contains("${") => {
                 Value::String(text.to_string())

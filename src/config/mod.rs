@@ -4,6 +4,7 @@
 //! into [`Config`] or into all the faults it found. A `Config` exists only if every name in it resolves.
 
 pub mod audit;
+pub mod budgets;
 pub mod callers;
 pub mod catalog;
 pub mod check;
@@ -20,6 +21,7 @@ pub mod layout;
 pub mod load;
 pub mod machine;
 pub mod oidc;
+pub mod one_or_many;
 pub mod overrides;
 pub mod raw;
 pub mod reload;
@@ -35,6 +37,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bursar_actors::access::{ClientKey, Org, Team};
+use bursar_actors::budget::Table;
 use bursar_actors::limits::Limits;
 use bursar_actors::{EndpointId, KeyId, OrgId, Secret, Strategy, TeamId};
 use serde::Deserialize;
@@ -62,6 +65,9 @@ pub struct Config {
     pub auth: Auth,
     pub responses: responses::Responses,
     pub limits: LimitTables,
+    /// What holders may spend. Every alias that a step names exists, and its holder may use it.
+    pub budgets: Table,
+    pub budget_policy: budgets::BudgetPolicy,
     pub audit: audit::Audit,
     pub logs: Logs,
     /// Where the settings came from, for the banner: file paths, `N from environment`, `N from the command line`.

@@ -53,7 +53,7 @@ fn settable(steps: &[String], below: &toml::Table) -> Result<&'static Shape, Str
     let mut there = Some(below);
     for (index, step) in steps.iter().enumerate() {
         let none = || "no such setting".to_owned();
-        shape = match shape {
+        shape = match within_one(shape, there) {
             Shape::Table(keys) => keys.get(step.as_str()).ok_or_else(none)?,
             Shape::Map(inner) => {
                 if !there.is_some_and(|table| table.contains_key(step)) {
@@ -62,7 +62,7 @@ fn settable(steps: &[String], below: &toml::Table) -> Result<&'static Shape, Str
                 }
                 inner
             }
-            Shape::List(_) => {
+            Shape::List(_) | Shape::OneOrMany(_) => {
                 let advice = "elements of a list cannot be set from the environment";
                 return Err(format!("{advice}; for provider keys use key_pool"));
             }
@@ -71,7 +71,7 @@ fn settable(steps: &[String], below: &toml::Table) -> Result<&'static Shape, Str
         there = there.and_then(|table| table.get(step)).and_then(Value::as_table);
     }
     match shape {
-        Shape::Table(_) | Shape::Map(_) => Err("names a table, not a setting".to_owned()),
+        Shape::Table(_) | Shape::Map(_) | Shape::OneOrMany(_) => Err("names a table, not a setting".to_owned()),
         Shape::List(inner) if !matches!(**inner, Shape::Text) => {
             Err("a list of tables cannot be set from the environment; for provider keys use key_pool".to_owned())
         }
@@ -79,11 +79,19 @@ fn settable(steps: &[String], below: &toml::Table) -> Result<&'static Shape, Str
     }
 }
 
+/// Returns what the one table may hold that is `there` in the place of a list.
+fn within_one<'s>(shape: &'s Shape, there: Option<&toml::Table>) -> &'s Shape {
+    match shape {
+        Shape::OneOrMany(table) if there.is_some() => table,
+        shape => shape,
+    }
+}
+
 /// Returns the names of all variables that would be understood on top of `below`.
 fn names(below: &toml::Table) -> Vec<String> {
     fn walk(shape: &Shape, there: Option<&toml::Table>, name: &str, names: &mut Vec<String>) {
         let inner = |step: &str| there.and_then(|table| table.get(step)).and_then(Value::as_table);
-        match shape {
+        match within_one(shape, there) {
             Shape::Table(keys) => {
                 for (key, shape) in keys {
                     walk(shape, inner(key), &format!("{name}__{}", key.to_ascii_uppercase()), names);
@@ -95,6 +103,7 @@ fn names(below: &toml::Table) -> Vec<String> {
                 }
             }
             Shape::List(item) if !matches!(**item, Shape::Text) => {}
+            Shape::OneOrMany(_) => {}
             _ => names.push(name.to_owned()),
         }
     }
@@ -207,6 +216,9 @@ fn is_string(table: &DeTable<'_>, steps: &[String]) -> bool {
 fn reach(steps: &[String]) -> Result<&'static Shape, Option<String>> {
     let mut shape = schema();
     for (index, step) in steps.iter().enumerate() {
+        if let Shape::OneOrMany(table) = shape {
+            shape = table;
+        }
         shape = match shape {
             Shape::Map(inner) => inner,
             Shape::Table(keys) => match keys.get(step.as_str()) {
@@ -275,6 +287,21 @@ mod tests {
             "providers.local.tags = ['a', 'b']".parse().unwrap()
         );
         assert_eq!(environment("BURSAR__STORAGE__PATH", "${X}").0, "storage.path = '$${X}'".parse().unwrap());
+    }
+
+    #[test]
+    fn the_environment_reaches_into_one_table_and_into_no_list() {
+        let budget = |written: &str| {
+            let below = format!("teams.t.budget = {written}").parse().unwrap();
+            let variable = ("BURSAR__TEAMS__T__BUDGET__AMOUNT".to_owned(), "7.5".to_owned());
+            let mut faults = Faults::default();
+            let (layer, count) = from_environment(&[variable], &below, &mut faults);
+            (layer.table, count, faults.warnings())
+        };
+
+        let changed = "teams.t.budget.amount = '7.5'".parse().unwrap();
+        assert_eq!(budget("{ amount = 5 }"), (changed, 1, 0));
+        assert_eq!(budget("[{ amount = 5 }]"), (toml::Table::new(), 0, 1));
     }
 
     #[test]

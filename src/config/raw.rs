@@ -4,6 +4,9 @@
 //! place and a suggestion. `flatten` and `untagged` stay out, because both hide which keys exist. None of them
 //! implements `Debug`: some hold secrets.
 
+mod budgets;
+mod limits;
+
 use std::collections::BTreeMap;
 
 use bursar_actors::Strategy;
@@ -11,10 +14,14 @@ use serde::Deserialize;
 
 use super::audit::{Commit, Kept};
 use super::catalog::Ability;
+use super::one_or_many::OneOrMany;
 use super::responses::StoreWhen;
 use super::word_or::WordOr;
 use super::{ProviderKind, Speaks};
 use crate::schema::chat::Effort;
+
+pub use budgets::{RawBudget, RawBudgets, RawStep, RawUnpriced, RawWebhook};
+pub use limits::{RawLimitTables, RawLimits};
 
 /// The whole file.
 #[derive(Default, Deserialize)]
@@ -34,6 +41,7 @@ pub struct RawConfig {
     pub auth: RawAuth,
     pub responses: RawResponses,
     pub limits: RawLimitTables,
+    pub budgets: RawBudgets,
     pub audit: RawAudit,
     pub telemetry: RawTelemetry,
 }
@@ -145,6 +153,8 @@ pub struct RawKey {
     pub models: Option<Vec<String>>,
     pub deny: Vec<String>,
     pub teams: Vec<String>,
+    pub monthly_budget: Option<Amount>,
+    pub budget: OneOrMany<RawBudget>,
 }
 
 #[derive(Default, Deserialize)]
@@ -267,6 +277,7 @@ pub struct RawAlias {
     pub strict: Option<bool>,
     pub needs: RawNeeds,
     pub limits: RawLimits,
+    pub budget: OneOrMany<RawBudget>,
 }
 
 #[derive(Default, Deserialize)]
@@ -369,6 +380,7 @@ pub struct RawOrg {
     pub endpoints: Option<Vec<String>>,
     pub networks: Option<Vec<String>>,
     pub limits: RawLimits,
+    pub budget: OneOrMany<RawBudget>,
     pub tags: BTreeMap<String, String>,
     pub metadata: BTreeMap<String, String>,
 }
@@ -385,6 +397,8 @@ pub struct RawTeam {
     pub networks: Option<Vec<String>>,
     pub limits: RawLimits,
     pub user_limits: RawLimits,
+    pub budget: OneOrMany<RawBudget>,
+    pub members_budget: OneOrMany<RawBudget>,
     pub tags: BTreeMap<String, String>,
     pub metadata: BTreeMap<String, String>,
 }
@@ -405,29 +419,9 @@ pub struct RawClientKey {
     pub endpoints: Option<Vec<String>>,
     pub networks: Option<Vec<String>>,
     pub limits: RawLimits,
+    pub budget: OneOrMany<RawBudget>,
     pub tags: BTreeMap<String, String>,
     pub metadata: BTreeMap<String, String>,
-}
-
-/// What one holder may use: the value of every `limits`.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawLimits {
-    pub rpm: Option<u64>,
-    pub rph: Option<u64>,
-    pub rpd: Option<u64>,
-    pub tpm: Option<u64>,
-    pub tph: Option<u64>,
-    pub tpd: Option<u64>,
-    pub concurrency: Option<u32>,
-    pub cost_per_request: Option<Amount>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawLimitTables {
-    pub models: BTreeMap<String, RawLimits>,
-    pub tags: BTreeMap<String, RawLimits>,
 }
 
 #[derive(Default, Deserialize)]

@@ -67,6 +67,10 @@ pub fn in_force(running: &Config, wanted: &Config) -> Config {
     config.server.unread_timeout = running.server.unread_timeout;
     config.storage = running.storage.clone();
     config.audit = running.audit.clone();
+    // Without books nothing could count, whatever the file says about the books after a restart.
+    if !config.audit.enabled {
+        config.budgets = running.budgets.clone();
+    }
     config.responses.retention = running.responses.retention;
     config.responses.storage = running.responses.storage;
     // The new rules were checked against the address that is wanted, but the old one goes on listening: a port that

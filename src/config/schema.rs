@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Int
 use serde::de::{EnumAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::one_or_many::ONE_OR_MANY;
 use super::raw::RawConfig;
 use super::word_or::WORD_OR;
 
@@ -34,6 +35,8 @@ pub enum Shape {
     Table(BTreeMap<&'static str, Shape>),
     /// A word, or such a table.
     WordOr(Box<Shape>),
+    /// Such a table, or a list of them.
+    OneOrMany(Box<Shape>),
 }
 
 impl Shape {
@@ -48,6 +51,7 @@ impl Shape {
             Self::List(_) => "a list",
             Self::Map(_) | Self::Table(_) => "a table",
             Self::WordOr(_) => WORD_OR,
+            Self::OneOrMany(_) => ONE_OR_MANY,
         }
     }
 }
@@ -143,10 +147,11 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        if name == WORD_OR {
+        if name == WORD_OR || name == ONE_OR_MANY {
             let mut table = Shape::Truth;
             let value = visitor.visit_newtype_struct(Tracer(&mut table))?;
-            *self.0 = Shape::WordOr(Box::new(table));
+            let table = Box::new(table);
+            *self.0 = if name == WORD_OR { Shape::WordOr(table) } else { Shape::OneOrMany(table) };
             return Ok(value);
         }
         let mut table = BTreeMap::new();
@@ -248,7 +253,7 @@ mod tests {
         path.iter().fold(shape, |shape, step| match shape {
             Shape::Table(keys) => &keys[step],
             Shape::Map(item) | Shape::List(item) => item,
-            Shape::WordOr(table) => at(table, &[step]),
+            Shape::WordOr(table) | Shape::OneOrMany(table) => at(table, &[step]),
             leaf => panic!("{leaf:?} has no `{step}`"),
         })
     }
@@ -265,5 +270,6 @@ mod tests {
         );
         assert!(matches!(at(schema, &["providers", "*", "tags"]), Shape::List(_)));
         assert_eq!(at(schema, &["providers", "*", "keys", "*", "entra", "tenant"]), &Shape::Text);
+        assert_eq!(at(schema, &["teams", "*", "budget", "amount"]), &Shape::Amount);
     }
 }

@@ -5,6 +5,7 @@
 //! are shown as `…`; a hash of each stays beside it, or a rotated key would look unchanged.
 
 mod access;
+mod budgets;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -84,6 +85,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
     list.time("responses", "retention", responses.retention);
     list.put("responses.storage", size(responses.storage));
     list.limit_tables(&config.limits);
+    list.budgets(config);
     list.audit(&config.audit);
     let mut settings = list.settings;
     settings.sort_by(|a, b| a.path.cmp(&b.path));
@@ -128,6 +130,15 @@ impl List<'_> {
     fn optional(&mut self, path: &str, value: Option<impl Display>) {
         if let Some(value) = value {
             self.put(path, value);
+        }
+    }
+
+    /// Adds a value that was `written` elsewhere.
+    fn put_of(&mut self, path: &str, written: &str, value: impl Display) {
+        self.put(path, value);
+        let origin = self.origin(written);
+        if let Some(setting) = self.settings.last_mut() {
+            setting.origin = origin;
         }
     }
 

@@ -62,6 +62,12 @@ pub fn decimal(text: &str, power: i32) -> Option<u64> {
     number.checked_mul(10_u64.checked_pow(shift.max(0).unsigned_abs())?)
 }
 
+/// Returns millionths as a share, without zeros at the end: `0.85`.
+pub fn share_text(ppm: u32) -> String {
+    let text = format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Reads an amount of dollars, to the nano-dollar.
 pub fn dollars(text: &str) -> Result<u64, String> {
     decimal(text, 9).ok_or_else(|| {

@@ -89,6 +89,11 @@ impl Zone {
         TimeZone::get(name).ok().map(Self)
     }
 
+    /// Returns the names of all zones.
+    pub fn names() -> impl Iterator<Item = String> {
+        jiff::tz::db().available().map(|name| name.as_str().to_owned())
+    }
+
     /// Returns its name.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
@@ -184,6 +189,17 @@ pub enum Priority {
     Normal,
     /// First.
     High,
+}
+
+impl Priority {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
 }
 
 /// All budgets, by whom they are of.

@@ -45,36 +45,52 @@ pub fn tables(
 ) -> LimitTables {
     let mut tables = LimitTables::default();
     for (name, raw) in raw.models {
-        let path = child("limits.models", &name);
-        match name.split_once('/').filter(|(_, model)| !model.is_empty()) {
-            None => {
-                let fault = Fault::error(format!("`{name}` does not say whose model it is"));
-                let help = "write [limits.models.\"provider/model\"]; an alias has [models.alias.<name>.limits]";
-                checker.report(&path, fault.help(help));
-            }
-            Some((provider, _)) if !providers.contains_key(provider) && !skipped.contains(provider) => {
-                let message = format!("{path} names provider `{provider}`, which is not defined");
-                checker.unknown(&path, message, provider, providers.keys().map(String::as_str));
-            }
-            Some(_) => {}
-        }
-        let limits = limits(checker, &path, &raw);
+        is_model_name(checker, "limits", &name, providers, skipped);
+        let limits = limits(checker, &child("limits.models", &name), &raw);
         tables.models.insert(name, limits);
     }
-    for (tag, raw) in raw.tags {
-        let path = child("limits.tags", &tag);
-        let limits = limits(checker, &path, &raw);
-        match tag.split_once('=').filter(|(name, _)| !name.is_empty()) {
-            Some((name, value)) => {
-                tables.tags.insert((name.into(), value.into()), limits);
-            }
-            None => {
-                let fault = Fault::error(format!("`{tag}` is no tag with its value"));
-                checker.report(&path, fault.help("write [limits.tags.\"cost_center=4711\"]"));
-            }
+    for (name, raw) in raw.tags {
+        let limits = limits(checker, &child("limits.tags", &name), &raw);
+        if let Some(tag) = tag(checker, "limits", &name) {
+            tables.tags.insert(tag, limits);
         }
     }
     tables
+}
+
+/// Checks that a key of `[<table>.models]` is `provider/model`, and its provider one that exists.
+pub fn is_model_name(
+    checker: &mut Checker<'_>,
+    table: &str,
+    name: &str,
+    providers: &BTreeMap<String, Provider>,
+    skipped: &BTreeSet<String>,
+) {
+    let path = child(&child(table, "models"), name);
+    match name.split_once('/').filter(|(_, model)| !model.is_empty()) {
+        None => {
+            let fault = Fault::error(format!("`{name}` does not say whose model it is"));
+            let own = if table == "budgets" { "budget" } else { table };
+            let help = format!("write [{table}.models.\"provider/model\"]; an alias has [models.alias.<name>.{own}]");
+            checker.report(&path, fault.help(help));
+        }
+        Some((provider, _)) if !providers.contains_key(provider) && !skipped.contains(provider) => {
+            let message = format!("{path} names provider `{provider}`, which is not defined");
+            checker.unknown(&path, message, provider, providers.keys().map(String::as_str));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Returns the name and the value of a tag, which is a key of `[<table>.tags]`.
+pub fn tag(checker: &mut Checker<'_>, table: &str, tag: &str) -> Option<(String, String)> {
+    if let Some((name, value)) = tag.split_once('=').filter(|(name, _)| !name.is_empty()) {
+        return Some((name.into(), value.into()));
+    }
+    let fault = Fault::error(format!("`{tag}` is no tag with its value"));
+    let help = format!("write [{table}.tags.\"cost_center=4711\"]");
+    checker.report(&child(&child(table, "tags"), tag), fault.help(help));
+    None
 }
 
 #[cfg(test)]

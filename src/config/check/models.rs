@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::circles::{circles, walk};
 use super::limits::limits;
 use super::{Balancing, Checker};
 use crate::config::fault::Fault;
@@ -47,10 +48,10 @@ pub fn models(
         };
         aliases.insert(name, alias);
     }
-    for cycle in cycles(&aliases) {
-        let path = child(&child("models.alias", &cycle[0]), "fallback");
-        let walk = cycle.iter().chain(cycle.first()).map(String::as_str).collect::<Vec<_>>().join(" -> ");
-        checker.fault(&path, format!("the fallbacks go in a circle: {walk}"));
+    let fallbacks = aliases.iter().map(|(name, alias)| (name.clone(), alias.fallback.clone()));
+    for circle in circles(&fallbacks.collect()) {
+        let path = child(&child("models.alias", &circle[0]), "fallback");
+        checker.fault(&path, format!("the fallbacks go in a circle: {}", walk(&circle)));
     }
     if let Some(default) = &raw.default
         && !names.contains(default)
@@ -121,37 +122,4 @@ fn fallbacks(checker: &mut Checker<'_>, path: &str, name: &str, raw: &RawAlias, 
             checker.warn(&here, format!("{here} repeats `{fallback}`"));
         }
     }
-}
-
-/// Returns each circle of fallbacks once, beginning with its first name in alphabetical order.
-fn cycles(aliases: &BTreeMap<String, Alias>) -> Vec<Vec<String>> {
-    let mut done = BTreeSet::new();
-    let mut found = Vec::new();
-    for start in aliases.keys() {
-        // An explicit stack: each entry is an alias and how many of its fallbacks have been followed.
-        let mut walk: Vec<(&str, usize)> = vec![(start, 0)];
-        while let Some((name, next)) = walk.last().copied() {
-            let following = aliases.get(name).and_then(|alias| alias.fallback.get(next)).map(String::as_str);
-            let Some(following) = following.filter(|_| !done.contains(name)) else {
-                done.insert(name);
-                walk.pop();
-                continue;
-            };
-            if let Some(top) = walk.last_mut() {
-                top.1 += 1;
-            }
-            match walk.iter().position(|(name, _)| *name == following) {
-                Some(at) => found.push(rotated(walk[at..].iter().map(|(name, _)| (*name).to_owned()).collect())),
-                None if done.contains(following) => {}
-                None => walk.push((following, 0)),
-            }
-        }
-    }
-    found
-}
-
-fn rotated(mut cycle: Vec<String>) -> Vec<String> {
-    let first = cycle.iter().enumerate().min_by_key(|(_, name)| (*name).clone()).map_or(0, |(index, _)| index);
-    cycle.rotate_left(first);
-    cycle
 }
