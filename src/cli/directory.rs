@@ -1,5 +1,7 @@
 //! `bursar keys`, `bursar teams` and `bursar orgs`: who may call, by the running gateway.
 
+mod budgets;
+
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
@@ -11,7 +13,7 @@ use super::list::{self, Column};
 use super::{Output, complain};
 use crate::config::load::Sources;
 
-const KEYS: [Column; 11] = [
+const KEYS: [Column; 12] = [
     ("KEY", "id"),
     ("TEAM", "team"),
     ("NAME", "name"),
@@ -19,21 +21,29 @@ const KEYS: [Column; 11] = [
     ("PUBLIC PART", "public"),
     ("MODELS", "models"),
     ("LIMITS", "limits"),
+    ("BUDGETS (USD)", "budget"),
     ("EXPIRES (UTC)", "expires"),
     ("OLD VALUE UNTIL (UTC)", "old_value_until"),
     ("CREATED (UTC)", "created"),
     ("DEFINED BY", "owner"),
 ];
-const TEAMS: [Column; 6] = [
+const TEAMS: [Column; 7] = [
     ("TEAM", "id"),
     ("NAME", "name"),
     ("ORGANISATION", "org"),
     ("MODELS", "models"),
     ("LIMITS", "limits"),
+    ("BUDGETS (USD)", "budget"),
     ("DEFINED BY", "owner"),
 ];
-const ORGS: [Column; 5] =
-    [("ORGANISATION", "id"), ("NAME", "name"), ("MODELS", "models"), ("LIMITS", "limits"), ("DEFINED BY", "owner")];
+const ORGS: [Column; 6] = [
+    ("ORGANISATION", "id"),
+    ("NAME", "name"),
+    ("MODELS", "models"),
+    ("LIMITS", "limits"),
+    ("BUDGETS (USD)", "budget"),
+    ("DEFINED BY", "owner"),
+];
 
 /// What a command is about.
 #[derive(Clone, Copy, PartialEq)]
@@ -75,6 +85,9 @@ pub struct Rights {
     /// rpm=600, tpm=40000, concurrency=8, cost_per_request=0.50 (dollars) …; `rpm=` takes one away, others stay
     #[arg(long, value_name = "NAME=NUMBER")]
     limit: Vec<String>,
+    /// What it may spend, as in a file: '{ amount = 50, period = "month" }'; several make the whole set, `none` takes all away
+    #[arg(long, value_name = "TOML")]
+    budget: Vec<String>,
     /// NAME=TEXT of every request, for reports; several make the whole set
     #[arg(long, value_name = "NAME=TEXT")]
     tag: Vec<String>,
@@ -158,6 +171,9 @@ pub enum TeamsCommand {
         /// As --limit, of each end user of the team
         #[arg(long, value_name = "NAME=NUMBER")]
         user_limit: Vec<String>,
+        /// As --budget, of each end user of the team
+        #[arg(long, value_name = "TOML")]
+        members_budget: Vec<String>,
         #[command(flatten)]
         rights: Box<Rights>,
     },
@@ -170,6 +186,9 @@ pub enum TeamsCommand {
         /// As --limit, of each end user of the team
         #[arg(long, value_name = "NAME=NUMBER")]
         user_limit: Vec<String>,
+        /// As --budget, of each end user of the team
+        #[arg(long, value_name = "TOML")]
+        members_budget: Vec<String>,
         #[command(flatten)]
         rights: Box<Rights>,
     },
@@ -241,13 +260,14 @@ pub fn teams(command: TeamsCommand, sources: &Sources, output: &mut dyn Write) -
     match command {
         TeamsCommand::List { form } => listed(asked(sources, "GET", of, "", ""), &TEAMS, form.output, output),
         TeamsCommand::Show { id } => one(sources, "GET", of, &id, output),
-        TeamsCommand::Create { id, org, user_limit, rights } => {
-            let body = team(*rights, &user_limit, [("id", Some(id.into())), ("org", org.map(Value::from))]);
+        TeamsCommand::Create { id, org, user_limit, members_budget, rights } => {
+            let own = [("id", Some(id.into())), ("org", org.map(Value::from))];
+            let body = team(*rights, &user_limit, &members_budget, own);
             print(wished(sources, of, None, body), output)
         }
-        TeamsCommand::Update { id, org, user_limit, rights } => {
+        TeamsCommand::Update { id, org, user_limit, members_budget, rights } => {
             let org = org.map(|org| if org == "none" { Value::Null } else { org.into() });
-            let body = team(*rights, &user_limit, [("id", None), ("org", org)]);
+            let body = team(*rights, &user_limit, &members_budget, [("id", None), ("org", org)]);
             print(wished(sources, of, Some(&id), body), output)
         }
         TeamsCommand::Delete { id } => one(sources, "DELETE", of, &id, output),
@@ -313,11 +333,18 @@ fn body<const N: usize>(rights: Rights, more: [(&str, Option<Value>); N]) -> Res
         put(field, Some(Value::Object(notes.iter().map(pair).collect::<Result<_, String>>()?)));
     }
     put("limits", limits(&rights.limit)?);
+    put("budget", budgets::read(&rights.budget)?);
     Ok(Value::Object(body).to_string())
 }
 
-fn team(rights: Rights, user_limit: &[String], [id, org]: [(&str, Option<Value>); 2]) -> Result<String, String> {
-    body(rights, [id, org, ("user_limits", limits(user_limit)?)])
+fn team(
+    rights: Rights,
+    user_limit: &[String],
+    members_budget: &[String],
+    [id, org]: [(&str, Option<Value>); 2],
+) -> Result<String, String> {
+    let (limits, budgets) = (limits(user_limit)?, budgets::read(members_budget)?);
+    body(rights, [id, org, ("user_limits", limits), ("members_budget", budgets)])
 }
 
 /// Returns what `words` of the form NAME=NUMBER say about limits, if anything; the gateway judges names and figures.
@@ -416,6 +443,7 @@ fn listed(
             let limits = row["limits"].as_object().into_iter().flatten();
             let limits = limits.map(|(name, figure)| format!("{name}={}", list::text(figure)));
             row["limits"] = limits.collect::<Vec<_>>().join(" ").into();
+            row["budget"] = budgets::in_short(&row["budget"]).into();
         }
     }
     list::write(&rows, columns, form, output)?;

@@ -28,6 +28,8 @@ use super::layer::{Origins, child};
 use super::raw::{RawBalancing, RawConfig, RawLogFormat, RawLogLevel, RawLogs, RawProbes, RawServer};
 use super::{Balancing, Breaker, Config, LogFormat, Logs, Probes, Rest, Retry, Server, Storage, machine, units};
 
+pub use budgets::by_hand as budgets_by_hand;
+
 /// The format of the file that this version reads.
 const VERSION: u32 = 1;
 

@@ -3,6 +3,7 @@
 //! What is asked is written into the books before it is done, and what it came to afterwards; the key itself never is. A
 //! key is disabled or revoked even where the books cannot be written: in an emergency a full disk must not keep it alive.
 
+mod budgets;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::authorize::{Asked, invalid};
+use super::gateway::Gateway;
 use crate::call::unix_s;
-use crate::config::units;
+use crate::config::{Config, units};
 use crate::error::{Cause, GatewayError};
 
 /// How long the old value of a rotated key stays good where nobody says otherwise.
@@ -64,6 +66,12 @@ pub(super) struct Fields {
     #[schemars(schema_with = "limits::schema")]
     user_limits: Option<Value>,
     #[serde(deserialize_with = "said")]
+    #[schemars(schema_with = "budgets::schema")]
+    budget: Option<Value>,
+    #[serde(deserialize_with = "said")]
+    #[schemars(schema_with = "budgets::schema")]
+    members_budget: Option<Value>,
+    #[serde(deserialize_with = "said")]
     #[schemars(with = "Option<String>")]
     expires: Option<Option<String>>,
     #[schemars(with = "Option<BTreeMap<String, String>>")]
@@ -92,14 +100,15 @@ impl Fields {
             ("team", fields.team.is_some() && kind != Kind::Key),
             ("expires", fields.expires.is_some() && kind != Kind::Key),
             ("user_limits", fields.user_limits.is_some() && kind != Kind::Team),
+            ("members_budget", fields.members_budget.is_some() && kind != Kind::Team),
         ];
         match foreign.iter().find(|(_, is_foreign)| *is_foreign) {
             Some((field, _)) => Err(invalid(format!(
                 "the body has `{field}`, which has no place here; known: id, name, {}models, providers, regions, \
-                 endpoints, networks, limits, tags, metadata",
+                 endpoints, networks, limits, budget, tags, metadata",
                 match kind {
                     Kind::Org => "",
-                    Kind::Team => "org, user_limits, ",
+                    Kind::Team => "org, user_limits, members_budget, ",
                     Kind::Key => "team, expires, ",
                 },
             ))),
@@ -107,7 +116,7 @@ impl Fields {
         }
     }
 
-    fn wish(self) -> Result<Wish, GatewayError> {
+    fn wish(self, gateway: &Gateway) -> Result<Wish, GatewayError> {
         let moment = |text: String| units::time(&text).map_err(|why| invalid(format!("expires: {why}")));
         Ok(Wish {
             name: self.name,
@@ -120,6 +129,8 @@ impl Fields {
             networks: self.networks,
             limits: limits::read("limits", self.limits).map_err(invalid)?,
             user_limits: limits::read("user_limits", self.user_limits).map_err(invalid)?,
+            budgets: budgets::read("budget", self.budget, gateway)?,
+            members_budgets: budgets::read("members_budget", self.members_budget, gateway)?,
             expires: self.expires.map(|expires| expires.map(moment).transpose()).transpose()?,
             tags: self.tags,
             metadata: self.metadata,
@@ -140,7 +151,8 @@ pub async fn list(asked: Asked, kind: Kind) -> Result<HttpResponse, GatewayError
         (Holder::Key(key), Some(team)) => key.team.as_str() == team,
         _ => true,
     };
-    let shown: Vec<Value> = holders.iter().filter(of_team).map(shown).collect();
+    let config = asked.worker.gateway.config.load();
+    let shown: Vec<Value> = holders.iter().filter(of_team).map(|holder| shown(holder, &config)).collect();
     Ok(HttpResponse::Ok().json(shown))
 }
 
@@ -148,7 +160,8 @@ pub async fn list(asked: Asked, kind: Kind) -> Result<HttpResponse, GatewayError
 pub async fn show(asked: Asked, kind: Kind) -> Result<HttpResponse, GatewayError> {
     let show = Show { kind, id: asked.part("id").to_owned(), within: asked.admin.role.team().cloned() };
     let found = asked.worker.gateway.directory.send(show).await.map_err(|_| GatewayError::ShuttingDown)?;
-    Ok(HttpResponse::Ok().json(shown(&found.map_err(refusal)?)))
+    let config = asked.worker.gateway.config.load();
+    Ok(HttpResponse::Ok().json(shown(&found.map_err(refusal)?, &config)))
 }
 
 /// Makes one. A new client key is in the answer, and nowhere else ever again.
@@ -158,7 +171,7 @@ pub async fn create(asked: Asked, kind: Kind) -> Result<HttpResponse, GatewayErr
     if id.is_empty() && kind != Kind::Key {
         return Err(invalid(format!("a new {} needs an `id`", kind.as_str())));
     }
-    let wish = fields.wish()?;
+    let wish = fields.wish(&asked.worker.gateway)?;
     carry_out(&asked, kind, id, Act::Create(wish)).await
 }
 
@@ -168,7 +181,7 @@ pub async fn update(asked: Asked, kind: Kind) -> Result<HttpResponse, GatewayErr
     if fields.id.is_some() || fields.team.is_some() {
         return Err(invalid("neither the id nor the team can be changed; create another".to_owned()));
     }
-    let (id, wish) = (asked.part("id").to_owned(), fields.wish()?);
+    let (id, wish) = (asked.part("id").to_owned(), fields.wish(&asked.worker.gateway)?);
     carry_out(&asked, kind, id, Act::Update(wish)).await
 }
 
@@ -225,7 +238,7 @@ async fn carry_out(asked: &Asked, kind: Kind, id: String, act: Act) -> Result<Ht
         });
     }
     let Done { holder, value } = done.map_err(refusal)?;
-    let mut answer = shown(&holder);
+    let mut answer = shown(&holder, &gateway.config.load());
     if let Some(value) = value {
         answer["value"] = value.expose().into();
     }
@@ -288,6 +301,8 @@ fn wished(act: &Act) -> String {
     };
     say("limits", list(&wish.limits));
     say("user_limits", list(&wish.user_limits));
+    say("budget", wish.budgets.as_deref().map(budgets::in_words));
+    say("members_budget", wish.members_budgets.as_deref().map(budgets::in_words));
     say("expires", wish.expires.map(|expires| or_none(expires.map(units::time_text))));
     let names = |notes: &Notes| notes.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     say("tags", wish.tags.as_ref().map(names));
@@ -316,14 +331,19 @@ fn team_of(holder: &Holder) -> Option<&str> {
 }
 
 /// Returns a holder as the admin API shows it: everything but the hashes.
-fn shown(holder: &Holder) -> Value {
+fn shown(holder: &Holder, config: &Config) -> Value {
     let (mut shown, scope, limits, name, tags, metadata, owner) = match holder {
         Holder::Org(org) => {
             let own = json!({ "id": org.id });
             (own, &org.scope, &org.limits, &org.name, &org.tags, &org.metadata, &org.owner)
         }
         Holder::Team(team) => {
-            let own = json!({ "id": team.id, "org": team.org, "user_limits": limits::shown(&team.user_limits) });
+            let own = json!({
+                "id": team.id,
+                "org": team.org,
+                "user_limits": limits::shown(&team.user_limits),
+                "members_budget": budgets::shown(&budgets::of_members(team, config)),
+            });
             (own, &team.scope, &team.limits, &team.name, &team.tags, &team.metadata, &team.owner)
         }
         Holder::Key(key) => (key_shown(key), &key.scope, &key.limits, &key.name, &key.tags, &key.metadata, &key.owner),
@@ -337,6 +357,7 @@ fn shown(holder: &Holder) -> Value {
     shown["endpoints"] = names(endpoints);
     shown["networks"] = json!(networks);
     shown["limits"] = limits::shown(limits);
+    shown["budget"] = budgets::shown(&budgets::of(holder, config));
     shown["tags"] = json!(tags);
     shown["metadata"] = json!(metadata);
     shown["owner"] = owner.to_string().into();

@@ -6,6 +6,7 @@
 //! | `Show`      | `Result<Holder, …>`    | the admin API |
 //! | `List`      | `Vec<Holder>`          | the admin API |
 //! | `TakeFiles` | warnings               | a reload      |
+//! | `Budgets`   | `Table`                | the admin API |
 //! | `Copied`    | all of it, as text     | a backup      |
 //!
 //! A change is on the disk before it counts, and counts before it is answered: a key that was revoked is refused by the
@@ -26,6 +27,7 @@ use super::key::NewKey;
 use super::order::{Denied, Done, Holder, Kind, Order};
 use super::register::{Holders, Register, Step};
 use super::roster::{HashKey, Roster};
+use crate::budget::Table;
 use crate::ids::TeamId;
 use crate::store::{Change, RecordStore};
 
@@ -73,6 +75,11 @@ impl Directory {
         self.register.teams().for_each(|team| self.publish_team(&team.id));
         self.roster.count(self.register.count_keys());
         self.register.warnings()
+    }
+
+    /// Returns the budgets of all that the admin API made. Those of files are not among them.
+    pub fn budgets(&self) -> Table {
+        self.register.budgets()
     }
 
     /// Returns who is let in; stays the same for as long as the directory lives.

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::scope::Scope;
+use crate::budget::BudgetSpec;
 use crate::ids::{OrgId, TeamId};
 use crate::limits::Limits;
 
@@ -47,6 +48,9 @@ pub struct Org {
     /// Of all requests of its teams together.
     #[serde(default)]
     pub limits: Limits,
+    /// What it may spend, where the admin API made it. What files say of theirs is a table of the configuration.
+    #[serde(default)]
+    pub budgets: Vec<BudgetSpec>,
     /// Of every request of its teams, for reports.
     #[serde(default)]
     pub tags: Notes,
@@ -76,6 +80,12 @@ pub struct Team {
     /// Of each end user, by the client's word.
     #[serde(default)]
     pub user_limits: Limits,
+    /// What it may spend, where the admin API made it. What files say of theirs is a table of the configuration.
+    #[serde(default)]
+    pub budgets: Vec<BudgetSpec>,
+    /// What each of its end users may spend, likewise.
+    #[serde(default)]
+    pub members_budgets: Vec<BudgetSpec>,
     /// Of every request of its keys, for reports.
     #[serde(default)]
     pub tags: Notes,
@@ -84,6 +94,25 @@ pub struct Team {
     pub metadata: Notes,
     /// Who may change it.
     pub owner: Owner,
+}
+
+impl Team {
+    /// Returns a team that the admin API makes: in no organisation, bound by nothing.
+    pub fn new(id: TeamId, name: &str) -> Self {
+        Self {
+            id,
+            org: None,
+            name: name.to_owned(),
+            scope: Scope::default(),
+            limits: Limits::default(),
+            user_limits: Limits::default(),
+            budgets: Vec::new(),
+            members_budgets: Vec::new(),
+            tags: Notes::new(),
+            metadata: Notes::new(),
+            owner: Owner::Api,
+        }
+    }
 }
 
 /// One value that a client key has, or had until lately.
@@ -136,6 +165,9 @@ pub struct ClientKey {
     /// Of all its requests together.
     #[serde(default)]
     pub limits: Limits,
+    /// What it may spend, where the admin API made it. What files say of theirs is a table of the configuration.
+    #[serde(default)]
+    pub budgets: Vec<BudgetSpec>,
     /// Of every request, for reports; wins over its team's.
     #[serde(default)]
     pub tags: Notes,

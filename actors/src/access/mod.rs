@@ -4,6 +4,7 @@
 //! [`Identity`] is made, so that nobody gets more than the team, and no team more than its organisation, whatever was
 //! written when. The [`Directory`] is their one writer; it publishes a [`Roster`], in which every worker looks keys up.
 
+mod budgets;
 mod copy;
 mod directory;
 mod holder;
@@ -15,6 +16,7 @@ mod register;
 mod roster;
 mod scope;
 
+pub use budgets::Budgets;
 pub use copy::{Copied, DIRECTORY_COPY};
 pub use directory::{Directory, List, Show, TakeFiles};
 pub use holder::{ClientKey, KeyHash, KeySecret, Notes, Org, Owner, Standing, Team};

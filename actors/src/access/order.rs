@@ -6,6 +6,7 @@ use super::holder::{ClientKey, Notes, Org, Owner, Team};
 use super::key::NewKey;
 use super::network::Network;
 use super::scope::Names;
+use crate::budget::BudgetSpec;
 use crate::ids::{OrgId, TeamId};
 use crate::limits::Limit;
 
@@ -68,6 +69,10 @@ pub struct Wish {
     pub limits: Vec<LimitChange>,
     /// Of a team: likewise, of each end user.
     pub user_limits: Vec<LimitChange>,
+    /// All of them.
+    pub budgets: Option<Vec<BudgetSpec>>,
+    /// Of a team: likewise, of each end user.
+    pub members_budgets: Option<Vec<BudgetSpec>>,
     /// All of them.
     pub tags: Option<Notes>,
     /// All of it.

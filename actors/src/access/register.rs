@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::budgets::downgrades_stay_within;
 use super::holder::{ClientKey, KeyHash, KeySecret, Notes, Org, Owner, Team};
 use super::identity::{Identity, identity};
 use super::key::NewKey;
@@ -229,14 +230,13 @@ impl Register {
         }
         let name = id.clone();
         let (scope, tags, metadata, owner) = (Scope::default(), Notes::new(), Notes::new(), Owner::Api);
-        let (limits, user_limits) = (Limits::default(), Limits::default());
+        let (limits, budgets) = (Limits::default(), Vec::new());
         let (blank, before) = match (order.kind, &made) {
-            (Kind::Org, _) => (Holder::Org(Org { id: id.into(), name, scope, limits, tags, metadata, owner }), None),
-            (Kind::Team, _) => {
-                let (id, org) = (id.into(), None);
-                let team = Team { id, org, name, scope, limits, user_limits, tags, metadata, owner };
-                (Holder::Team(team), None)
+            (Kind::Org, _) => {
+                let id = id.into();
+                (Holder::Org(Org { id, name, scope, limits, budgets, tags, metadata, owner }), None)
             }
+            (Kind::Team, _) => (Holder::Team(Team::new(id.into(), &name)), None),
             (Kind::Key, made) => {
                 let (team, before) = self.team_of_new(wish, order.within.as_ref())?;
                 let secrets = made.iter().map(|(_, hash)| KeySecret { hash: *hash, until: None }).collect();
@@ -249,6 +249,7 @@ impl Register {
                     secrets,
                     scope,
                     limits,
+                    budgets,
                     expires: None,
                     disabled: false,
                     revoked: false,
@@ -276,10 +277,7 @@ impl Register {
         match self.team(&id) {
             Some(_) => Ok((id, None)),
             None if id == default => {
-                let (scope, tags, metadata) = (Scope::default(), Notes::new(), Notes::new());
-                let name = "Default".to_owned();
-                let (limits, user_limits, owner) = (Limits::default(), Limits::default(), Owner::Api);
-                let team = Team { id: id.clone(), org: None, name, scope, limits, user_limits, tags, metadata, owner };
+                let team = Team::new(id.clone(), "Default");
                 Ok((id, Some(team)))
             }
             None => {
@@ -299,6 +297,8 @@ impl Register {
                 put(&mut org.metadata, &wish.metadata);
                 narrow(&mut org.scope, wish);
                 limit(&mut org.limits, &wish.limits);
+                put(&mut org.budgets, &wish.budgets);
+                downgrades_stay_within(&org.budgets, &org.scope, &format!("organisation `{}`", org.id))?;
                 Holder::Org(org)
             }
             Holder::Team(mut team) => {
@@ -309,11 +309,17 @@ impl Register {
                 narrow(&mut team.scope, wish);
                 limit(&mut team.limits, &wish.limits);
                 limit(&mut team.user_limits, &wish.user_limits);
+                put(&mut team.budgets, &wish.budgets);
+                put(&mut team.members_budgets, &wish.members_budgets);
+                let mut may_use = team.scope.clone();
                 if let Some(id) = &team.org {
                     let org =
                         self.org(id).ok_or_else(|| Denied::Invalid(format!("there is no organisation `{id}`")))?;
                     within(&team.scope, &org.scope, &format!("organisation `{id}`"))?;
+                    may_use = may_use.within(&org.scope);
                 }
+                let budgets = team.budgets.iter().chain(&team.members_budgets);
+                downgrades_stay_within(budgets, &may_use, &format!("team `{}`", team.id))?;
                 Holder::Team(team)
             }
             Holder::Key(mut key) => {
@@ -326,10 +332,13 @@ impl Register {
                 put(&mut key.expires, &wish.expires);
                 narrow(&mut key.scope, wish);
                 limit(&mut key.limits, &wish.limits);
+                put(&mut key.budgets, &wish.budgets);
                 if let Some(team) = self.team(&key.team) {
                     let org = team.org.as_ref().and_then(|org| self.org(org));
                     let parent = org.map_or_else(|| team.scope.clone(), |org| team.scope.within(&org.scope));
                     within(&key.scope, &parent, &format!("team `{}`", team.id))?;
+                    let may_use = key.scope.within(&parent);
+                    downgrades_stay_within(&key.budgets, &may_use, &format!("client key `{}`", key.id))?;
                 }
                 Holder::Key(key)
             }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bursar_actors::access::{ClientKey, KeySecret, Names, Network, Notes, Org, Owner, Scope, Team};
-use bursar_actors::limits::Limits;
+use bursar_actors::access::{ClientKey, KeySecret, Names, Network, Org, Owner, Scope, Team};
 use bursar_actors::{OrgId, TeamId};
 
 use super::callers::callers;
@@ -58,7 +57,8 @@ pub fn orgs(checker: &mut Checker<'_>, raw: BTreeMap<String, RawOrg>, known: &Kn
         let (name, id) = (raw.name.unwrap_or_else(|| id.clone()), OrgId::from(id));
         let owner = owner(checker, &path);
         let limits = limits(checker, &child(&path, "limits"), &raw.limits);
-        orgs.insert(id.clone(), Org { id, name, scope, limits, tags: raw.tags, metadata: raw.metadata, owner });
+        let (tags, metadata, budgets) = (raw.tags, raw.metadata, Vec::new());
+        orgs.insert(id.clone(), Org { id, name, scope, limits, budgets, tags, metadata, owner });
     }
     orgs
 }
@@ -92,22 +92,14 @@ pub fn teams(
         let user_limits = limits(checker, &child(&path, "user_limits"), &raw.user_limits);
         let limits = limits(checker, &child(&path, "limits"), &raw.limits);
         let (tags, metadata) = (raw.tags, raw.metadata);
-        teams.insert(id.clone(), Team { id, org, name, scope, limits, user_limits, tags, metadata, owner });
+        let team = Team { org, scope, limits, user_limits, tags, metadata, owner, ..Team::new(id.clone(), &name) };
+        teams.insert(id, team);
     }
     let default = TeamId::from(DEFAULT_TEAM);
     let first = keys.iter().position(|key| key.team.is_none());
     if let Some(first) = first.filter(|_| !teams.contains_key(&default)) {
-        let team = Team {
-            id: default.clone(),
-            org: None,
-            name: "Default".to_owned(),
-            scope: Scope::default(),
-            limits: Limits::default(),
-            user_limits: Limits::default(),
-            tags: Notes::new(),
-            metadata: Notes::new(),
-            owner: owner(checker, &item("client_keys", first)),
-        };
+        let owner = owner(checker, &item("client_keys", first));
+        let team = Team { owner, ..Team::new(default.clone(), "Default") };
         teams.insert(default, team);
     }
     teams
@@ -244,6 +236,7 @@ pub fn client_keys(
             secrets: vec![KeySecret { hash, until: None }],
             scope,
             limits,
+            budgets: Vec::new(),
             expires,
             disabled: false,
             revoked: false,

@@ -3,6 +3,7 @@
 //! They are taken out of the raw shape before anything else is checked, and checked after everything else: what they name
 //! has to exist by then.
 
+mod hand;
 mod one;
 mod policy;
 
@@ -22,6 +23,8 @@ use crate::config::layer::{child, item};
 use crate::config::one_or_many::OneOrMany;
 use crate::config::raw::{Amount, RawBudget, RawBudgets, RawConfig};
 use crate::config::{Models, Provider};
+
+pub use hand::by_hand;
 
 /// Whose budgets they are.
 pub(super) enum Whose {
@@ -118,7 +121,14 @@ pub(super) fn budgets(
     let mut aliases = BTreeMap::new();
     for written in written {
         let first = written.budgets.first().map(|(path, _)| path.clone());
-        let specs = specs(checker, &written.whose, written.budgets, written.monthly, &policy.zone, known);
+        let may_use = scope_of(&written.whose, known);
+        let ground = one::Ground {
+            zone: &policy.zone,
+            models: known.models,
+            whose: Some(&written.whose),
+            scope: may_use.as_ref(),
+        };
+        let specs = specs(checker, written.budgets, written.monthly, &ground);
         match written.whose {
             Whose::Members(team) => _ = table.members.insert(team, specs.into()),
             Whose::Holder(holder) => {
@@ -162,14 +172,10 @@ fn is_there(holder: &Holder, known: &Known<'_>) -> bool {
 
 fn specs(
     checker: &mut Checker<'_>,
-    whose: &Whose,
     budgets: Vec<(String, RawBudget)>,
     monthly: Option<(String, Amount)>,
-    zone: &Zone,
-    known: &Known<'_>,
+    ground: &one::Ground<'_>,
 ) -> Vec<BudgetSpec> {
-    let may_use = scope_of(whose, known);
-    let ground = one::Ground { zone, whose, models: known.models, scope: may_use.as_ref() };
     let mut specs = Vec::new();
     let mut taken = Taken::default();
     if let Some((path, amount)) = monthly
@@ -188,7 +194,7 @@ fn specs(
         });
     }
     for (path, raw) in budgets {
-        let Some(spec) = one::budget(checker, &path, raw, &ground) else { continue };
+        let Some(spec) = one::budget(checker, &path, raw, ground) else { continue };
         if let Some(first) = taken.take(&spec.id, &path) {
             let fault = Fault::error(format!("budget id `{}` is taken by {}", spec.id, checker.placed(&first)));
             checker.report(&path, fault.help("without an `id` it is the word of its period; give one of them another"));

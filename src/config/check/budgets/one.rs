@@ -29,9 +29,10 @@ const ROLLING_S: std::ops::RangeInclusive<u64> = 3_600..=366 * 86_400;
 pub struct Ground<'g> {
     /// Where the budget names none.
     pub zone: &'g Zone,
-    pub whose: &'g Whose,
     pub models: &'g Models,
-    /// What its holder may use; `None` where that is no question.
+    /// Of a holder in a file.
+    pub whose: Option<&'g Whose>,
+    /// What its holder may use; `None` where that is no question, or somebody else's.
     pub scope: Option<&'g Scope>,
 }
 
@@ -186,7 +187,7 @@ fn act(checker: &mut Checker<'_>, path: &str, raw: RawStep, ground: &Ground<'_>)
         let here = child(path, key);
         checker.fault(&here, format!("{here} belongs to do = \"{}\", not to \"{}\"", owner.as_str(), deed.as_str()));
     }
-    let of_key = matches!(ground.whose, Whose::Holder(Holder::ProviderKey(..)));
+    let of_key = matches!(ground.whose, Some(Whose::Holder(Holder::ProviderKey(..))));
     if of_key && !matches!(deed, Deed::Notify | Deed::Block) {
         let here = child(path, "do");
         let fault = Fault::error(format!("{here} is \"{}\", which a provider's key cannot do", deed.as_str()));
@@ -230,12 +231,12 @@ fn downgrade(checker: &mut Checker<'_>, path: &str, to: &str, ground: &Ground<'_
         checker.unknown(path, message, to, aliases.keys().map(String::as_str));
         return;
     };
-    let Some(scope) = ground.scope else { return };
+    let (Some(scope), Some(whose)) = (ground.scope, ground.whose) else { return };
     let reaches = |alias: &Alias| alias.targets.iter().any(|target| scope.providers.allow(&target.provider));
     if scope.models.allow(to) && (alias.targets.is_empty() || reaches(alias)) {
         return;
     }
-    let holder = match ground.whose {
+    let holder = match whose {
         Whose::Holder(holder) => holder.to_string(),
         Whose::Members(team) => format!("team `{team}`"),
     };
