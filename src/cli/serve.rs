@@ -114,6 +114,7 @@ pub fn run(sources: &Sources) -> ExitCode {
 
 /// Ends what is kept on the disk.
 async fn close(gateway: &Gateway) {
+    gateway.webhooks.finish().await;
     if let Some(stored) = &gateway.stored {
         stored.close().await;
     }

@@ -28,6 +28,7 @@ use crate::pipeline::drain::Drain;
 use crate::pipeline::memory::Memory;
 use crate::pipeline::probe::Prober;
 use crate::pipeline::route::Routes;
+use crate::pipeline::webhooks::Webhooks;
 use crate::pipeline::witness::Witnesses;
 use crate::providers::signatures::Signatures;
 use crate::stored::Store;
@@ -70,6 +71,8 @@ pub struct Gateway {
     pub stored: Option<Arc<Store>>,
     /// Who is told of the books' checkpoints besides.
     pub witnesses: Arc<Witnesses>,
+    /// Who is told of the steps that budgets reach.
+    pub webhooks: Arc<Webhooks>,
     pub drain: Arc<Drain>,
     pub memory: Arc<Memory>,
     /// What every holder of a limit uses.
@@ -136,6 +139,7 @@ impl Gateway {
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
             meters: Arc::default(),
             witnesses: Arc::new(Witnesses::new(told, &metrics)),
+            webhooks: Arc::new(Webhooks::new(&config.budget_policy.webhooks, &metrics)),
             metrics,
             books,
             stored: vault.map(|vault| Arc::new(Store::start(&config.storage.path, &config.responses, vault))),
@@ -147,6 +151,7 @@ impl Gateway {
         };
         actix_web::rt::spawn(gateway.prober().run());
         actix_web::rt::spawn(Keeper::new(gateway.issuers.clone(), Upstream::default()).run());
+        actix_web::rt::spawn(gateway.webhooks.clone().run(Upstream::default()));
         actix_web::rt::spawn(keep_sweeping(Arc::downgrade(&gateway.meters)));
         if let Some(books) = &gateway.books {
             actix_web::rt::spawn(Books::keep_flushing(Arc::downgrade(books)));

@@ -177,6 +177,7 @@ impl Gateway {
         self.directory.send(TakeFiles(holders(&config))).await.map_err(|_| Refused::Stopping)?;
         let issuers = Arc::new(self.issuers.load().renewed(&config.auth.oidc));
         self.issuers.store(issuers.clone());
+        self.webhooks.reload(&config.budget_policy.webhooks);
         self.clients.store(Arc::new(ClientKeys::new(self.roster.clone(), issuers, &config)));
         let replaced = self.routes.swap(Arc::new(Routes::new(&config)));
         self.config.store(Arc::new(config));

@@ -18,6 +18,7 @@ pub mod settlement;
 pub mod stream;
 pub mod translation;
 mod way;
+pub mod webhooks;
 pub mod witness;
 
 use std::rc::Rc;

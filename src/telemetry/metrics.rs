@@ -36,6 +36,31 @@ impl Ending {
     }
 }
 
+/// What became of a message to a webhook, or of one try to deliver it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    Delivered,
+    /// One try, which is followed by another as a rule.
+    Failed,
+    /// It was tried for too long.
+    GivenUp,
+    /// It was not tried, or not tried on.
+    Dropped,
+}
+
+impl Delivery {
+    const ALL: [Self; 4] = [Self::Delivered, Self::Failed, Self::GivenUp, Self::Dropped];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::GivenUp => "given_up",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// One finished request, as the metrics want it.
 pub struct Finished<'a> {
     pub alias: &'a str,
@@ -67,6 +92,7 @@ pub struct Metrics {
     probes: IntCounterVec,
     reloads: IntCounterVec,
     witness_failures: IntCounterVec,
+    webhooks: IntCounterVec,
     limited: IntCounterVec,
     tokens: IntCounterVec,
     cost: IntCounterVec,
@@ -97,26 +123,24 @@ impl Metrics {
             registry.register(Box::new(histogram.clone())).expect("each name stands once");
             histogram
         };
-        let admitted = IntCounter::new("bursar_requests_admitted_total", "Requests that came in on an API route")
-            .expect("the name is constant");
+        let single = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect("the name is constant");
+            registry.register(Box::new(counter.clone())).expect("each name stands once");
+            counter
+        };
         let in_flight = IntGauge::new("bursar_requests_in_flight", "Requests admitted and not yet ended")
             .expect("the name is constant");
         let bodies_held =
             IntGauge::new("bursar_bodies_held_bytes", "Memory counted for large request and answer bodies")
                 .expect("the name is constant");
-        let shed =
-            IntCounter::new("bursar_requests_shed_total", "Requests refused because the memory limit was reached")
-                .expect("the name is constant");
         registry.register(Box::new(bodies_held.clone())).expect("each name stands once");
-        registry.register(Box::new(shed.clone())).expect("each name stands once");
-        registry.register(Box::new(admitted.clone())).expect("each name stands once");
         registry.register(Box::new(in_flight.clone())).expect("each name stands once");
         Self {
             started: Instant::now(),
-            admitted,
+            admitted: single("bursar_requests_admitted_total", "Requests that came in on an API route"),
             in_flight,
             bodies_held,
-            shed,
+            shed: single("bursar_requests_shed_total", "Requests refused because the memory limit was reached"),
             requests: counters(
                 "bursar_requests_total",
                 "Requests ended, by outcome: served, failed, cancelled",
@@ -130,6 +154,11 @@ impl Metrics {
                 "bursar_audit_witness_failures_total",
                 "Checkpoints of the books that a witness could not be told, each try counted",
                 &["witness"],
+            ),
+            webhooks: counters(
+                "bursar_webhook_deliveries_total",
+                "Messages to webhooks: delivered, given_up, dropped; and tries that failed",
+                &["webhook", "outcome"],
             ),
             limited: counters("bursar_limits_denied_total", "Requests that a limit refused", &["limit", "holder"]),
             tokens: counters("bursar_tokens_total", "Tokens by kind, as upstreams tell", &["alias", "team", "kind"]),
@@ -191,6 +220,18 @@ impl Metrics {
     /// Counts a checkpoint that a witness could not be told.
     pub fn witness_failed(&self, witness: &str) {
         self.witness_failures.with_label_values(&[witness]).inc();
+    }
+
+    /// Shows the deliveries to a webhook from now on, even while there are none.
+    pub fn knows_webhook(&self, webhook: &str) {
+        for outcome in Delivery::ALL {
+            let _ = self.webhooks.with_label_values(&[webhook, outcome.as_str()]);
+        }
+    }
+
+    /// Counts what became of a message to a webhook, or of a try.
+    pub fn webhook(&self, webhook: &str, delivery: Delivery) {
+        self.webhooks.with_label_values(&[webhook, delivery.as_str()]).inc();
     }
 
     /// Counts a request that the limit `limit` of such a holder refused.

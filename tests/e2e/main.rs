@@ -54,4 +54,5 @@ mod streams;
 mod takeover;
 mod waiting;
 mod watching;
+mod webhooks;
 mod witnessing;

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bursar_actors::Secret;
 
 use super::one;
-use crate::config::budgets::{BudgetPolicy, Deed, Unpriced, Webhook};
+use crate::config::budgets::{BudgetPolicy, Deed, SECRET_PREFIX, Unpriced, Webhook};
 use crate::config::catalog::Rates;
 use crate::config::check::Checker;
 use crate::config::fault::Fault;
@@ -66,6 +68,10 @@ fn webhook(checker: &mut Checker<'_>, path: &str, raw: &RawWebhook) -> Option<We
         if secret.len() < SHORTEST_SECRET {
             let fault = Fault::error(format!("{here} has to be {SHORTEST_SECRET} characters at least"));
             checker.report(&here, fault.help("openssl rand -hex 24 makes a good one"));
+        }
+        if secret.strip_prefix(SECRET_PREFIX).is_some_and(|key| STANDARD.decode(key).is_err()) {
+            let fault = Fault::error(format!("{here} begins with {SECRET_PREFIX}, but what follows is no Base64"));
+            checker.report(&here, fault.help("copy it whole, or take another without that beginning"));
         }
         Secret::new(secret.clone())
     });
