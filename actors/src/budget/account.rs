@@ -170,7 +170,7 @@ impl Account {
     pub fn fits(&self, more: u64, now_s: i64, waits: bool) -> Result<(), Short> {
         let used_nano = self.now.total();
         let passes = |bound: u64| more == 0 || used_nano.saturating_add(more) <= bound;
-        let resets_s = |bound: u64| (more <= bound).then_some(self.window.end_s);
+        let resets_s = |bound: u64| (more <= bound).then(|| self.has_room_at(bound - more));
         if let Some(bound) = self.bound_nano(now_s).filter(|bound| !passes(*bound)) {
             return Err(Short { limit_nano: bound, used_nano, resets_s: resets_s(bound), queued: None });
         }
@@ -181,6 +181,17 @@ impl Account {
         }
         let resets_s = resets_s(bound);
         Err(Short { limit_nano: bound, used_nano, resets_s, queued: resets_s.map(|_| (max_wait, priority)) })
+    }
+
+    /// Returns when no more than `most` is used any longer, as far as time alone brings that about.
+    fn has_room_at(&self, most: u64) -> i64 {
+        let Period::Rolling { seconds } = self.spec.period else { return self.window.end_s };
+        let mut used = self.now.total();
+        let gone = self.quarters.iter().find(|(_, posted)| {
+            used = used.saturating_sub(*posted);
+            used <= most
+        });
+        gone.map_or(self.window.end_s, |(quarter, _)| quarter.saturating_add_unsigned(seconds))
     }
 
     /// Returns how a request stands that fits and has to wait for others, who came before it.

@@ -5,7 +5,7 @@
 //! nanoseconds.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -14,7 +14,8 @@ use dashmap::DashMap;
 use super::account::{Account, Override, Short, Standing};
 use super::hold::Hold;
 use super::queue::{Queue, Turn};
-use super::{Act, BudgetSpec, Posting, Step, Table, Window};
+use super::{Act, BudgetSpec, Period, Posting, Step, Table, WHOLE_PPM, Window, Zone};
+use crate::ids::TeamId;
 use crate::limits::Holder;
 
 /// How many requests at their worst have to fit, so that each holds only what is likely.
@@ -90,10 +91,22 @@ pub struct Exceeded {
     pub holder: Holder,
     /// Which of its budgets.
     pub budget: String,
+    /// How long its windows are, and by whose calendar.
+    pub period: Period,
+    /// See [`Zone`].
+    pub zone: Zone,
     /// Nano-dollars that the request might cost.
     pub asked_nano: u64,
     /// How much there is, what is used, when that ends, and whether the request may wait.
     pub short: Short,
+}
+
+impl Exceeded {
+    fn of(cell: &Cell, account: &Account, asked_nano: u64, short: Short) -> Self {
+        let BudgetSpec { id, period, zone, .. } = &account.spec;
+        let (holder, budget) = (cell.holder.clone(), id.clone());
+        Self { holder, budget, period: *period, zone: zone.clone(), asked_nano, short }
+    }
 }
 
 /// A request does not fit.
@@ -142,8 +155,19 @@ pub struct InForce {
     pub downgrade: Option<Option<String>>,
     /// Requests per minute of these holders.
     pub throttles: Vec<(Holder, u64)>,
-    /// The highest share that is used of any of them, in millionths.
-    pub used_ppm: Option<u32>,
+    /// The budget of which the highest share is used, where a step of it is in force.
+    pub tightest: Option<Tightest>,
+}
+
+/// The budget that is the nearest to its limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tightest {
+    /// Whose.
+    pub holder: Holder,
+    /// How it stands.
+    pub standing: Standing,
+    /// The highest step that is in force.
+    pub step: Step,
 }
 
 /// All accounts.
@@ -154,6 +178,8 @@ pub struct Accounts {
     /// What is spent and not in the ledger yet, by the request's number.
     unposted: DashMap<u64, (Vec<Held>, u64)>,
     numbers: AtomicU64,
+    /// Whether tags have budgets, so that requests need not name theirs in vain.
+    has_tags: AtomicBool,
 }
 
 impl Accounts {
@@ -165,6 +191,16 @@ impl Accounts {
     /// Returns whether nobody has a budget.
     pub fn is_empty(&self) -> bool {
         self.table.load().is_empty()
+    }
+
+    /// Returns whether each end user of `team` has a budget.
+    pub fn has_members(&self, team: &TeamId) -> bool {
+        self.table.load().members.contains_key(team)
+    }
+
+    /// Returns whether any tag has a budget.
+    pub fn has_tags(&self) -> bool {
+        self.has_tags.load(Ordering::Relaxed)
     }
 
     /// Holds what `quote` says in every account of `holders` for the request `call`, or says which is in the way.
@@ -211,21 +247,28 @@ impl Accounts {
     /// Returns what the budgets of `holders` ask of a request.
     pub fn in_force(&self, holders: &[Holder], now_s: i64) -> InForce {
         let mut force = InForce::default();
-        for cell in self.above(holders, now_s) {
+        let mut cells = self.above(holders, now_s);
+        cells.sort_by_key(|cell| cell.distance());
+        let mut most = 0;
+        for cell in cells {
             let mut account = cell.lock();
             account.turn(now_s);
-            let standing = account.standing(now_s);
-            let used = u128::from(standing.used_nano()) * 1_000_000 / u128::from(standing.limit_nano.max(1));
-            force.used_ppm = force.used_ppm.max(Some(u32::try_from(used).unwrap_or(u32::MAX)));
             for step in account.steps_in_force(now_s) {
                 match &step.act {
-                    // The nearest that says so is asked; an alias goes before "whichever".
+                    // The nearest that names an alias is heard; an alias goes before "whichever".
                     Act::Downgrade { to } if force.downgrade.as_ref().is_none_or(Option::is_none) => {
                         force.downgrade = Some(to.clone());
                     }
                     Act::Throttle { rpm } => force.throttles.push((cell.holder.clone(), *rpm)),
                     _ => {}
                 }
+            }
+            let standing = account.standing(now_s);
+            let used =
+                u128::from(standing.used_nano()) * u128::from(WHOLE_PPM) / u128::from(standing.limit_nano.max(1));
+            if let Some(step) = account.steps_in_force(now_s).next_back().filter(|_| used >= most) {
+                most = used;
+                force.tightest = Some(Tightest { holder: cell.holder.clone(), standing, step: step.clone() });
             }
         }
         force
@@ -286,6 +329,7 @@ impl Accounts {
         open.extend(known);
         open.sort_unstable_by_key(ToString::to_string);
         self.cells.retain(|holder, _| table.of(holder).is_some());
+        self.has_tags.store(table.holders.keys().any(|holder| matches!(holder, Holder::Tag(_))), Ordering::Relaxed);
         self.table.store(table.clone());
         let mut reached = Vec::new();
         let mut done = std::collections::HashSet::new();
@@ -398,9 +442,9 @@ pub(super) fn take(
         let held = cells.iter().zip(&mut accounts).map(|(cell, account)| (cell.clone(), account.hold(amount)));
         return Ok((held.collect(), amount));
     };
-    let (cell, budget) = (cells[at].clone(), accounts[at].spec.id.clone());
+    let cell = cells[at].clone();
+    let exceeded = Exceeded::of(&cell, &accounts[at], amount, short);
     drop(accounts);
-    let exceeded = Exceeded { holder: cell.holder.clone(), budget, asked_nano: amount, short };
     Err(Denied { exceeded: Box::new(exceeded), cell })
 }
 
@@ -412,8 +456,7 @@ pub(super) fn extend(held: &[&Held], more: u64, now_s: i64) -> Result<(), Denied
         if let Err(short) = account.fits(more, now_s, false)
             && account.window() == *window
         {
-            let (holder, budget) = (cell.holder.clone(), account.spec.id.clone());
-            let exceeded = Exceeded { holder, budget, asked_nano: more, short };
+            let exceeded = Exceeded::of(cell, account, more, short);
             return Err(Denied { exceeded: Box::new(exceeded), cell: cell.clone() });
         }
     }

@@ -202,8 +202,31 @@ fn steps_are_told_once_and_ask_what_they_say() {
     assert_eq!(accounts.in_force(&above, NOW).downgrade, None);
     assert_eq!(spend(3, 150), "downgrade");
     let force = accounts.in_force(&above, NOW);
-    assert_eq!((force.downgrade, force.used_ppm), (Some(Some("fast".into())), Some(850_000)));
+    let used = force.tightest.map(|tightest| (tightest.holder, tightest.standing.used_nano()));
+    assert_eq!((force.downgrade, used), (Some(Some("fast".into())), Some((team("a"), 850))));
     assert_eq!(spend(4, 1), "");
+}
+
+#[test]
+fn a_rolling_window_says_when_enough_of_it_is_gone() {
+    let rolling = BudgetSpec { period: Period::Rolling { seconds: 3_600 }, ..spec(1_000, &[]) };
+    let accounts = accounts(vec![(team("a"), rolling)]);
+    let above = [team("a")];
+    let begin = NOW.div_euclid(900) * 900;
+    for (call, quarter, cost) in [(1, 0, 300), (2, 1, 500), (3, 3, 200)] {
+        let now = begin + quarter * 900;
+        accounts.reserve(&above, call, Quote::exact(cost), now, None).unwrap().settle(cost, now);
+        accounts.apply(&Posting { began_s: now, ..posting(call, &above, cost) }, true, now);
+    }
+    let resets = |cost| {
+        let denied = accounts.reserve(&above, 9, Quote::exact(cost), begin + 3 * 900, None).unwrap_err();
+        denied.exceeded().short.resets_s.map(|at| at - begin)
+    };
+
+    assert_eq!(resets(300), Some(3_600));
+    assert_eq!(resets(301), Some(4_500));
+    assert_eq!(resets(1_001), None);
+    assert!(accounts.reserve(&above, 9, Quote::exact(300), begin + 3_600, None).is_ok());
 }
 
 #[test]

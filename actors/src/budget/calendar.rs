@@ -22,6 +22,15 @@ impl Window {
     }
 }
 
+impl Zone {
+    /// Returns what its clocks show at that moment, to the minute: `2026-12-01 00:00 (Europe/Berlin)`.
+    pub fn clock_at(&self, unix_s: i64) -> String {
+        let shown = Timestamp::from_second(unix_s).map(|at| at.to_zoned(self.time_zone().clone()));
+        shown
+            .map_or_else(|_| "a time beyond all calendars".into(), |at| format!("{} ({self})", at.strftime("%F %H:%M")))
+    }
+}
+
 impl Period {
     /// Returns the window that `unix_s` lies in. A rolling one ends with the quarter of an hour under way; all others follow
     /// each other without gaps, whatever the zone's clocks do.
@@ -90,6 +99,14 @@ mod tests {
     use super::*;
 
     const CALENDAR: [Period; 5] = [Period::Day, Period::Week, Period::Month, Period::Quarter, Period::Year];
+
+    #[test]
+    fn a_moment_is_told_by_the_clocks_of_the_zone() {
+        let shown = |zone| Zone::of_name(zone).unwrap().clock_at(1_796_079_600);
+
+        assert_eq!(shown("Europe/Berlin"), "2026-12-01 00:00 (Europe/Berlin)");
+        assert_eq!(shown("UTC"), "2026-11-30 23:00 (UTC)");
+    }
 
     fn window(period: Period, at: &str, zone: &str) -> [String; 2] {
         let at: Timestamp = at.parse().unwrap();

@@ -21,7 +21,7 @@ mod queue;
 mod spec;
 
 pub use account::{Override, Short, Standing};
-pub use accounts::{Accounts, Denied, Exceeded, InForce, Quote, Reached, Seed, Statement};
+pub use accounts::{Accounts, Denied, Exceeded, InForce, Quote, Reached, Seed, Statement, Tightest};
 pub use calendar::Window;
 pub use hold::Hold;
 pub use mark::{BudgetSays, HolderName, Mark, Notice};
