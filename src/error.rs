@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bursar_actors::budget::Exceeded;
 use bursar_actors::limits::Denied;
 use bursar_actors::{ErrorClass, LearnedLimits};
 
@@ -65,6 +66,13 @@ pub enum GatewayError {
     RateLimited(Box<Denied>),
     /// The request might cost more than one request may.
     TooDear(Box<CostLimit>),
+    /// A budget above the request, or of what would serve it, has no room for it.
+    BudgetExceeded(Box<Exceeded>),
+    /// Nobody knows what the request would cost, and it counts against a budget.
+    Unpriced {
+        /// What was asked for.
+        asked: String,
+    },
     /// No endpoint and key can take the call now.
     NoHealthyTarget {
         /// Time until the soonest is expected back.
@@ -235,6 +243,8 @@ impl GatewayError {
             Self::NetworkNotAllowed { .. } => "network_not_allowed",
             Self::RateLimited(_) => "rate_limit_exceeded",
             Self::TooDear(_) => "cost_limit",
+            Self::BudgetExceeded(_) => "budget_exceeded",
+            Self::Unpriced { .. } => "model_unpriced",
             Self::NoHealthyTarget { .. } => "no_healthy_target",
             Self::Upstream { failure, .. } => failure.class.as_str(),
             Self::DeadlineExceeded { .. } => "deadline_exceeded",

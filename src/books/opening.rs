@@ -288,6 +288,9 @@ fn abandon(log: &mut AuditLog, journal: &Journal) -> Result<u64, BooksError> {
             at_us: unix_us(),
             phase: Some(Phase::Abandoned),
             outcome: Some("unknown".into()),
+            // Nobody knows what it came to, so what was held for it is booked.
+            cost_nano: admitted.held_nano,
+            estimated: admitted.held_nano.is_some(),
             content: None,
             body_hash: None,
             ..admitted

@@ -17,7 +17,7 @@ use bursar_actors::vault::{ContentHasher, Subject};
 use bytes::Bytes;
 
 use super::{Books, month};
-use crate::call::{Call, RequestId, Session};
+use crate::call::{Call, RequestId, Session, unix_us};
 use crate::config::audit::{Commit, Kept};
 
 /// Most attempts and rejected candidates that a page notes; a record lists fewer.
@@ -44,6 +44,11 @@ pub struct Closing<'a> {
     pub overhead: Option<Duration>,
     pub queued: Duration,
     pub first_token: Option<Duration>,
+    /// What was held of budgets in the end, and how much of the cost no budget had room for. In nano-dollars.
+    pub held_nano: Option<u64>,
+    pub overrun_nano: u64,
+    /// Nobody knows the price of what served, or of a part of it.
+    pub unpriced: bool,
 }
 
 /// One request's page.
@@ -68,6 +73,9 @@ pub struct Page {
     rejected: Vec<Rejected<'static>>,
     rules: Vec<Cow<'static, str>>,
     latency: Latency,
+    /// When the request was let in, by the wall clock in microseconds.
+    began_us: Option<u64>,
+    downgraded_from: Option<String>,
     closed: bool,
 }
 
@@ -127,6 +135,8 @@ impl Page {
             rejected: Vec::new(),
             rules: Vec::new(),
             latency: Latency::default(),
+            began_us: None,
+            downgraded_from: None,
             closed: false,
             books: books.clone(),
         }
@@ -136,7 +146,13 @@ impl Page {
         team_of(&self.identity)
     }
 
-    fn pseudonym(&self) -> Option<String> {
+    /// Returns the request's number within this run of the process.
+    pub fn number(&self) -> u64 {
+        self.call
+    }
+
+    /// Returns the name of the end user in the books.
+    pub fn pseudonym(&self) -> Option<String> {
         let user = self.user.as_deref()?;
         Some(self.books.vault.pseudonym(self.team(), user))
     }
@@ -163,17 +179,27 @@ impl Page {
             asked: self.asked.as_deref().map(Cow::from),
             stream: self.streamed,
             session: self.session.as_ref().map(|session| session.as_str().into()),
+            began_us: self.began_us,
+            downgraded_from: self.downgraded_from.as_deref().map(Cow::from),
             ..Record::default()
         }
     }
 
-    /// Writes down that the request is let in, before anything is sent; refused where the journal cannot take it.
-    pub fn admit(&mut self, alias: &str, body: &Bytes) -> Result<(), Refused> {
+    /// Notes what was asked for, where something cheaper serves.
+    pub fn downgraded(&mut self, from: Option<String>) {
+        self.downgraded_from = from;
+    }
+
+    /// Writes down that the request is let in, before anything is sent; refused where the journal cannot take it. `held_nano` is
+    /// what it holds of budgets since `began_us`.
+    pub fn admit(&mut self, alias: &str, body: &Bytes, held: Option<(u64, u64)>) -> Result<(), Refused> {
         let durability = if self.books.commit == Commit::Async { Durability::Lazy } else { Durability::Strict };
         self.books.journal.admits(durability)?;
         self.latency.receive = micros(self.read.saturating_duration_since(self.received));
+        self.began_us = Some(held.map_or_else(unix_us, |(began_us, _)| began_us));
         let mut record = self.record(Phase::Admitted);
         record.alias = Some(alias.into());
+        record.held_nano = held.map(|(_, nano)| nano);
         record.config = self.books.config_hash();
         let (content, sealed) = self.request_content(body);
         record.content = content;
@@ -314,17 +340,23 @@ impl Page {
         0
     }
 
+    /// Returns whether the request was let in, as far as anybody knows by now.
+    pub fn is_admitted(&mut self) -> bool {
+        if let Admission::Pending(ticket) = &mut self.admission
+            && let Some(told) = ticket.ready()
+        {
+            self.admission = told.map_or_else(Admission::Lost, |_| Admission::Settled);
+        }
+        matches!(self.admission, Admission::Pending(_) | Admission::Settled)
+    }
+
     /// Closes the page: `completed` where the request was let in, else `refused`.
     pub fn close(&mut self, closing: &Closing<'_>) {
         self.closed = true;
-        let (phase, undecided) = match mem::replace(&mut self.admission, Admission::Open) {
-            Admission::Open | Admission::Lost(_) => (Phase::Refused, None),
-            Admission::Settled => (Phase::Completed, None),
-            Admission::Pending(mut ticket) => match ticket.ready() {
-                Some(Ok(_)) => (Phase::Completed, None),
-                Some(Err(_)) => (Phase::Refused, None),
-                None => (Phase::Completed, Some(ticket)),
-            },
+        let phase = if self.is_admitted() { Phase::Completed } else { Phase::Refused };
+        let undecided = match mem::replace(&mut self.admission, Admission::Open) {
+            Admission::Pending(ticket) => Some(ticket),
+            _ => None,
         };
         if phase == Phase::Refused && self.books.journal.admits(Durability::Lazy).is_err() {
             // Whoever is turned away because nothing can be written must not fill the memory with records of it.
@@ -351,6 +383,9 @@ impl Page {
         record.key = closing.key.map(Cow::from);
         record.tokens = closing.usage;
         record.cost_nano = closing.cost_nano;
+        record.held_nano = closing.held_nano;
+        record.overrun_nano = closing.overrun_nano;
+        record.unpriced = closing.unpriced;
         record.estimated = closing.estimated;
         record.price = closing.price.map(Cow::from);
         record.attempts_made = self.attempts_made;

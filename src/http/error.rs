@@ -12,12 +12,13 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bursar_actors::ErrorClass;
+use bursar_actors::budget::Exceeded;
 use bursar_actors::limits::Denied;
 use bytes::Bytes;
 use serde_json::json;
 
 use super::limits;
-use crate::call::RequestId;
+use crate::call::{RequestId, unix_s};
 use crate::error::{Cause, CostLimit, Failure, GatewayError, KeyTaken, SignInFault};
 use crate::providers::dialect::StreamFailure;
 use crate::providers::{anthropic, clients, gemini};
@@ -171,6 +172,13 @@ fn face(error: &GatewayError) -> Face {
         }
         GatewayError::RateLimited(denied) => rate_limited(denied, code),
         GatewayError::TooDear(refused) => too_dear(refused, code),
+        GatewayError::BudgetExceeded(exceeded) => budget_exceeded(exceeded, code),
+        GatewayError::Unpriced { asked } => {
+            let message = format!(
+                "nobody knows what `{asked}` costs, and requests that count against a budget need a price; ask the operator for                  one ([catalog], or budgets.unpriced), or ask another model"
+            );
+            Face::new(StatusCode::BAD_REQUEST, INVALID, code, message).about("model")
+        }
         GatewayError::NoHealthyTarget { retry_after, why } => {
             let message = format!("no upstream can take this request now: {why}");
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(*retry_after, false)
@@ -239,6 +247,13 @@ fn forbidden(error: &GatewayError, code: &str) -> Face {
 fn rate_limited(denied: &Denied, code: &str) -> Face {
     let face = Face::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code, limits::in_words(denied));
     face.after(denied.retry_after, false)
+}
+
+/// A budget has no room. SDKs that try again soon would only be refused again, so they are told not to, and when it may help.
+fn budget_exceeded(exceeded: &Exceeded, code: &str) -> Face {
+    let face = Face::new(StatusCode::TOO_MANY_REQUESTS, "budget_exceeded", code, limits::budget_in_words(exceeded));
+    let resets = exceeded.short.resets_s.map(|at| at.saturating_sub(unix_s()).max(1).unsigned_abs());
+    Face { retry: false, retry_after: resets.map(Duration::from_secs), ..face }
 }
 
 fn too_dear(refused: &CostLimit, code: &str) -> Face {

@@ -23,6 +23,7 @@ use crate::books::{Books, Opened, retention};
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
 use crate::error::GatewayError;
 use crate::oidc::{Issuers, Keeper, Namer};
+use crate::pipeline::budgets::Budgets;
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::drain::Drain;
 use crate::pipeline::memory::Memory;
@@ -77,6 +78,8 @@ pub struct Gateway {
     pub memory: Arc<Memory>,
     /// What every holder of a limit uses.
     pub meters: Arc<Meters>,
+    /// What every holder of a budget may still spend.
+    pub budgets: Arc<Budgets>,
     pub signatures: Arc<Signatures>,
     /// BLAKE3 of the admin token; without one, only the socket lets anybody in.
     pub admin_token: Option<blake3::Hash>,
@@ -138,6 +141,11 @@ impl Gateway {
             credentials,
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
             meters: Arc::default(),
+            budgets: {
+                let budgets = Budgets::default();
+                budgets.accounts.configure(config.budgets.clone(), &[], crate::call::unix_s(), &mut |_, _| vec![]);
+                Arc::new(budgets)
+            },
             witnesses: Arc::new(Witnesses::new(told, &metrics)),
             webhooks: Arc::new(Webhooks::new(&config.budget_policy.webhooks, &metrics)),
             metrics,

@@ -33,8 +33,10 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_BURSAR_ALIAS: HeaderName = HeaderName::from_static("x-bursar-alias");
 const X_BURSAR_ATTEMPTS: HeaderName = HeaderName::from_static("x-bursar-attempts");
+const X_BURSAR_BUDGET: HeaderName = HeaderName::from_static("x-bursar-budget");
 const X_BURSAR_COST_ESTIMATED: HeaderName = HeaderName::from_static("x-bursar-cost-estimated");
 const X_BURSAR_COST_USD: HeaderName = HeaderName::from_static("x-bursar-cost-usd");
+const X_BURSAR_DOWNGRADED_FROM: HeaderName = HeaderName::from_static("x-bursar-downgraded-from");
 const X_BURSAR_FALLBACK: HeaderName = HeaderName::from_static("x-bursar-fallback");
 const X_BURSAR_MODEL: HeaderName = HeaderName::from_static("x-bursar-model");
 const X_BURSAR_OVERHEAD_MS: HeaderName = HeaderName::from_static("x-bursar-overhead-ms");
@@ -259,6 +261,12 @@ fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
     head.insert_header((SERVER_TIMING, format!("gw;dur={overhead_ms}, up;dur={upstream_ms}")));
     if !provenance.queued.is_zero() {
         head.insert_header((X_BURSAR_QUEUED_MS, provenance.queued.as_millis().to_string()));
+    }
+    if let Some(asked) = &provenance.downgraded_from {
+        head.insert_header((X_BURSAR_DOWNGRADED_FROM, &*in_header(asked)));
+    }
+    if let Some(tightest) = &provenance.tightest {
+        head.insert_header((X_BURSAR_BUDGET, &*in_header(&limits::budget_header(tightest))));
     }
     if !provenance.warnings.is_empty() {
         head.insert_header((X_BURSAR_WARNING, &*in_header(&in_short(&provenance.warnings))));

@@ -7,7 +7,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use bursar_actors::limits::{Amount, Denied, Rate, Standing, Which};
+use bursar_actors::budget::{Exceeded, Tightest};
+use bursar_actors::limits::{Amount, Denied, Holder, Rate, Standing, Which};
 
 use crate::call::unix_s;
 use crate::config::settings::dollars;
@@ -131,6 +132,36 @@ pub fn too_dear(refused: &CostLimit) -> String {
     };
     format!(
         "this request may cost {cost} dollars with `{model}`, more than the {most} that {holder} allows (limits.cost_per_request); {help}"
+    )
+}
+
+/// Returns how the budget stands that is the nearest to its limit, in dollars, and the step that is in force:
+/// `team support;spent=1840.2;limit=2000;step=downgrade`.
+pub fn budget_header(tightest: &Tightest) -> String {
+    let Tightest { holder, standing, step } = tightest;
+    let name = match holder {
+        // The pseudonym is for the books.
+        Holder::User(..) => String::new(),
+        Holder::Team(name) => format!(" {name}"),
+        Holder::Org(name) => format!(" {name}"),
+        Holder::Key(name) | Holder::Model(name) | Holder::Tag(name) => format!(" {name}"),
+        Holder::FurtherUsers(_) | Holder::ProviderKey(..) => String::new(),
+    };
+    let (spent, limit) = (dollars(standing.used_nano()), dollars(standing.limit_nano));
+    format!("{}{name};spent={spent};limit={limit};step={}", holder.kind(), step.act.word())
+}
+
+/// Returns which budget is in the way, how it stands, and when that ends.
+pub fn budget_in_words(exceeded: &Exceeded) -> String {
+    let Exceeded { holder, budget, zone, asked_nano, short, .. } = exceeded;
+    let (used, limit, asked) = (dollars(short.used_nano), dollars(short.limit_nano), dollars(*asked_nano));
+    let help = match short.resets_s {
+        Some(at) => format!("there is room again at {}", zone.clock_at(at)),
+        None => "no window has so much; send less, or a lower max_tokens".to_owned(),
+    };
+    format!(
+        "the budget `{budget}` of {holder} has no room for this request: {used} of {limit} dollars are spent or held, and it may \
+         cost {asked}; {help}"
     )
 }
 

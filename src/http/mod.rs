@@ -85,6 +85,7 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
             drain: gateway.drain.clone(),
             memory: gateway.memory.clone(),
             meters: gateway.meters.clone(),
+            budgets: gateway.budgets.clone(),
             signatures: gateway.signatures.clone(),
             upstream: Upstream::default().with_credentials(gateway.credentials.clone()),
         });

@@ -6,23 +6,16 @@
 
 use std::time::Instant;
 
-use bursar_actors::Usage;
 use bursar_actors::limits::{Denied, Grant, Holder, Limits, Meters, Standing, admit};
 
-use super::pricing::ModelPrice;
+use super::quote::{ANSWER_USUAL, Extent};
 use super::route::Route;
 use crate::call::Call;
 use crate::error::{CostLimit, GatewayError};
-use crate::providers::dialect::ModelFacts;
 use crate::schema::{Needs, RequestHead};
 
-/// Tokens that are taken for the answer of a client that sets no bound. Most answers are shorter; the longer ones are
-/// counted when they have come.
-const ANSWER_USUAL: u64 = 1_024;
 /// Most tokens that are taken for a prompt with documents, audio or video, whose bytes say nothing about tokens.
 const OPAQUE_MAX: u64 = 16_384;
-/// The longest answer of a model of which nobody knows how much it can write.
-const ANSWER_UNKNOWN: u64 = 16_384;
 
 /// What a request was let in with.
 #[derive(Debug, Default)]
@@ -107,58 +100,10 @@ pub fn affords(head: &RequestHead, route: &Route, most: u64) -> bool {
 fn too_dear(head: &RequestHead, route: &Route, most: u64) -> Option<CostLimit> {
     let candidates = route.prices.iter().zip(&route.facts).zip(&route.candidates[..]);
     let quotes = candidates.filter_map(|((price, facts), candidate)| {
-        let quote = Quote::of(head, facts);
-        Some((quote.cost(price, quote.answer)?, quote, price, candidate))
+        let extent = Extent::of(head, facts);
+        Some((extent.cost(price, extent.answer)?, extent, price, candidate))
     });
-    let (cost, quote, price, candidate) = quotes.max_by_key(|(cost, ..)| *cost).filter(|(cost, ..)| *cost > most)?;
-    let max_tokens = quote.longest(price, most).map(|answer| answer / head.choices.max(1)).filter(|bound| *bound > 0);
+    let (cost, extent, price, candidate) = quotes.max_by_key(|(cost, ..)| *cost).filter(|(cost, ..)| *cost > most)?;
+    let max_tokens = extent.longest(price, most).map(|answer| answer / head.choices.max(1)).filter(|bound| *bound > 0);
     Some(CostLimit { holder: String::new(), most, cost, model: candidate.model.to_string(), max_tokens })
-}
-
-/// The tokens that a request can have at worst with one model.
-struct Quote {
-    prompt: u64,
-    answer: u64,
-}
-
-impl Quote {
-    fn of(head: &RequestHead, facts: &ModelFacts) -> Self {
-        let prompt = head.tokens_in_estimate.min(facts.context.unwrap_or(u64::MAX));
-        if head.operation.embeds() {
-            return Self { prompt, answer: 0 };
-        }
-        let longest = facts.max_output.or(facts.context);
-        let answer = match head.max_output_tokens {
-            Some(bound) => bound.min(longest.unwrap_or(u64::MAX)),
-            None => longest.unwrap_or(ANSWER_UNKNOWN),
-        };
-        Self { prompt, answer: answer.saturating_mul(head.choices) }
-    }
-
-    /// Returns what it costs with an answer of that length, in nano-dollars, at the usual tier.
-    fn cost(&self, price: &ModelPrice, answer: u64) -> Option<u64> {
-        let total = self.prompt.saturating_add(answer);
-        let regional = price.regional;
-        price.price.as_ref()?.cost(&Usage {
-            prompt: self.prompt,
-            completion: answer,
-            total,
-            regional,
-            ..Usage::default()
-        })
-    }
-
-    /// Returns the longest answer that costs no more than `most`; `None` where even none does.
-    fn longest(&self, price: &ModelPrice, most: u64) -> Option<u64> {
-        let fits = |answer: u64| self.cost(price, answer).is_some_and(|cost| cost <= most);
-        if !fits(0) {
-            return None;
-        }
-        let (mut fitting, mut beyond) = (0, self.answer);
-        while beyond - fitting > 1 {
-            let middle = fitting + (beyond - fitting) / 2;
-            if fits(middle) { fitting = middle } else { beyond = middle }
-        }
-        Some(fitting)
-    }
 }

@@ -1,11 +1,14 @@
 //! Acquire → send → judge, and again: another key, another endpoint, then the fallback aliases, then what failed once
 //! more, until one answers or attempts, retry budget or deadline are spent.
 
+mod paying;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bursar_actors::budget::Exceeded;
 use bursar_actors::{
     Acquire, ErrorClass, LearnedLimits, Lease, Outcome, Refill, Refusal, Repeat, ReplyForm, Taken, Tried, Unavailable,
     passed_over,
@@ -25,6 +28,7 @@ use super::stream::{Opened, open};
 use super::translation::Thoughts;
 use super::way::{self, Aim, Asked, Prepared, Way, Whole};
 use crate::call::Call;
+use crate::config::budgets::Unpriced;
 use crate::error::{Failure, GatewayError};
 use crate::providers::announced::Announced;
 use crate::upstream::{Destination, Reply};
@@ -72,6 +76,8 @@ struct Attempts<'a> {
     last: Option<Failure>,
     /// Who refused, in words, and when the soonest is back.
     refused: Option<(String, Option<Duration>)>,
+    /// Which budget had no room for a fallback, a model or a key.
+    denied: Option<Box<Exceeded>>,
 }
 
 /// Returns the first good answer, its lease still out where the answer is a stream, and what served it.
@@ -99,6 +105,7 @@ pub async fn run(
         queued: Duration::ZERO,
         last: None,
         refused: None,
+        denied: None,
     };
     route.retry_budget.on_request(call.received);
     if let Some(page) = attempts.books.page() {
@@ -115,6 +122,9 @@ pub async fn run(
     let legs = std::iter::once((&**route, None)).chain(fallbacks);
     let demand = Demand::of(&call.head);
     let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg::new(route, fallback, &demand, &call.caller)).collect();
+    if attempts.books.spending().counts() && routes.unpriced == Unpriced::Block {
+        legs.iter_mut().for_each(Leg::leave_out_unpriced);
+    }
     // What failed may fail again, so a fallback goes first.
     let rounds: &[Repeat] = if legs.len() > 1 { &[Repeat::Never, Repeat::LastResort] } else { &[Repeat::LastResort] };
     loop {
@@ -137,6 +147,9 @@ impl Attempts<'_> {
     /// Tries what the leg's route offers; `None` when nothing of it is left to try.
     async fn on_leg(&mut self, leg: &mut Leg<'_>, repeat: Repeat) -> Result<Option<(Begun, Provenance)>, GatewayError> {
         let route = leg.route;
+        if !self.affords(leg) {
+            return Ok(None);
+        }
         self.note_left_out(leg);
         while self.may_try(route) {
             let asked = Instant::now();
@@ -157,6 +170,10 @@ impl Attempts<'_> {
             }
             let candidate = lease.candidate;
             let destination = &route.destinations[candidate];
+            if let Err(denied) = self.join(route, &lease) {
+                self.rest(leg, lease, denied);
+                continue;
+            }
             let prepared = match self.prepare(route, candidate, destination) {
                 Ok(prepared) => prepared,
                 Err(failure) => {
@@ -204,6 +221,8 @@ impl Attempts<'_> {
 
     /// Writes down that a call goes out now, by a permission that took `acquired` to come by.
     fn dispatched(&mut self, route: &Route, lease: &Lease, acquired: Duration) {
+        let (to, model) = (&route.destinations[lease.candidate], &route.candidates[lease.candidate].model);
+        self.books.calling(&to.provider, model, &lease.key_id, &route.prices[lease.candidate]);
         let Some(page) = self.books.page() else { return };
         let (endpoint, key) = (lease.endpoint().to_string(), lease.key_id.to_string());
         page.dispatched(target(route, lease.candidate), endpoint, key, acquired);
@@ -433,7 +452,9 @@ impl Attempts<'_> {
             attempts: self.made,
             fallback: leg.fallback.cloned(),
             upstream,
-            queued: self.queued,
+            queued: self.queued + self.books.spending_so_far().waited,
+            downgraded_from: self.books.spending_so_far().downgraded_from.clone(),
+            tightest: self.books.spending_so_far().tightest.clone(),
             warnings: self.warnings.borrow().clone(),
             began: self.call.received.elapsed(),
             price: leg.route.prices[lease.candidate].clone(),
@@ -464,6 +485,9 @@ impl Attempts<'_> {
         if Instant::now() >= self.call.deadline {
             let after = self.call.deadline.saturating_duration_since(self.call.received);
             return GatewayError::DeadlineExceeded { after };
+        }
+        if let Some(exceeded) = self.denied {
+            return GatewayError::BudgetExceeded(exceeded);
         }
         GatewayError::NoHealthyTarget { retry_after: soonest, why }
     }

@@ -71,7 +71,7 @@ impl Pipeline {
         let to = &route.destinations[lease.candidate];
         let model = route.candidates[lease.candidate].model.as_str();
         if let Some(page) = &mut page {
-            page.admit(&route.label, &call.body).ok()?;
+            page.admit(&route.label, &call.body, None).ok()?;
             page.durable().await.ok()?;
             let (endpoint, key) = (lease.endpoint().to_string(), lease.key_id.to_string());
             page.dispatched(format!("{}/{model}", to.provider), endpoint, key, began.elapsed());

@@ -114,6 +114,12 @@ impl Fitness {
         Self { each, all }
     }
 
+    /// Returns whether any candidate but those that are `barred` may be enough.
+    pub fn suffices(&self, demand: &Demand, barred: &[usize]) -> bool {
+        let open = self.each.iter().enumerate().filter(|(index, _)| !barred.contains(index));
+        open.into_iter().any(|(_, bounds)| bounds.hold(demand))
+    }
+
     /// Returns the candidates that are known not to be enough, as long as another is left; those that are `barred` anyway
     /// do not count.
     pub fn left_out(&self, demand: &Demand, barred: &[usize]) -> Vec<LeftOut> {

@@ -9,6 +9,9 @@ use crate::call::Caller;
 /// Why a candidate is not asked that the caller may not use.
 const BARRED: &str = "the client key may not use it";
 
+/// Why a candidate is not asked whose price nobody knows.
+const UNPRICED: &str = "its model has no price, and the request counts against a budget";
+
 /// A route to try, and what became of it so far.
 pub struct Leg<'a> {
     pub route: &'a Route,
@@ -25,6 +28,13 @@ impl<'a> Leg<'a> {
         let mut left_out = route.fitness.left_out(demand, &barred);
         left_out.extend(barred.into_iter().map(|candidate| (candidate, BARRED)));
         Self { route, fallback, left_out, tried: Vec::new() }
+    }
+
+    /// Leaves out whose price nobody knows.
+    pub fn leave_out_unpriced(&mut self) {
+        let known = |candidate: &usize| !self.left_out.iter().any(|(other, _)| other == candidate);
+        let unpriced: Vec<usize> = self.route.unpriced().filter(known).collect();
+        self.left_out.extend(unpriced.into_iter().map(|candidate| (candidate, UNPRICED)));
     }
 }
 

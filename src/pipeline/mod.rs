@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod attempts;
+pub mod budgets;
 pub mod catalog;
 mod counting;
 pub mod drain;
@@ -13,8 +14,10 @@ pub mod memory;
 pub mod preamble;
 pub mod pricing;
 pub mod probe;
+mod quote;
 pub mod route;
 pub mod settlement;
+mod spending;
 pub mod stream;
 pub mod translation;
 mod way;
@@ -34,6 +37,7 @@ use crate::error::GatewayError;
 use crate::providers::signatures::Signatures;
 use crate::upstream::Upstream;
 use attempts::Begun;
+use budgets::{Budgets, throttled};
 use drain::Drain;
 use keeping::Keeping;
 use memory::Memory;
@@ -52,6 +56,8 @@ pub struct Pipeline {
     pub memory: Arc<Memory>,
     /// What every holder of a limit uses.
     pub meters: Arc<Meters>,
+    /// What every holder of a budget may still spend.
+    pub budgets: Arc<Budgets>,
     /// What the conversations of all workers need to remember.
     pub signatures: Arc<Signatures>,
     pub upstream: Upstream,
@@ -117,7 +123,7 @@ impl Pipeline {
         }
     }
 
-    /// Model → route → access → limits → attempts. Each station may end it.
+    /// Model → route → access → budgets' steps → limits → budgets → attempts. Each station may end it.
     async fn answer(
         &self,
         call: &Call,
@@ -127,14 +133,22 @@ impl Pipeline {
     ) -> Result<(Begun, Provenance), GatewayError> {
         let routes = self.routes.load_full();
         let asked = call.head.model.as_deref();
-        let Some(route) = routes.resolve(asked, call.head.operation) else {
+        let Some(mut route) = routes.resolve(asked, call.head.operation) else {
             return Err(routes.not_found(asked, &call.caller));
         };
         books.routed(&route.label);
         route.admit(&call.caller)?;
-        let above = routes.above(&route, call);
+        let spender = self.budgets.spender(call, books);
+        let mut throttles = vec![];
+        if let Some(spender) = &spender {
+            (route, throttles) = spender.steer(&routes, route, call, books);
+        }
+        let above = throttled(routes.above(&route, call), throttles);
         let standing = |standing| preamble.standing.set(Some(standing));
         books.let_in(admission::let_in(&self.meters, above, call, &route, standing)?);
+        if let Some(spender) = &spender {
+            spender.hold(&routes, &route, call, books).await?;
+        }
         books.admitted(call).await?;
         let (begun, provenance) = attempts::run(self, call, &routes, &route, books, (preamble, keeping)).await?;
         books.answered(provenance.clone());

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bursar_actors::Usage;
 
+use crate::config::budgets;
+use crate::config::catalog::{Tariff, Tier};
 use crate::providers::catalog::Price;
 
 /// Bytes of text that a token is taken for, of whatever language.
@@ -14,6 +16,8 @@ const BYTES_PER_TOKEN: u64 = 4;
 pub struct ModelPrice {
     /// `None` is unpriced, never free.
     pub price: Option<Price>,
+    /// What the settings have counted of a model without a price.
+    pub guess: Option<Price>,
     /// The endpoint's address keeps its calls in a region.
     pub regional: bool,
     /// The state of the catalog that says so: its hash, 32 hexadecimal digits.
@@ -25,8 +29,10 @@ pub struct ModelPrice {
 pub struct Priced {
     /// Nano-dollars, rounded up.
     pub nano: u64,
-    /// The upstream did not say what was used, or not all of it, or said what cannot be.
+    /// The upstream did not say what was used, or not all of it, or said what cannot be; or the price is a guess.
     pub estimated: bool,
+    /// Why the price is a guess, where it is one.
+    pub guessed: Option<Unpriced>,
 }
 
 /// Why nobody knows what a request cost.
@@ -80,14 +86,30 @@ impl Evidence {
 }
 
 impl ModelPrice {
-    /// Returns what `evidence` comes to.
+    /// Returns the price by which requests are counted before they are made.
+    pub fn counted(&self) -> Option<&Price> {
+        self.price.as_ref().or(self.guess.as_ref())
+    }
+
+    /// Returns what `evidence` comes to. Where the price lacks a part that was used, the rest is counted as usual tokens.
     pub fn of(&self, evidence: &Evidence) -> Result<Priced, Unpriced> {
-        let price = self.price.as_ref().ok_or(Unpriced::Model)?;
         let (usage, estimated) = evidence.usage();
         let usage = Usage { regional: usage.regional || self.regional, ..usage };
-        let nano = price.cost(&usage).ok_or(Unpriced::Part)?;
-        Ok(Priced { nano, estimated })
+        if let Some(nano) = self.price.as_ref().and_then(|price| price.cost(&usage)) {
+            return Ok(Priced { nano, estimated, guessed: None });
+        }
+        let why = if self.price.is_some() { Unpriced::Part } else { Unpriced::Model };
+        let Usage { prompt, completion, total, regional, .. } = usage;
+        let plain = Usage { prompt, completion, total, regional, ..Usage::default() };
+        let nano = self.counted().and_then(|price| price.cost(&plain)).ok_or(why)?;
+        Ok(Priced { nano, estimated: true, guessed: Some(why) })
     }
+}
+
+/// Returns the price that the settings have counted of models without one.
+pub fn guess(policy: &budgets::Unpriced) -> Option<Price> {
+    let budgets::Unpriced::Estimate(rates) = policy else { return None };
+    Some(Price { tariff: Tariff::from([((Tier::Standard, 0), *rates)]), ..Price::default() })
 }
 
 #[cfg(test)]
@@ -96,13 +118,13 @@ mod worked_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::catalog::{Rates, Tariff, Tier};
+    use crate::config::catalog::Rates;
 
     /// A nano-dollar for each token read, two for each written.
     fn model() -> ModelPrice {
         let rates = Rates { input: Some(1_000_000), output: Some(2_000_000), ..Rates::default() };
         let price = Price { tariff: Tariff::from([((Tier::Standard, 0), rates)]), ..Price::default() };
-        ModelPrice { price: Some(price), regional: false, snapshot: "".into() }
+        ModelPrice { price: Some(price), guess: None, regional: false, snapshot: "".into() }
     }
 
     fn told(prompt: u64, completion: u64) -> Option<Usage> {
@@ -144,7 +166,10 @@ mod tests {
         let nobody = ModelPrice { price: None, ..model() };
 
         assert_eq!(priced(Evidence { told: Some(suspect), ..evidence }), (20, true));
-        assert_eq!(model().of(&Evidence { told: Some(other), ..evidence }), Err(Unpriced::Part));
+        let part = model().of(&Evidence { told: Some(other), ..evidence });
+        assert_eq!(part, Ok(Priced { nano: 20, estimated: true, guessed: Some(Unpriced::Part) }));
         assert_eq!(nobody.of(&evidence), Err(Unpriced::Model));
+        let guess = ModelPrice { guess: model().price, ..nobody };
+        assert_eq!(guess.of(&evidence), Ok(Priced { nano: 20, estimated: true, guessed: Some(Unpriced::Model) }));
     }
 }

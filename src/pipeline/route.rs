@@ -11,11 +11,12 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::fitness::{Fitness, fitting};
-use super::pricing::ModelPrice;
+use super::pricing::{ModelPrice, guess};
 use crate::call::{Call, Caller};
+use crate::config::budgets::Unpriced;
 use crate::config::{Config, LimitTables, Provider, ProviderEndpoint, ProviderKind, Retry, Target};
 use crate::error::GatewayError;
-use crate::providers::catalog::{Catalog, Entry, is_regional};
+use crate::providers::catalog::{Catalog, Entry, Price, is_regional};
 use crate::providers::dialect::ModelFacts;
 use crate::schema::Operation;
 use crate::upstream::dial::DialSettings;
@@ -46,6 +47,8 @@ pub struct Route {
     pub facts: Vec<ModelFacts>,
     /// For which requests they are enough.
     pub fitness: Fitness,
+    /// Whether all of their models are known to hold conversations.
+    pub chats: bool,
     /// What each candidate's model costs.
     pub prices: Vec<Arc<ModelPrice>>,
     pub strategy: Strategy,
@@ -80,6 +83,7 @@ struct ProviderRoutes {
 struct Known {
     facts: Vec<ModelFacts>,
     fitness: Fitness,
+    chats: bool,
     prices: Vec<Arc<ModelPrice>>,
 }
 
@@ -98,6 +102,10 @@ pub struct Routes {
     strategy: Strategy,
     strict: bool,
     limits: LimitTables,
+    /// What becomes of models without a price, where budgets count.
+    pub unpriced: Unpriced,
+    /// Requests that may wait for a budget at once.
+    pub queue_max: u32,
     pub retry: Retry,
     /// Longest time a request waits for the soonest key.
     pub max_wait: Duration,
@@ -140,6 +148,11 @@ impl Route {
         self.candidates.is_empty() || self.barred(caller).len() < self.candidates.len()
     }
 
+    /// Returns the candidates, by index, of whose models nobody knows what they cost.
+    pub fn unpriced(&self) -> impl Iterator<Item = usize> {
+        self.prices.iter().enumerate().filter(|(_, price)| price.counted().is_none()).map(|(index, _)| index)
+    }
+
     /// Returns the candidates, by index, that `caller` may not use.
     pub fn barred(&self, caller: &Caller) -> Vec<usize> {
         let Some(scope) = caller.scope().filter(|scope| !scope.reaches_all()) else { return vec![] };
@@ -175,6 +188,8 @@ impl Routes {
             strategy: config.balancing.strategy,
             strict: config.models.strict,
             limits: config.limits.clone(),
+            unpriced: config.budget_policy.unpriced,
+            queue_max: config.budget_policy.queue_max,
             retry: retry.clone(),
             max_wait: config.balancing.max_wait,
             request_timeout: config.server.request_timeout,
@@ -186,7 +201,7 @@ impl Routes {
         for alias in config.models.aliases.values() {
             let (targets, _) = fitting(alias, &config.providers, &routes.catalog);
             let (candidates, destinations) = routes.spread(&targets);
-            let Known { facts, fitness, prices } = routes.known(&candidates, &destinations);
+            let Known { facts, fitness, chats, prices } = routes.known(&candidates, &destinations);
             let route = Route {
                 asked: alias.name.clone(),
                 label: alias.name.clone(),
@@ -196,6 +211,7 @@ impl Routes {
                 destinations,
                 facts,
                 fitness,
+                chats,
                 prices,
                 strategy: alias.strategy,
                 strict: alias.strict,
@@ -259,6 +275,11 @@ impl Routes {
     /// Returns what ends once this snapshot is dropped.
     pub fn unused(&self) -> Unused {
         Unused(self.in_use.subscribe())
+    }
+
+    /// Returns the routes of all aliases.
+    pub fn aliases(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.aliases.values()
     }
 
     /// Returns the route of the alias `name`.
@@ -333,10 +354,13 @@ impl Routes {
         let facts = entries.iter().map(|entry| entry.as_ref().map(Entry::facts).unwrap_or_default()).collect();
         let fitness = Fitness::new(entries.iter().map(Option::as_ref));
         let price = |(entry, destination): (Option<Entry>, &Arc<Destination>)| {
-            let (price, snapshot) = (entry.and_then(|entry| entry.price), self.catalog_hash.clone());
-            Arc::new(ModelPrice { price, regional: is_regional(&destination.base_url), snapshot })
+            let price = entry.and_then(|entry| entry.price).filter(Price::is_known);
+            let (guess, snapshot) = (guess(&self.unpriced), self.catalog_hash.clone());
+            Arc::new(ModelPrice { price, guess, regional: is_regional(&destination.base_url), snapshot })
         };
-        Known { facts, fitness, prices: entries.into_iter().zip(destinations).map(price).collect() }
+        let chats = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.mode.chats());
+        let chats = !entries.is_empty() && entries.iter().all(chats);
+        Known { facts, fitness, chats, prices: entries.into_iter().zip(destinations).map(price).collect() }
     }
 
     fn config_of(&self, provider: &str) -> Option<&Provider> {
@@ -353,7 +377,7 @@ impl Routes {
         let model = if routes.kind == ProviderKind::Demo { demo_model(model, operation)? } else { model };
         let target = Target { provider: provider.into(), model: model.into(), weight: 1 };
         let (candidates, destinations) = self.spread(&[&target]);
-        let Known { facts, fitness, prices } = self.known(&candidates, &destinations);
+        let Known { facts, fitness, chats, prices } = self.known(&candidates, &destinations);
         let name = format!("{provider}/{model}");
         Some(Route {
             asked: asked.into(),
@@ -363,6 +387,7 @@ impl Routes {
             pools: pools(&candidates, self.strategy),
             facts,
             fitness,
+            chats,
             prices,
             candidates,
             destinations,

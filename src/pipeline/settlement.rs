@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bursar_actors::audit::journal::Refused;
+use bursar_actors::budget::{Exceeded, Tightest};
 use bursar_actors::{EndpointId, KeyId, ModelName, Usage};
 use tracing::info;
 
 use super::admission::Admission;
 use super::pricing::{Evidence, ModelPrice, Priced, Unpriced};
+use super::spending::Spending;
 use crate::books::{Books, Closing, Page};
 use crate::call::{Call, RequestId};
 use crate::config::settings::dollars;
@@ -44,6 +46,10 @@ pub struct Provenance {
     pub began: Duration,
     /// What the model costs.
     pub price: Arc<ModelPrice>,
+    /// What was asked for, where a budget near its limit had something cheaper serve.
+    pub downgraded_from: Option<String>,
+    /// The budget that is the nearest to its limit, where a step of it is in force.
+    pub tightest: Option<Tightest>,
 }
 
 impl Provenance {
@@ -51,6 +57,14 @@ impl Provenance {
     pub fn overhead(&self) -> Duration {
         self.began.saturating_sub(self.upstream + self.queued)
     }
+}
+
+/// Who is called. A client that does not wait for the answer has had its prompt read all the same.
+struct Calling {
+    provider: String,
+    model: ModelName,
+    key: KeyId,
+    price: Arc<ModelPrice>,
 }
 
 /// The books of one request.
@@ -78,6 +92,10 @@ pub struct Settlement {
     page: Option<Page>,
     /// What the request was let in with.
     admission: Admission,
+    /// What it holds of budgets.
+    spending: Spending,
+    /// What is called, until it answers.
+    calling: Option<Calling>,
     /// Bytes counted for what is kept of the answer until then.
     kept: i64,
     watch: Option<Watch>,
@@ -123,6 +141,8 @@ impl Settlement {
             error_code: None,
             page: books.map(|books| Page::open(books, call, operation_name(call.head.operation))),
             admission: Admission::default(),
+            spending: Spending::default(),
+            calling: None,
             kept: 0,
             watch: None,
         }
@@ -143,8 +163,27 @@ impl Settlement {
         self.admission.cost_max
     }
 
-    /// Notes one upstream call.
+    /// Returns what the request holds of budgets.
+    pub fn spending(&mut self) -> &mut Spending {
+        &mut self.spending
+    }
+
+    /// Returns the same for reading.
+    pub fn spending_so_far(&self) -> &Spending {
+        &self.spending
+    }
+
+    /// Notes who is called now.
+    pub fn calling(&mut self, provider: &str, model: &ModelName, key: &KeyId, price: &Arc<ModelPrice>) {
+        let (provider, model, key, price) = (provider.to_owned(), model.clone(), key.clone(), price.clone());
+        self.calling = Some(Calling { provider, model, key, price });
+    }
+
+    /// Notes how one upstream call ended.
     pub fn attempted(&mut self, endpoint: &EndpointId, outcome: &str) {
+        if outcome != "cancelled" {
+            self.calling = None;
+        }
         self.attempts += 1;
         self.endpoint = Some(endpoint.clone());
         self.metrics.attempt(endpoint.as_str(), outcome);
@@ -156,7 +195,8 @@ impl Settlement {
     /// Writes down that the request is let in; where the settings say so, nothing leaves before that is durable.
     pub async fn admitted(&mut self, call: &Call) -> Result<(), GatewayError> {
         let Some(page) = &mut self.page else { return Ok(()) };
-        page.admit(&self.alias, &call.body).map_err(not_recorded)?;
+        page.downgraded(self.spending.downgraded_from.clone());
+        page.admit(&self.alias, &call.body, self.spending.held()).map_err(not_recorded)?;
         if page.waits_before_dispatch() { page.durable().await.map_err(not_recorded) } else { Ok(()) }
     }
 
@@ -213,9 +253,30 @@ impl Settlement {
         self.cost()?.ok()
     }
 
-    /// Returns what the request cost, or why nobody knows; `None` where nothing answered.
+    /// Returns what the request cost, or why nobody knows; `None` where nothing answered, nor is it known to be at work.
     fn cost(&self) -> Option<Result<Priced, Unpriced>> {
-        Some(self.provenance.as_ref()?.price.of(&self.evidence))
+        let price = match (&self.provenance, &self.calling) {
+            (Some(served), _) => &served.price,
+            (None, Some(calling)) if self.is_unawaited() => &calling.price,
+            _ => return None,
+        };
+        Some(price.of(&self.evidence))
+    }
+
+    /// Returns whether nobody waited for who was called.
+    fn is_unawaited(&self) -> bool {
+        self.ending == Ending::Cancelled || self.error_code == Some("deadline_exceeded")
+    }
+
+    /// Returns whether an answer of that many bytes may cost more than is held for it.
+    pub fn is_outgrown(&self, output_bytes: u64) -> bool {
+        self.spending.is_outgrown(output_bytes)
+    }
+
+    /// Holds more for an answer that goes on, or says which budget has no room for it.
+    pub fn extend(&mut self) -> Result<(), Box<Exceeded>> {
+        let cost = self.cost().and_then(Result::ok).map_or(0, |cost| cost.nano);
+        self.spending.extend(self.evidence.output_bytes, cost)
     }
 
     /// Closes the books: the client got an error.
@@ -244,23 +305,36 @@ impl Settlement {
         self.error_code = Some(code);
     }
 
-    fn close_page(&mut self, cost: Option<Priced>) {
+    fn close_page(&mut self, cost: Option<Priced>, unpriced: bool) {
         let Some(mut page) = self.page.take() else { return };
+        let held_nano = self.spending.held().map(|(_, nano)| nano);
+        let mut overrun_nano = 0;
+        if page.is_admitted() {
+            overrun_nano = self.spending.settle(cost.map_or(0, |cost| cost.nano));
+        } else {
+            self.spending.release();
+        }
         let provenance = self.provenance.as_ref();
+        let calling = self.calling.as_ref().filter(|_| provenance.is_none() && cost.is_some());
         page.close(&Closing {
+            held_nano,
+            overrun_nano,
+            unpriced,
             outcome: self.ending.as_str(),
             error: self.error_code,
             finish: self.finish,
             alias: &self.alias,
-            provider: provenance.map(|served| served.provider.as_str()),
-            model: provenance.map(|served| served.model.as_str()),
+            provider: provenance.map(|served| &served.provider).or(calling.map(|to| &to.provider)).map(String::as_str),
+            model: provenance.map(|served| &served.model).or(calling.map(|to| &to.model)).map(ModelName::as_str),
             endpoint: self.endpoint.as_ref().map(EndpointId::as_str),
             region: provenance.and_then(|served| served.region.as_deref()),
-            key: provenance.map(|served| served.key.as_str()),
-            usage: provenance.map(|_| self.evidence.usage().0),
+            key: provenance.map(|served| &served.key).or(calling.map(|to| &to.key)).map(KeyId::as_str),
+            usage: (provenance.is_some() || calling.is_some()).then(|| self.evidence.usage().0),
             cost_nano: cost.map(|cost| cost.nano),
-            estimated: provenance.is_some_and(|_| self.evidence.usage().1),
-            price: cost.and_then(|_| Some(&*provenance?.price.snapshot)),
+            estimated: cost.map_or_else(|| provenance.is_some_and(|_| self.evidence.usage().1), |cost| cost.estimated),
+            price: cost
+                .and(provenance.map(|to| &to.price).or(calling.map(|to| &to.price)))
+                .map(|price| &*price.snapshot),
             overhead: provenance.map(Provenance::overhead),
             queued: provenance.map(|served| served.queued).unwrap_or_default(),
             first_token: self.first_token,
@@ -302,8 +376,9 @@ impl Drop for Settlement {
         let took = self.received.elapsed();
         let cost = self.cost();
         let priced = cost.and_then(Result::ok);
+        let unpriced = cost.and_then(|cost| cost.map_or_else(Some, |priced| priced.guessed));
         // First, so that nothing in flight means that nothing is left to write.
-        self.close_page(priced);
+        self.close_page(priced, unpriced.is_some());
         self.settle_limits();
         if let Some(Watch(ending)) = &self.watch {
             ending.set(Some(self.ending));
@@ -320,7 +395,7 @@ impl Drop for Settlement {
             overhead: self.provenance.as_ref().map(Provenance::overhead),
             usage: self.evidence.told,
             cost_nano: priced.map(|priced| priced.nano),
-            unpriced: cost.and_then(Result::err).map(Unpriced::as_str),
+            unpriced: unpriced.map(Unpriced::as_str),
         });
         if self.access_log {
             self.log(took, priced);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bursar_actors::budget::Exceeded;
 use bursar_actors::{ErrorClass, Lease, Outcome};
 use bytes::Bytes;
 use futures_util::Stream;
@@ -72,6 +73,10 @@ impl Events {
     }
 }
 
+fn ended_by(exceeded: &Exceeded) -> String {
+    format!("the budget `{}` of {} has no room for more of this answer", exceeded.budget, exceeded.holder)
+}
+
 fn no_stream() -> Failure {
     Failure::plain(ErrorClass::ServerError, "the upstream did not answer with a stream")
 }
@@ -82,6 +87,8 @@ pub struct Opened {
     /// What came up to now, or what comes last.
     held: Bytes,
     over: Option<Result<(), Failure>>,
+    /// A budget has no room for more of it, in words.
+    spent: Option<String>,
     idle: Duration,
     pub lease: Option<Lease>,
 }
@@ -128,7 +135,7 @@ pub async fn open(
     let over = tokio::time::timeout_at(begin_by.into(), opening).await;
     let late = |_| Failure::plain(ErrorClass::FirstByteTimeout, "no first token from the upstream in time");
     let over = over.map_err(late).flatten().inspect_err(|_| _ = preamble.withdraw())?;
-    Ok(Opened { events, held: held.take(), over, idle, lease: None })
+    Ok(Opened { events, held: held.take(), over, spent: None, idle, lease: None })
 }
 
 /// The body of a streamed answer.
@@ -222,6 +229,10 @@ impl ReplyStream {
     fn on_batch(&mut self, mut batch: Batch) -> Option<Bytes> {
         let opened = self.opened.as_mut()?;
         opened.over = batch.failure.map(Err).or(batch.done.then_some(Ok(())));
+        if let Some(books) = self.books.as_mut().filter(|books| books.is_outgrown(opened.events.flow.output_bytes())) {
+            opened.tell(books);
+            opened.spent = books.extend().err().map(|exceeded| ended_by(&exceeded));
+        }
         let bytes = batch.bytes.take();
         (!bytes.is_empty()).then_some(bytes)
     }
@@ -266,6 +277,10 @@ impl Stream for ReplyStream {
                     return Poll::Ready(None);
                 }
                 Some(Err(failure)) => return Poll::Ready(Some(Ok(this.fail(failure)))),
+            }
+            if let Some(message) = opened.spent.take() {
+                let end = this.end(Outcome::Cancelled, "cancelled", "budget_exceeded", &message, 429);
+                return Poll::Ready(Some(Ok(end)));
             }
             match opened.events.poll_batch(context) {
                 Poll::Ready(batch) => {

@@ -14,6 +14,7 @@ mod audit;
 mod backups;
 mod balance;
 mod books;
+mod budgets;
 mod budgets_by_hand;
 mod choice;
 mod connections;

@@ -42,13 +42,13 @@ fn usage(operation: Operation, reply: &str) -> Usage {
 
 fn priced(price: Price, operation: Operation, reply: &str) -> Result<Priced, Unpriced> {
     let told = Some(usage(operation, reply));
-    let model = ModelPrice { price: Some(price), regional: false, snapshot: "".into() };
+    let model = ModelPrice { price: Some(price), guess: None, regional: false, snapshot: "".into() };
     model.of(&Evidence { told, complete: true, ..Evidence::default() })
 }
 
 #[track_caller]
 fn costs(price: Price, operation: Operation, reply: &str, nano: u64) {
-    assert_eq!(priced(price, operation, reply), Ok(Priced { nano, estimated: false }));
+    assert_eq!(priced(price, operation, reply), Ok(Priced { nano, estimated: false, guessed: None }));
 }
 
 fn chat(usage: &str) -> String {
@@ -190,12 +190,17 @@ fn an_answer_that_was_cut_off_costs_what_it_read_and_about_what_it_wrote() {
         Operation::Messages,
         &message(r#""input_tokens":1000,"cache_read_input_tokens":500,"output_tokens":2"#),
     ));
-    let model = ModelPrice { price: Some(standard(rates(3000, 300, 15_000))), regional: false, snapshot: "".into() };
+    let model = ModelPrice {
+        price: Some(standard(rates(3000, 300, 15_000))),
+        guess: None,
+        regional: false,
+        snapshot: "".into(),
+    };
 
     let cut = Evidence { told, complete: false, prompt_estimate: 7, output_bytes: 402 };
 
     let by_hand = 1000 * 3000 + 500 * 300 + 101 * 15_000;
-    assert_eq!(model.of(&cut), Ok(Priced { nano: by_hand, estimated: true }));
+    assert_eq!(model.of(&cut), Ok(Priced { nano: by_hand, estimated: true, guessed: None }));
 }
 
 #[test]
@@ -208,8 +213,9 @@ fn what_has_no_price_is_not_free() {
     let cases =
         [(Operation::GenerateContent, ahead), (Operation::Messages, searched), (Operation::ChatCompletions, pictured)];
     for (operation, reply) in cases {
-        assert_eq!(priced(standard(rates(300, 30, 2500)), operation, &reply), Err(Unpriced::Part), "{reply}");
+        let counted = priced(standard(rates(300, 30, 2500)), operation, &reply).expect("a price for the rest");
+        assert!(counted.nano > 0 && counted.estimated && counted.guessed == Some(Unpriced::Part), "{reply}");
     }
-    let free = ModelPrice { price: None, regional: false, snapshot: "".into() };
+    let free = ModelPrice { price: None, guess: None, regional: false, snapshot: "".into() };
     assert_eq!(free.of(&Evidence::default()), Err(Unpriced::Model));
 }

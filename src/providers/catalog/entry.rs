@@ -23,6 +23,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Returns whether it holds conversations.
+    pub fn chats(self) -> bool {
+        matches!(self, Self::Chat | Self::Responses)
+    }
+
     /// Returns the word for it.
     pub fn word(self) -> &'static str {
         match self {
