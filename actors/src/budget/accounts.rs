@@ -53,6 +53,14 @@ impl Cell {
         }
     }
 
+    /// Returns the steps that what is posted has reached since this was last asked.
+    fn newly_reached(&self, account: &mut Account, now_s: i64) -> impl Iterator<Item = Reached> + use<> {
+        let (holder, standing) = (self.holder.clone(), account.standing(now_s));
+        let (budget, period) = (account.spec.id.clone(), account.spec.period);
+        let steps = account.newly_reached(now_s).into_iter();
+        steps.map(move |step| Reached { holder: holder.clone(), budget: budget.clone(), period, standing, step })
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -142,6 +150,8 @@ pub struct Reached {
     pub holder: Holder,
     /// Which of its budgets.
     pub budget: String,
+    /// How long its windows are.
+    pub period: Period,
     /// In which window, and how it stands.
     pub standing: Standing,
     /// Which step.
@@ -296,15 +306,7 @@ impl Accounts {
             if let Some((_, window)) = held.iter().find(|(other, _)| Arc::ptr_eq(other, cell)) {
                 account.change(*window, cost, 0);
             }
-            let standing = account.standing(now_s);
-            let steps = account.newly_reached(now_s).into_iter();
-            let budget = &account.spec.id;
-            reached.extend(steps.map(|step| Reached {
-                holder: cell.holder.clone(),
-                budget: budget.clone(),
-                standing,
-                step,
-            }));
+            reached.extend(cell.newly_reached(&mut account, now_s));
         }
         for (cell, window) in held {
             if !cells.iter().any(|other| Arc::ptr_eq(other, &cell)) {
@@ -359,14 +361,7 @@ impl Accounts {
         let mut reached = Vec::new();
         for cell in &*cells {
             let mut account = cell.lock();
-            let (standing, budget) = (account.standing(now_s), account.spec.id.clone());
-            let steps = account.newly_reached(now_s).into_iter();
-            reached.extend(steps.map(|step| Reached {
-                holder: holder.clone(),
-                budget: budget.clone(),
-                standing,
-                step,
-            }));
+            reached.extend(cell.newly_reached(&mut account, now_s));
         }
         reached
     }

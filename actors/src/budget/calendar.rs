@@ -23,6 +23,12 @@ impl Window {
 }
 
 impl Zone {
+    /// Returns the day that it is there at that moment: `2026-12-01`; empty beyond all calendars.
+    pub fn day_of(&self, unix_s: i64) -> String {
+        let day = Timestamp::from_second(unix_s).map(|at| at.to_zoned(self.time_zone().clone()).date().to_string());
+        day.unwrap_or_default()
+    }
+
     /// Returns what its clocks show at that moment, to the minute: `2026-12-01 00:00 (Europe/Berlin)`.
     pub fn clock_at(&self, unix_s: i64) -> String {
         let shown = Timestamp::from_second(unix_s).map(|at| at.to_zoned(self.time_zone().clone()));

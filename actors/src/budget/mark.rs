@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Window;
 use super::account::Override;
-use super::{Act, BudgetSpec, Window};
 use crate::audit::record::{Phase, Record};
 use crate::ids::{OrgId, TeamId};
 use crate::limits::Holder;
@@ -55,20 +55,6 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Returns that of a step of `budget` in `window`.
-    pub fn of(holder: &Holder, budget: &BudgetSpec, window: Window, at_ppm: u32, act: &Act) -> Self {
-        Self {
-            holder: holder.clone(),
-            budget: Arc::from(&*budget.id),
-            period: Arc::from(budget.period.to_string()),
-            window,
-            at_ppm,
-            act: Arc::from(act.word()),
-            limit_nano: 0,
-            posted_nano: 0,
-        }
-    }
-
     /// Returns whether `other` is about the same step of the same budget, in whatever window.
     pub fn is_same_step(&self, other: &Self) -> bool {
         let parts = |notice: &Self| (notice.at_ppm, notice.act.clone(), notice.budget.clone(), notice.period.clone());
@@ -171,7 +157,7 @@ pub struct BudgetSays<'a> {
 }
 
 /// A holder in words: what kind it is, its name, and of users and providers' keys whose.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HolderName<'a> {
     /// `org`, `team`, `key`, `user`, `users` (all beyond those who are counted one by one), `model`, `tag`, `provider_key`.
@@ -197,6 +183,12 @@ impl<'a> HolderName<'a> {
             Holder::ProviderKey(provider, id) => ("provider_key", provider, id),
         };
         Self { kind: kind.into(), of: of.into(), name: name.into() }
+    }
+
+    /// Returns the same with texts of its own.
+    pub fn into_owned(self) -> HolderName<'static> {
+        let Self { kind, of, name } = self;
+        HolderName { kind: kind.into_owned().into(), of: of.into_owned().into(), name: name.into_owned().into() }
     }
 
     /// Returns whom the words mean; `None` for a kind that this version does not know.

@@ -9,12 +9,18 @@
 //! | `hold`     | what one request holds of them, until it is known what it cost                    |
 //! | `queue`    | who waits for room, and whose turn it is                                          |
 //! | `posting`  | what a record of the journal books, and on whom                                   |
+//! | `ledger`   | what was spent, in rows that any window is a sum of, made from the journal         |
+//! | `keeper`   | the `Budget` actor: follows the journal, posts, tells, raises                      |
+//! | `forecast` | where a budget is bound for                                                       |
 //! | `mark`     | what the journal says of budgets: steps that were told, budgets that were raised  |
 
 mod account;
 mod accounts;
 mod calendar;
+pub mod forecast;
 mod hold;
+pub mod keeper;
+pub mod ledger;
 mod mark;
 mod posting;
 mod queue;

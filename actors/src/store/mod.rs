@@ -8,6 +8,7 @@
 mod audit;
 pub(crate) mod copy;
 mod kept;
+mod ledger;
 mod opening;
 mod records;
 
@@ -15,4 +16,5 @@ pub use audit::{
     AuditStore, BLOCK, Block, Field, Open, Place, Postings, Span, StoreError, Term, as_term, request_hash,
 };
 pub use kept::{Digest, Kept, KeptError, KeptStore, Shelf};
+pub use ledger::{Applied, Group, LedgerError, LedgerStore};
 pub use records::{Change, RecordStore};
