@@ -23,6 +23,8 @@ use bursar_actors::audit::journal::{Durability, Entry, Journal, JournalState, Re
 use bursar_actors::audit::log::{AuditLog, LogView, SignCheckpoint};
 use bursar_actors::audit::merkle::Hash;
 use bursar_actors::audit::record::{Phase, Record};
+use bursar_actors::budget::Accounts;
+use bursar_actors::budget::keeper::{Budget, BudgetView};
 use bursar_actors::vault::bodies::Bodies;
 use bursar_actors::vault::{ContentHasher, Month, Subject, Vault, VaultError};
 use tracing::{error, warn};
@@ -46,6 +48,12 @@ pub struct Books {
     pub log: Addr<AuditLog>,
     /// What of the log can be read without asking.
     pub view: Arc<LogView>,
+    /// Counts what is spent, and answers questions about it.
+    pub budget: Addr<Budget>,
+    /// What every holder of a budget may still spend.
+    pub accounts: Arc<Accounts>,
+    /// What of the ledger can be read without asking.
+    pub budget_view: Arc<BudgetView>,
     /// Failed authentications that are not written down yet.
     pub strangers: Strangers,
     /// Signs exports; the actor signs checkpoints with it.

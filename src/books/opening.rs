@@ -17,6 +17,8 @@ use bursar_actors::audit::log::{AuditLog, LogError, LogOptions, Progress};
 use bursar_actors::audit::record::{Phase, Record};
 use bursar_actors::audit::restore::{self, RestoreError};
 use bursar_actors::audit::retire::{RetireError, retired_to};
+use bursar_actors::budget::keeper::{Budget, BudgetOptions};
+use bursar_actors::budget::ledger::FollowError;
 use bursar_actors::vault::bodies::Bodies;
 use bursar_actors::vault::{self, MasterKey, Vault, VaultError};
 use tracing::{info, warn};
@@ -47,6 +49,9 @@ pub enum BooksError {
     /// The first lines could not be written.
     #[error("the books cannot be written: {0}")]
     Unwritable(#[from] Refused),
+    /// The ledger of budgets, although it was made anew.
+    #[error(transparent)]
+    Ledger(#[from] FollowError),
     /// What tells of a restore.
     #[error(transparent)]
     Restored(#[from] RestoreError),
@@ -141,6 +146,7 @@ pub fn open_vault(config: &Config) -> Result<Arc<Vault>, BooksError> {
 /// Books that are open and whose actor has not started.
 pub struct Opened {
     log: AuditLog,
+    budget: Budget,
     journal: Journal,
     vault: Arc<Vault>,
     config: Arc<ArcSwapOption<String>>,
@@ -216,16 +222,27 @@ impl Opened {
             note: why.map(Into::into),
             ..Record::default()
         };
-        journal.append(Entry { tail: start.to_tail(), body: None }, Durability::Strict).wait()?;
-        Ok(Self { log, journal, vault, config: shared, signing, started, settings: config.audit.clone(), abandoned })
+        let run_from = journal.append(Entry { tail: start.to_tail(), body: None }, Durability::Strict).wait()?;
+        let options = BudgetOptions { accounts: Arc::default(), run_from, wall: Arc::new(unix_us) };
+        let budget = Budget::open(journal.clone(), options, progress)?;
+        let settings = config.audit.clone();
+        Ok(Self { log, budget, journal, vault, config: shared, signing, started, settings, abandoned })
     }
 
-    /// Starts the actor on a thread of its own; needs a running actix system.
+    /// Returns who counts what is spent, before it starts.
+    pub fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
+    }
+
+    /// Starts the actors, each on a thread of its own; needs a running actix system.
     pub fn start(self) -> Arc<Books> {
-        let Self { log, journal, vault, config, signing, started, settings, abandoned } = self;
+        let Self { log, budget, journal, vault, config, signing, started, settings, abandoned } = self;
         let view = log.view();
         Arc::new(Books {
             log: AuditLog::start_in_arbiter(&Arbiter::new().handle(), move |_| log),
+            accounts: budget.accounts(),
+            budget_view: budget.view(),
+            budget: Budget::start_in_arbiter(&Arbiter::new().handle(), move |_| budget),
             bodies: Bodies::new(journal.path(), journal.disk()),
             journal,
             vault,

@@ -183,12 +183,14 @@ async fn watch_actors(gateway: Arc<Gateway>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
-        let books_kept = gateway.books.as_ref().is_none_or(|books| books.log.connected());
-        let dead = match (gateway.actors.supervisor.connected(), books_kept) {
-            (true, true) => continue,
-            (false, _) => "supervisor",
-            (true, false) => "audit log",
-        };
+        let books = gateway.books.as_ref();
+        let alive = [
+            ("supervisor", gateway.actors.supervisor.connected()),
+            ("audit log", books.is_none_or(|books| books.log.connected())),
+            // What cannot be counted is not served.
+            ("budget", books.is_none_or(|books| books.budget.connected())),
+        ];
+        let Some((dead, _)) = alive.iter().find(|(_, alive)| !alive) else { continue };
         complain(format!("the {dead} has died; stopping so that a fresh process can take over"));
         std::process::exit(EXIT_SOFTWARE);
     }

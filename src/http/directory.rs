@@ -210,10 +210,19 @@ pub async fn act(asked: Asked) -> Result<HttpResponse, GatewayError> {
     carry_out(&asked, Kind::Key, asked.part("id").to_owned(), act).await
 }
 
+fn changes_budgets(act: &Act) -> bool {
+    match act {
+        Act::Create(wish) | Act::Update(wish) => wish.budgets.is_some() || wish.members_budgets.is_some(),
+        Act::Delete => true,
+        _ => false,
+    }
+}
+
 async fn carry_out(asked: &Asked, kind: Kind, id: String, act: Act) -> Result<HttpResponse, GatewayError> {
     let gateway = &asked.worker.gateway;
     let action = format!("{}.{}", plural(kind), word(&act));
     let urgent = matches!(act, Act::Disable | Act::Revoke);
+    let changes_budgets = changes_budgets(&act);
     let within = asked.admin.role.team().cloned();
     let note = format!("{} {id}{}", kind.as_str(), wished(&act));
     if let (Some(books), false) = (&gateway.books, urgent) {
@@ -238,6 +247,9 @@ async fn carry_out(asked: &Asked, kind: Kind, id: String, act: Act) -> Result<Ht
         });
     }
     let Done { holder, value } = done.map_err(refusal)?;
+    if changes_budgets {
+        gateway.put_budgets_in_force(&gateway.config.load_full()).await?;
+    }
     let mut answer = shown(&holder, &gateway.config.load());
     if let Some(value) = value {
         answer["value"] = value.expose().into();

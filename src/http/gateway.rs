@@ -6,22 +6,24 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use arc_swap::ArcSwap;
-use bursar_actors::access::{Directory, Holders, Roster};
+use bursar_actors::access::{self, Directory, Holders, Roster};
 use bursar_actors::admins::Users;
+use bursar_actors::budget::Table;
+use bursar_actors::budget::keeper::Configure;
 use bursar_actors::limits::Meters;
 use bursar_actors::vault::Vault;
 use bursar_actors::{
     BreakerPolicy, Clock, EndpointSpec, Handles, KeyId, KeyPolicy, KeySpec, SystemOptions, start as start_actors,
 };
 
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::auth::ClientKeys;
 use super::reload::Reloads;
 use super::session::Doors;
 use crate::books::{Books, Opened, retention};
 use crate::config::{Balancing, Config, Provider, ProviderEndpoint};
-use crate::error::GatewayError;
+use crate::error::{Cause, GatewayError};
 use crate::oidc::{Issuers, Keeper, Namer};
 use crate::pipeline::budgets::Budgets;
 use crate::pipeline::catalog::Catalog;
@@ -120,6 +122,12 @@ impl Gateway {
             SystemOptions { endpoints: endpoints.clone(), clock: opening.clock, seed: opening.seed, chance_for: None };
         let metrics = Arc::new(Metrics::new());
         let told = if opening.books.is_some() { config.audit.witnesses.as_slice() } else { &[] };
+        if let Some(books) = &mut opening.books {
+            let table = with_files(opening.directory.budgets(), config);
+            if let Err(why) = books.budget().put_in_force(table) {
+                error!("budgets do not count what was spent before: {why}");
+            }
+        }
         let books = opening.books.map(Opened::start);
         let vault = books.as_ref().map(|books| books.vault.clone()).or(opening.vault);
         let issuers = Arc::new(Issuers::new(&config.auth.oidc, namer(vault.clone())));
@@ -141,11 +149,7 @@ impl Gateway {
             credentials,
             memory: Memory::new(config.server.memory_limit, metrics.clone()),
             meters: Arc::default(),
-            budgets: {
-                let budgets = Budgets::default();
-                budgets.accounts.configure(config.budgets.clone(), &[], crate::call::unix_s(), &mut |_, _| vec![]);
-                Arc::new(budgets)
-            },
+            budgets: Arc::new(Budgets::over(books.as_ref().map(|books| books.accounts.clone()).unwrap_or_default())),
             witnesses: Arc::new(Witnesses::new(told, &metrics)),
             webhooks: Arc::new(Webhooks::new(&config.budget_policy.webhooks, &metrics)),
             metrics,
@@ -178,6 +182,20 @@ impl Gateway {
         self.stored.clone().ok_or_else(nothing)
     }
 
+    /// Puts the budgets of `config` and of what the admin API made in force.
+    pub(super) async fn put_budgets_in_force(&self, config: &Config) -> Result<(), GatewayError> {
+        let Some(books) = &self.books else { return Ok(()) };
+        let made = self.directory.send(access::Budgets).await.map_err(|_| GatewayError::ShuttingDown)?;
+        let put =
+            books.budget.send(Configure(with_files(made, config))).await.map_err(|_| GatewayError::ShuttingDown)?;
+        put.map_err(|why| GatewayError::Refused {
+            cause: Cause::Failed,
+            faults: vec![format!(
+                "the budgets are stored and not in force: {why}; the log has more, a restart tries again"
+            )],
+        })
+    }
+
     fn prober(&self) -> Prober {
         Prober {
             routes: self.routes.clone(),
@@ -202,6 +220,18 @@ async fn keep_sweeping(meters: Weak<Meters>) {
             tracing::error!(%error, "meters of limits could not be swept: {error}");
         }
     }
+}
+
+/// Returns the budgets of files with those that the admin API `made` of other holders.
+fn with_files(made: Table, config: &Config) -> Table {
+    let mut table = config.budgets.clone();
+    for (holder, budgets) in made.holders {
+        table.holders.entry(holder).or_insert(budgets);
+    }
+    for (team, budgets) in made.members {
+        table.members.entry(team).or_insert(budgets);
+    }
+    table
 }
 
 /// Returns the organisations, teams and client keys that files define.

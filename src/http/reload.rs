@@ -175,6 +175,9 @@ impl Gateway {
             books.set_config(settings::hash(&config));
         }
         self.directory.send(TakeFiles(holders(&config))).await.map_err(|_| Refused::Stopping)?;
+        if let Err(why) = self.put_budgets_in_force(&config).await {
+            error!(code = why.code(), "the budgets of the new configuration are not in force; the log says why");
+        }
         let issuers = Arc::new(self.issuers.load().renewed(&config.auth.oidc));
         self.issuers.store(issuers.clone());
         self.webhooks.reload(&config.budget_policy.webhooks);

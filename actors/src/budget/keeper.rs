@@ -20,6 +20,7 @@ use super::mark::{Mark, Notice};
 use super::posting::Booked;
 use super::{Override, Table, Window};
 use crate::audit::journal::{self, Durability, Journal, Refused};
+use crate::audit::log::Wall;
 use crate::limits::Holder;
 
 /// How long a record that is durable may be missing in the ledger.
@@ -31,15 +32,14 @@ const REBUILD_REST: Duration = Duration::from_secs(30);
 pub struct BudgetOptions {
     /// What it posts to.
     pub accounts: Arc<Accounts>,
-    /// The budgets.
-    pub table: Table,
     /// Index of the first record of this run: what comes from there on may be held in the accounts.
     pub run_from: u64,
     /// The calendar's time, in microseconds since 1970.
-    pub wall: crate::audit::log::Wall,
-    /// Told of each step, once.
-    pub on_notice: Arc<dyn Fn(&Notice) + Send + Sync>,
+    pub wall: Wall,
 }
+
+/// Told of each step, once.
+pub type OnNotice = Box<dyn Fn(&Notice) + Send>;
 
 /// What of the ledger can be read without a message.
 #[derive(Default)]
@@ -59,6 +59,7 @@ pub struct Budget {
     journal: Journal,
     ledger: Ledger,
     options: BudgetOptions,
+    on_notice: OnNotice,
     /// Steps that were told, as long as it may matter.
     told: Vec<Notice>,
     /// Budgets that are raised, by holder and id.
@@ -71,8 +72,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Opens the ledger, makes it again if it cannot be used, and puts the budgets in force by it. `progress` is told
-    /// `(done, total)` now and then.
+    /// Opens the ledger, and makes it again if it cannot be used. `progress` is told `(done, total)` now and then. Nobody has a
+    /// budget yet.
     pub fn open(
         journal: Journal,
         options: BudgetOptions,
@@ -89,7 +90,8 @@ impl Budget {
         };
         let posted_to = ledger.applied();
         let (told, raised) = (Vec::new(), Vec::new());
-        let mut budget = Self { journal, ledger, options, told, raised, posted_to, mended: None, view };
+        let on_notice: OnNotice = Box::new(|_| {});
+        let mut budget = Self { journal, ledger, options, on_notice, told, raised, posted_to, mended: None, view };
         for record in budget.ledger.spending().marks()? {
             if let Some(mark) = Mark::of(&record) {
                 budget.note(mark);
@@ -99,10 +101,18 @@ impl Budget {
             let since = super::Zone::default().clock_at(since_s);
             warn!("the ledger of budgets begins with {since}: what was spent before was retired from the books");
         }
-        let table = std::mem::take(&mut budget.options.table);
-        budget.configure(table)?;
         budget.publish();
         Ok(budget)
+    }
+
+    /// Says who is told of steps from now on.
+    pub fn tell_to(&mut self, on_notice: OnNotice) {
+        self.on_notice = on_notice;
+    }
+
+    /// Returns what it posts to.
+    pub fn accounts(&self) -> Arc<Accounts> {
+        self.options.accounts.clone()
     }
 
     /// Returns what can be read without a message.
@@ -118,7 +128,16 @@ impl Budget {
         self.view.applied.store(self.ledger.applied(), Ordering::Relaxed);
     }
 
-    /// Puts `table` in force, each account with what the ledger has.
+    /// Puts `table` in force, each account with what the ledger has. A ledger that fails is made again.
+    pub fn put_in_force(&mut self, table: Table) -> Result<(), FollowError> {
+        self.catch_up()?;
+        match caught(|| Ok(self.configure(table.clone())?)) {
+            Err(FollowError::Ledger(why)) => self.rebuild(&why.to_string())?,
+            done => return done,
+        }
+        caught(|| Ok(self.configure(table)?))
+    }
+
     fn configure(&mut self, table: Table) -> Result<(), LedgerError> {
         let (now_s, spending) = (self.now_s(), self.ledger.spending());
         let users = if table.members.is_empty() { vec![] } else { spending.users()? };
@@ -225,7 +244,7 @@ impl Budget {
             let tail = Mark::Told(notice.clone()).to_record((self.options.wall)()).to_tail();
             drop(self.journal.append(journal::Entry { tail, body: None }, Durability::Lazy));
             self.view.notices.fetch_add(1, Ordering::Relaxed);
-            (self.options.on_notice)(&notice);
+            (self.on_notice)(&notice);
             // Windows that are over are not reached again.
             let now_s = self.now_s();
             self.told.retain(|told| told.window.end_s > now_s.saturating_sub(TOLD_KEPT_S));
@@ -278,8 +297,7 @@ impl Handler<Configure> for Budget {
     type Result = Result<(), FollowError>;
 
     fn handle(&mut self, Configure(table): Configure, _: &mut Context<Self>) -> Self::Result {
-        self.catch_up()?;
-        Ok(self.configure(table)?)
+        self.put_in_force(table)
     }
 }
 

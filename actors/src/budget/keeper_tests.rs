@@ -87,12 +87,13 @@ fn budget(journal: &Journal) -> (Budget, Told) {
     let hook = told.clone();
     let options = BudgetOptions {
         accounts: Arc::default(),
-        table: table(),
         run_from: journal.durable(),
         wall: Arc::new(|| NOW.cast_unsigned() * 1_000_000),
-        on_notice: Arc::new(move |notice| hook.lock().unwrap().push(notice.clone())),
     };
-    (Budget::open(journal.clone(), options, &mut |_, _| {}).unwrap(), told)
+    let mut budget = Budget::open(journal.clone(), options, &mut |_, _| {}).unwrap();
+    budget.tell_to(Box::new(move |notice| hook.lock().unwrap().push(notice.clone())));
+    budget.put_in_force(table()).unwrap();
+    (budget, told)
 }
 
 fn by_team(budget: &Budget) -> BTreeMap<String, Sums> {
