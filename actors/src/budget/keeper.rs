@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
@@ -23,8 +23,10 @@ use crate::audit::journal::{self, Durability, Journal, Refused};
 use crate::audit::log::Wall;
 use crate::limits::Holder;
 
-/// How long a record that is durable may be missing in the ledger.
-pub const FOLLOW_EVERY: Duration = Duration::from_millis(20);
+/// How long the actor waits for more, once a record is durable: many at once are one batch.
+const GATHER: Duration = Duration::from_millis(20);
+/// How long it waits before it tries again after a failure.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
 /// How long a ledger that failed is left alone after it was made again: what breaks it twice is its disk.
 const REBUILD_REST: Duration = Duration::from_secs(30);
 
@@ -68,6 +70,8 @@ pub struct Budget {
     posted_to: u64,
     /// When the ledger was last made again because it failed.
     mended: Option<Instant>,
+    /// The journal has called, and is not answered yet.
+    is_called: Arc<AtomicBool>,
     view: Arc<BudgetView>,
 }
 
@@ -90,8 +94,9 @@ impl Budget {
         };
         let posted_to = ledger.applied();
         let (told, raised) = (Vec::new(), Vec::new());
-        let on_notice: OnNotice = Box::new(|_| {});
-        let mut budget = Self { journal, ledger, options, on_notice, told, raised, posted_to, mended: None, view };
+        let (on_notice, is_called): (OnNotice, _) = (Box::new(|_| {}), Arc::default());
+        let mut budget =
+            Self { journal, ledger, options, on_notice, told, raised, posted_to, mended: None, is_called, view };
         for record in budget.ledger.spending().marks()? {
             if let Some(mark) = Mark::of(&record) {
                 budget.note(mark);
@@ -252,13 +257,17 @@ impl Budget {
         }
     }
 
-    fn tick(&mut self) {
+    /// Takes in what has come; returns whether that worked.
+    fn tick(&mut self) -> bool {
+        self.is_called.store(false, Ordering::Release);
         let fault = self.catch_up().err().map(|why| Arc::new(why.to_string()));
         if let (Some(why), None) = (&fault, self.view.fault.load().as_ref()) {
             error!("{why}");
         }
+        let worked = fault.is_none();
         self.view.fault.store(fault);
         self.publish();
+        worked
     }
 }
 
@@ -284,7 +293,33 @@ impl Actor for Budget {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        context.run_interval(FOLLOW_EVERY, |budget, _| budget.tick());
+        // Weak, or the journal and its follower would keep each other alive.
+        let (addr, is_called) = (context.address().downgrade(), self.is_called.clone());
+        self.journal.on_durable(move |_| {
+            let Some(addr) = addr.upgrade().filter(|_| !is_called.swap(true, Ordering::AcqRel)) else { return };
+            if addr.try_send(Follow(GATHER)).is_err() {
+                is_called.store(false, Ordering::Release);
+            }
+        });
+        // What has become durable before.
+        context.notify(Follow(Duration::ZERO));
+    }
+}
+
+/// Takes in what is durable so much later.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Follow(Duration);
+
+impl Handler<Follow> for Budget {
+    type Result = ();
+
+    fn handle(&mut self, Follow(after): Follow, context: &mut Context<Self>) {
+        context.run_later(after, |budget, context| {
+            if !budget.tick() {
+                context.notify(Follow(AFTER_FAULT));
+            }
+        });
     }
 }
 
