@@ -122,7 +122,10 @@ impl Gateway {
             SystemOptions { endpoints: endpoints.clone(), clock: opening.clock, seed: opening.seed, chance_for: None };
         let metrics = Arc::new(Metrics::new());
         let told = if opening.books.is_some() { config.audit.witnesses.as_slice() } else { &[] };
+        let webhooks = Arc::new(Webhooks::new(&config.budget_policy.webhooks, &metrics));
         if let Some(books) = &mut opening.books {
+            let told = webhooks.clone();
+            books.budget().tell_to(Box::new(move |notice| told.tell(notice)));
             let table = with_files(opening.directory.budgets(), config);
             if let Err(why) = books.budget().put_in_force(table) {
                 error!("budgets do not count what was spent before: {why}");
@@ -151,7 +154,7 @@ impl Gateway {
             meters: Arc::default(),
             budgets: Arc::new(Budgets::over(books.as_ref().map(|books| books.accounts.clone()).unwrap_or_default())),
             witnesses: Arc::new(Witnesses::new(told, &metrics)),
-            webhooks: Arc::new(Webhooks::new(&config.budget_policy.webhooks, &metrics)),
+            webhooks,
             metrics,
             books,
             stored: vault.map(|vault| Arc::new(Store::start(&config.storage.path, &config.responses, vault))),

@@ -247,7 +247,10 @@ impl Budget {
                 notice.holder
             );
             let tail = Mark::Told(notice.clone()).to_record((self.options.wall)()).to_tail();
-            drop(self.journal.append(journal::Entry { tail, body: None }, Durability::Lazy));
+            // Durable before anybody hears of it, or a kill would have it told again.
+            if let Err(why) = self.journal.append(journal::Entry { tail, body: None }, Durability::Strict).wait() {
+                error!("the books do not take that a step was told, so a restart may tell it again: {why}");
+            }
             self.view.notices.fetch_add(1, Ordering::Relaxed);
             (self.on_notice)(&notice);
             // Windows that are over are not reached again.
