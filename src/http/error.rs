@@ -173,12 +173,7 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::RateLimited(denied) => rate_limited(denied, code),
         GatewayError::TooDear(refused) => too_dear(refused, code),
         GatewayError::BudgetExceeded(exceeded) => budget_exceeded(exceeded, code),
-        GatewayError::Unpriced { asked } => {
-            let message = format!(
-                "nobody knows what `{asked}` costs, and requests that count against a budget need a price; ask the operator for                  one ([catalog], or budgets.unpriced), or ask another model"
-            );
-            Face::new(StatusCode::BAD_REQUEST, INVALID, code, message).about("model")
-        }
+        GatewayError::Unpriced { asked } => unpriced(asked, code),
         GatewayError::NoHealthyTarget { retry_after, why } => {
             let message = format!("no upstream can take this request now: {why}");
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(*retry_after, false)
@@ -247,6 +242,14 @@ fn forbidden(error: &GatewayError, code: &str) -> Face {
 fn rate_limited(denied: &Denied, code: &str) -> Face {
     let face = Face::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code, limits::in_words(denied));
     face.after(denied.retry_after, false)
+}
+
+fn unpriced(asked: &str, code: &str) -> Face {
+    let message = format!(
+        "nobody knows what `{asked}` costs, and requests that count against a budget need a price; ask the operator for one \
+         ([catalog], or budgets.unpriced), or ask another model"
+    );
+    Face::new(StatusCode::BAD_REQUEST, INVALID, code, message).about("model")
 }
 
 /// A budget has no room. SDKs that try again soon would only be refused again, so they are told not to, and when it may help.

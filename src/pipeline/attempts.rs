@@ -177,14 +177,7 @@ impl Attempts<'_> {
             let prepared = match self.prepare(route, candidate, destination) {
                 Ok(prepared) => prepared,
                 Err(failure) => {
-                    self.note_rejected(route, candidate, &failure.message);
-                    // Nothing was sent, so nobody upstream is to blame, and another may know how to say it.
-                    leg.tried.push(Tried { candidate, key: lease.key_id.clone(), class: failure.class });
-                    lease.report(Outcome::Cancelled);
-                    if !failure.class.retry().other_endpoint {
-                        return Err(GatewayError::Upstream { failure, attempts: self.made });
-                    }
-                    self.last.get_or_insert(failure);
+                    self.unsaid(leg, lease, failure)?;
                     continue;
                 }
             };
@@ -217,6 +210,18 @@ impl Attempts<'_> {
             self.last = Some(failure);
         }
         Ok(None)
+    }
+
+    /// Nothing was sent, so nobody upstream is to blame, and another may know how to say it.
+    fn unsaid(&mut self, leg: &mut Leg<'_>, lease: Lease, failure: Failure) -> Result<(), GatewayError> {
+        self.note_rejected(leg.route, lease.candidate, &failure.message);
+        leg.tried.push(Tried { candidate: lease.candidate, key: lease.key_id.clone(), class: failure.class });
+        lease.report(Outcome::Cancelled);
+        if !failure.class.retry().other_endpoint {
+            return Err(GatewayError::Upstream { failure, attempts: self.made });
+        }
+        self.last.get_or_insert(failure);
+        Ok(())
     }
 
     /// Writes down that a call goes out now, by a permission that took `acquired` to come by.
