@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use bursar_actors::budget::{Notice, Window};
 use bursar_actors::limits::Holder;
 use ring::digest::{Context, SHA256};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::client::chat;
 use crate::harness::{ADMIN, Bursar, Closed, SOON, Setup, demo, until};
 
 const SECRET: &str = "the-secret-of-the-tests";
@@ -131,6 +132,35 @@ fn a_message_is_signed_tried_until_it_is_taken_and_follows_no_redirect() {
     assert_eq!((&body["step"]["do"], &body["spent_usd"]), (&"block".into(), &"2.000000001".into()));
     until("it counts as delivered", || deliveries(&bursar, &url, "delivered") == 1);
     assert_eq!(deliveries(&bursar, &url, "failed"), 2);
+}
+
+#[test]
+fn a_step_that_spending_reaches_is_told_once() {
+    let demo = demo();
+    let (url, calls) = webhook(&[200; 8]);
+    let more = format!(
+        "{}[models.alias.m.budget]\namount = 2\nperiod = \"year\"\nsteps = [{{ at = 0.5, do = \"notify\" }}, \
+         {{ at = 1.0, do = \"block\" }}]\n[catalog.models.\"a/demo-small\"]\nmax_output = 1\n\
+         price = {{ input = 0, output = 0 }}\nrequest_price = 0.5\n",
+        entry(&url, "")
+    );
+    let bursar = Setup::over(&[&demo]).more(&more).start();
+
+    for _ in 0..4 {
+        assert_eq!(bursar.client().chat(&chat(json!({}))).status, 200);
+    }
+    let told = [next(&calls).json(), next(&calls).json()];
+    assert_eq!(bursar.client().chat(&chat(json!({}))).status, 429);
+
+    let mut steps = told.map(|body| {
+        assert_eq!((&body["holder"]["kind"], &body["holder"]["name"]), (&json!("model"), &json!("m")));
+        assert_eq!((&body["limit_usd"], &body["budget"]), (&json!("2"), &json!("year")));
+        (body["step"]["do"].as_str().unwrap().to_owned(), body["spent_usd"].as_str().unwrap().to_owned())
+    });
+    steps.sort_unstable();
+    assert_eq!(steps, [("block".to_owned(), "2".to_owned()), ("notify".to_owned(), "1".to_owned())]);
+    until("both count as delivered", || deliveries(&bursar, &url, "delivered") == 2);
+    bursar.books();
 }
 
 #[test]

@@ -248,7 +248,8 @@ impl Budget {
             );
             let tail = Mark::Told(notice.clone()).to_record((self.options.wall)()).to_tail();
             // Durable before anybody hears of it, or a kill would have it told again.
-            if let Err(why) = self.journal.append(journal::Entry { tail, body: None }, Durability::Strict).wait() {
+            if let Err(why) = self.journal.append(journal::Entry { tail, body: None }, Durability::Strict).wait_beside()
+            {
                 error!("the books do not take that a step was told, so a restart may tell it again: {why}");
             }
             self.view.notices.fetch_add(1, Ordering::Relaxed);
@@ -423,7 +424,7 @@ impl Handler<Raise> for Budget {
         }
         let mark = Mark::Raised { holder: holder.clone(), budget: budget.as_str().into(), by: by.clone() };
         let tail = mark.to_record((self.options.wall)()).to_tail();
-        self.journal.append(journal::Entry { tail, body: None }, Durability::Strict).wait()?;
+        self.journal.append(journal::Entry { tail, body: None }, Durability::Strict).wait_beside()?;
         self.note(mark);
         let now_s = self.now_s();
         self.options.accounts.raise(&holder, &budget, by.is_in_force(now_s).then_some(by), now_s);

@@ -267,3 +267,30 @@ fn a_ledger_of_another_log_or_with_damage_is_made_again() {
     }
     assert_eq!(sums(&journal_one), 5);
 }
+
+#[test]
+fn an_actor_that_runs_tells_steps_and_raises_budgets() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(folder.path());
+    let system = actix::System::new();
+    let (told, raised) = system.block_on(async {
+        // As in the program: within the runtime, where nothing may wait as threads usually do.
+        let (mut budget, told) = budget(&journal);
+        append_beside(&journal, &[spend(0, 1_000)], 0);
+        budget.put_in_force(table()).unwrap();
+        let budget = Budget::start_in_arbiter(&actix::Arbiter::new().handle(), move |_| budget);
+        append_beside(&journal, &[spend(0, 250)], 1);
+        budget.send(CatchUp).await.unwrap().unwrap();
+        let by = Override { extra_nano: 70, until_s: NOW + 60, reason: "a launch".into(), by: "ann".into() };
+        let order = Raise { holder: Holder::Team("a".into()), budget: "month".into(), by };
+        (told, budget.send(order).await.unwrap().is_ok())
+    });
+
+    let told = told.lock().unwrap().len();
+    assert_eq!((told, raised), (8, true), "two steps of two budgets of two holders");
+}
+
+/// As [`append`], from within a runtime.
+fn append_beside(journal: &Journal, spent: &[Spent], from: u64) {
+    std::thread::scope(|scope| scope.spawn(|| append(journal, spent, from)).join().unwrap());
+}

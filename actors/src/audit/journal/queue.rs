@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
@@ -109,6 +111,16 @@ impl Ticket {
     /// Blocks this thread until it is decided. Not for a thread that serves requests: panics inside a tokio runtime.
     pub fn wait(self) -> Outcome {
         self.0.blocking_recv().unwrap_or_else(|_| Err(abandoned()))
+    }
+
+    /// Blocks this thread until it is decided, inside a tokio runtime, too: for what is rare, in an actor that has a thread of
+    /// its own. Another thread does the waiting: polled here, many tickets in one turn would use up what tokio lets a task do.
+    pub fn wait_beside(self) -> Outcome {
+        let failed = |error: io::Error| Refused::Failed(format!("nobody can wait for its writer: {error}"));
+        thread::scope(|scope| {
+            let waiting = thread::Builder::new().spawn_scoped(scope, || self.wait()).map_err(failed)?;
+            waiting.join().unwrap_or_else(|_| Err(abandoned()))
+        })
     }
 }
 
