@@ -248,7 +248,7 @@ async fn carry_out(asked: &Asked, kind: Kind, id: String, act: Act) -> Result<Ht
     }
     let Done { holder, value } = done.map_err(refusal)?;
     if changes_budgets {
-        gateway.put_budgets_in_force(&gateway.config.load_full()).await?;
+        gateway.renew_budgets().await?;
     }
     let mut answer = shown(&holder, &gateway.config.load());
     if let Some(value) = value {

@@ -16,6 +16,7 @@ use bursar_actors::{
     BreakerPolicy, Clock, EndpointSpec, Handles, KeyId, KeyPolicy, KeySpec, SystemOptions, start as start_actors,
 };
 
+use tokio::sync::Mutex;
 use tracing::{error, warn};
 
 use super::auth::ClientKeys;
@@ -88,6 +89,8 @@ pub struct Gateway {
     /// What is in force: the last configuration without faults, but for what needs a restart.
     pub config: ArcSwap<Config>,
     pub(super) reloads: Reloads,
+    /// Held from asking which budgets there are until they are in force, or an older answer could win over a newer one.
+    pub(super) budgets_turn: Mutex<()>,
 }
 
 /// What a gateway is opened with besides its configuration.
@@ -163,6 +166,7 @@ impl Gateway {
             admin_token: opening.admin_token,
             config: ArcSwap::from_pointee(config.clone()),
             reloads: Reloads::new(endpoints),
+            budgets_turn: Mutex::new(()),
         };
         actix_web::rt::spawn(gateway.prober().run());
         actix_web::rt::spawn(Keeper::new(gateway.issuers.clone(), Upstream::default()).run());
@@ -185,7 +189,14 @@ impl Gateway {
         self.stored.clone().ok_or_else(nothing)
     }
 
-    /// Puts the budgets of `config` and of what the admin API made in force.
+    /// Puts the budgets in force that files and the admin API state by now.
+    pub(super) async fn renew_budgets(&self) -> Result<(), GatewayError> {
+        let _turn = self.budgets_turn.lock().await;
+        self.put_budgets_in_force(&self.config.load_full()).await
+    }
+
+    /// Puts the budgets of `config` and of what the admin API made in force. Whoever calls it holds `budgets_turn` until `config`
+    /// is the one that others read.
     pub(super) async fn put_budgets_in_force(&self, config: &Config) -> Result<(), GatewayError> {
         let Some(books) = &self.books else { return Ok(()) };
         let made = self.directory.send(access::Budgets).await.map_err(|_| GatewayError::ShuttingDown)?;

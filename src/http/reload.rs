@@ -175,6 +175,7 @@ impl Gateway {
             books.set_config(settings::hash(&config));
         }
         self.directory.send(TakeFiles(holders(&config))).await.map_err(|_| Refused::Stopping)?;
+        let turn = self.budgets_turn.lock().await;
         if let Err(why) = self.put_budgets_in_force(&config).await {
             error!(code = why.code(), "the budgets of the new configuration are not in force; the log says why");
         }
@@ -184,6 +185,7 @@ impl Gateway {
         self.clients.store(Arc::new(ClientKeys::new(self.roster.clone(), issuers, &config)));
         let replaced = self.routes.swap(Arc::new(Routes::new(&config)));
         self.config.store(Arc::new(config));
+        drop(turn);
         let unused = replaced.unused();
         drop((replaced, tenants));
         actix_web::rt::spawn(self.clone().let_go(round, unused));

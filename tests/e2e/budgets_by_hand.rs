@@ -1,11 +1,16 @@
 //! Budgets given by the admin API and the command line: read by the rules of a file, kept with their holder, shown and recorded.
 
+use std::thread;
+
 use bursar::demo::{Demo, DemoOptions};
+use bursar_actors::limits::Holder;
 use serde_json::{Value, json};
 
-use crate::client::Answer;
+use crate::client::{Answer, chat};
 use crate::harness::{ADMIN, Bursar, Setup, demo};
 use crate::process::Place;
+
+const CHAT: &str = "/v1/chat/completions";
 
 fn order(bursar: &Bursar, method: &str, path: &str, body: &Value) -> Answer {
     let bearer = format!("Bearer {ADMIN}");
@@ -61,6 +66,61 @@ fn budgets_given_by_hand_are_kept_shown_and_recorded_and_a_files_are_the_files()
     let records = done(&bursar, "GET", "audit/records?phase=admin", Value::Null).to_string();
     assert!(records.contains("budget = month: 50.25 USD per month, UTC, downgrade to m at 0.8"), "{records}");
     assert!(records.contains("members_budget = week: 2 USD per week, Europe/Berlin, soft"), "{records}");
+}
+
+#[test]
+fn a_budget_given_by_hand_holds_from_the_next_request_on_until_it_is_taken_away() {
+    let demo = demo();
+    let price =
+        "[catalog.models.\"a/demo-small\"]\nmax_output = 1\nprice = { input = 0, output = 0 }\nrequest_price = 0.5\n";
+    let bursar = Setup::over(&[&demo]).more(price).start();
+    let made = done(&bursar, "POST", "keys", json!({ "id": "app", "budget": { "amount": 1, "period": "year" } }));
+    let value = made["value"].as_str().unwrap().to_owned();
+    let ask = || bursar.client().request("POST", CHAT, &[("x-api-key", &value)], &chat(json!({})).to_string());
+
+    let first = [ask().status, ask().status, ask().status];
+    done(&bursar, "POST", "keys/app", json!({ "budget": { "amount": "1.5", "period": "year" } }));
+    let raised = [ask().status, ask().status];
+    done(&bursar, "POST", "keys/app", json!({ "budget": null }));
+    let free = ask().status;
+    done(&bursar, "POST", "teams/default", json!({ "members_budget": { "amount": "0.5", "period": "year" } }));
+    let of_user = |user: &str| {
+        let headers = [("x-api-key", value.as_str()), ("x-bursar-user", user)];
+        bursar.client().request("POST", CHAT, &headers, &chat(json!({})).to_string()).status
+    };
+    let members = [of_user("ann"), of_user("ann"), of_user("bob")];
+
+    // What was spent before counts, whatever the budget was then.
+    assert_eq!((first, raised, free), ([200, 200, 429], [200, 429], 200));
+    assert_eq!(members, [200, 429, 200]);
+    bursar.books();
+}
+
+#[test]
+fn of_changes_at_the_same_time_none_is_lost() {
+    let demo = demo();
+    let file = |amount: u32| format!("[models.alias.m.budget]\namount = {amount}\nperiod = \"year\"\n");
+    let setup = || Setup::over(&[&demo]);
+    let bursar = setup().workers(2).more(&file(1)).start();
+    bursar.write(&setup().more(&file(2)).file());
+
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let bursar = &bursar;
+            scope.spawn(move || {
+                let budget = json!({ "amount": number + 1, "period": "year" });
+                done(bursar, "POST", "teams", json!({ "id": format!("t{number}"), "budget": budget }));
+            });
+        }
+        scope.spawn(|| done(&bursar, "POST", "reload", Value::Null));
+    });
+
+    let table = bursar.gateway.budgets.accounts.table();
+    let dollars = |holder: Holder| table.of(&holder).map(|specs| specs[0].amount_nano / 1_000_000_000);
+    for number in 0..8 {
+        assert_eq!(dollars(Holder::Team(format!("t{number}").into())), Some(number + 1));
+    }
+    assert_eq!(dollars(Holder::Model("m".into())), Some(2));
 }
 
 #[test]
