@@ -1,6 +1,7 @@
 //! The command line: `serve` and what goes with it.
 
 mod audit;
+mod budgets;
 pub mod catalog;
 pub mod check;
 pub mod config;
@@ -121,6 +122,11 @@ enum Command {
     Users {
         #[command(subcommand)]
         command: users::UsersCommand,
+    },
+    /// Budgets: how they stand, where they are bound for, more for a while
+    Budgets {
+        #[command(subcommand)]
+        command: budgets::BudgetsCommand,
     },
     /// What is known of models: prices, limits, abilities; needs no running gateway
     Models {
@@ -306,6 +312,7 @@ pub fn run() -> ExitCode {
         Command::Teams { command } => directory::teams(command, &settings.sources(), &mut output),
         Command::Orgs { command } => directory::orgs(command, &settings.sources(), &mut output),
         Command::Users { command } => users::run(command, &settings.sources(), &mut output),
+        Command::Budgets { command } => budgets::run(command, &settings.sources(), &mut output),
         Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
         Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
         Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),

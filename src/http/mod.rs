@@ -8,6 +8,7 @@ mod audit;
 pub mod auth;
 mod authorize;
 mod body;
+mod budgets;
 mod callers;
 mod counting;
 pub mod descriptors;

@@ -49,6 +49,7 @@ mod signing_in;
 mod slow_clients;
 #[cfg(target_os = "linux")]
 mod slow_readers;
+mod spending;
 mod stored;
 mod storm;
 mod streams;

@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::books::desk::{ExportOrder, Subject};
 use crate::http::audit::Backup;
+use crate::http::budgets::Raised;
 use crate::http::directory::{Fields, Rotation};
 use crate::http::session::SignIn;
 use crate::http::users::{Assignment, NewPassword, NewUser};
@@ -76,6 +77,9 @@ pub const IDS: &[&str] = &[
     "update_team",
     "delete_team",
     "list_keys",
+    "list_budgets",
+    "override_budget",
+    "list_usage",
     "create_key",
     "show_key",
     "update_key",
@@ -133,6 +137,23 @@ const FILTERS: &[(&str, &str)] = &[
     ("limit", "integer"),
 ];
 
+/// What usage is told apart by, and which.
+const USAGE: &[(&str, &str)] = &[
+    ("by", "string"),
+    ("last", "string"),
+    ("from", "string"),
+    ("to", "string"),
+    ("org", "string"),
+    ("team", "string"),
+    ("key", "string"),
+    ("user", "string"),
+    ("alias", "string"),
+    ("provider", "string"),
+    ("model", "string"),
+    ("provider_key", "string"),
+    ("tag", "string"),
+];
+
 /// Returns the details of an operation; of most there is nothing to say.
 pub fn detail(id: &str) -> Detail {
     match id {
@@ -163,6 +184,9 @@ pub fn detail(id: &str) -> Detail {
         },
         "list_providers" | "list_orgs" | "list_teams" | "list_users" => Detail { refusals: &[422], ..LIST },
         "list_keys" => Detail { query: &[("team", "string")], refusals: &[422], ..LIST },
+        "list_budgets" => Detail { query: &[("holder", "string")], refusals: &[404, 422, 503], ..LIST },
+        "override_budget" => Detail { body: Some(of::<Raised>), refusals: &[404, 503], ..PLAIN },
+        "list_usage" => Detail { query: USAGE, refusals: &[404, 422, 503], ..LIST },
         "steer_provider" => Detail { query: &[("key", "string"), ("for", "string")], ..PLAIN },
         "config_diff" => Detail { refusals: &[422], ..PLAIN },
         "create_org" | "update_org" | "create_team" | "update_team" | "create_key" | "update_key" => {
