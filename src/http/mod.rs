@@ -8,7 +8,6 @@ mod audit;
 pub mod auth;
 mod authorize;
 mod body;
-mod budgets;
 mod callers;
 mod counting;
 pub mod descriptors;
@@ -27,6 +26,7 @@ mod session;
 mod sse;
 mod table;
 mod unread;
+mod usage;
 mod users;
 
 use std::any::Any;
