@@ -38,6 +38,7 @@ mod pricing;
 mod probing;
 mod program;
 mod queueing;
+mod reconciling;
 mod refusals;
 mod rights;
 mod secrecy;
@@ -49,7 +50,6 @@ mod signing_in;
 mod slow_clients;
 #[cfg(target_os = "linux")]
 mod slow_readers;
-mod spending;
 mod stored;
 mod storm;
 mod streams;
