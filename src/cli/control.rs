@@ -95,6 +95,13 @@ pub fn order(sources: &Sources, method: &str, path: &str, body: &str) -> Result<
     })
 }
 
+/// Returns `text` as a query can hold it.
+pub fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(escape).collect()
+}
+
 /// Sends one request and reads to the end of the connection. `None` stands for an answer that is not HTTP.
 fn ask(
     mut stream: UnixStream,

@@ -1,6 +1,7 @@
 //! The command line: `serve` and what goes with it.
 
 mod audit;
+mod budgets;
 pub mod catalog;
 pub mod check;
 pub mod config;
@@ -14,7 +15,6 @@ mod providers;
 mod reload;
 pub mod serve;
 mod status;
-mod usage;
 mod users;
 mod watch;
 
@@ -123,6 +123,11 @@ enum Command {
         #[command(subcommand)]
         command: users::UsersCommand,
     },
+    /// Budgets: how they stand, where they are bound for, more for a while
+    Budgets {
+        #[command(subcommand)]
+        command: budgets::BudgetsCommand,
+    },
     /// What is known of models: prices, limits, abilities; needs no running gateway
     Models {
         #[command(subcommand)]
@@ -132,11 +137,6 @@ enum Command {
     Catalog {
         #[command(subcommand)]
         command: CatalogCommand,
-    },
-    /// What was used and spent
-    Usage {
-        #[command(subcommand)]
-        command: usage::UsageCommand,
     },
     /// The books: who asked what of whom, and what became of it
     Audit {
@@ -312,7 +312,7 @@ pub fn run() -> ExitCode {
         Command::Teams { command } => directory::teams(command, &settings.sources(), &mut output),
         Command::Orgs { command } => directory::orgs(command, &settings.sources(), &mut output),
         Command::Users { command } => users::run(command, &settings.sources(), &mut output),
-        Command::Usage { command } => usage::run(&command, &settings.sources(), &mut output),
+        Command::Budgets { command } => budgets::run(command, &settings.sources(), &mut output),
         Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
         Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
         Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),

@@ -8,6 +8,7 @@ mod audit;
 pub mod auth;
 mod authorize;
 mod body;
+mod budgets;
 mod callers;
 mod counting;
 pub mod descriptors;
@@ -26,7 +27,6 @@ mod session;
 mod sse;
 mod table;
 mod unread;
-mod usage;
 mod users;
 
 use std::any::Any;

@@ -38,7 +38,6 @@ mod pricing;
 mod probing;
 mod program;
 mod queueing;
-mod reconciling;
 mod refusals;
 mod rights;
 mod secrecy;
@@ -50,6 +49,7 @@ mod signing_in;
 mod slow_clients;
 #[cfg(target_os = "linux")]
 mod slow_readers;
+mod spending;
 mod stored;
 mod storm;
 mod streams;

@@ -7,7 +7,7 @@ use crate::client::{Answer, chat};
 use crate::harness::{Bursar, Setup, demo};
 
 /// What a route asks for, by its operation. A new route is written down here, or the test fails.
-const NEEDS: [(&str, &[&str]); 8] = [
+const NEEDS: [(&str, &[&str]); 9] = [
     ("public", &["root", "live", "ready", "metrics", "openapi", "sign_in", "follow_link"]),
     (
         "client_key",
@@ -34,7 +34,8 @@ const NEEDS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("signed_in", &["show_session", "sign_out"]),
-    ("status", &["status", "list_providers", "list_usage"]),
+    ("status", &["status", "list_providers"]),
+    ("spending", &["list_budgets", "list_usage"]),
     (
         "records",
         &["audit_status", "search_records", "show_record", "show_body", "prove_inclusion", "prove_consistency"],
@@ -64,6 +65,7 @@ const NEEDS: [(&str, &[&str]); 8] = [
     (
         "govern",
         &[
+            "override_budget",
             "rebuild_index",
             "export_records",
             "back_up",
@@ -190,12 +192,12 @@ fn a_client_key_is_no_admin_and_an_admin_is_no_client() {
 
 /// Who asks, by the needs that they meet.
 const ROLES: [(&str, Option<&str>, &[&str]); 6] = [
-    ("viewer", None, &["signed_in", "status"]),
-    ("auditor", None, &["signed_in", "status", "records"]),
-    ("operator", None, &["signed_in", "status", "operate"]),
-    ("admin", None, &["signed_in", "status", "records", "operate", "keys", "govern"]),
-    ("team_admin", Some("a"), &["signed_in", "records", "keys"]),
-    ("team_admin", Some("b"), &["signed_in", "records", "keys"]),
+    ("viewer", None, &["signed_in", "status", "spending"]),
+    ("auditor", None, &["signed_in", "status", "spending", "records"]),
+    ("operator", None, &["signed_in", "status", "spending", "operate"]),
+    ("admin", None, &["signed_in", "status", "spending", "records", "operate", "keys", "govern"]),
+    ("team_admin", Some("a"), &["signed_in", "spending", "records", "keys"]),
+    ("team_admin", Some("b"), &["signed_in", "spending", "records", "keys"]),
 ];
 
 /// Makes a user and returns its token.

@@ -17,7 +17,7 @@ pub enum Role {
     Operator,
     /// Everything.
     Admin,
-    /// The client keys and the records of one team; other teams do not exist for it.
+    /// The client keys, the records and the spending of one team; other teams do not exist for it.
     TeamAdmin(TeamId),
 }
 
@@ -27,8 +27,10 @@ pub enum Role {
 pub enum Right {
     /// To be signed in, in whatever role.
     SignedIn,
-    /// To read status, providers and usage.
+    /// To read status and providers.
     Status,
+    /// To read budgets and what was spent.
+    Spending,
     /// To read and export the audit log.
     Records,
     /// To steer endpoints, reload the configuration, sign checkpoints.
@@ -41,13 +43,15 @@ pub enum Right {
 
 impl Right {
     /// Every right.
-    pub const ALL: [Self; 6] = [Self::SignedIn, Self::Status, Self::Records, Self::Operate, Self::Keys, Self::Govern];
+    pub const ALL: [Self; 7] =
+        [Self::SignedIn, Self::Status, Self::Spending, Self::Records, Self::Operate, Self::Keys, Self::Govern];
 
     /// Returns what it allows, as in "may not …".
     pub fn as_words(self) -> &'static str {
         match self {
             Self::SignedIn => "sign in",
             Self::Status => "read the status",
+            Self::Spending => "read budgets and usage",
             Self::Records => "read the audit log",
             Self::Operate => "operate the gateway",
             Self::Keys => "see or change client keys",
@@ -98,10 +102,10 @@ impl Role {
     /// Returns whether the role has the right, within its team where it is for one.
     pub fn may(&self, right: Right) -> bool {
         let more: &[Right] = match self {
-            Self::Viewer => &[Right::Status],
-            Self::Auditor => &[Right::Status, Right::Records],
-            Self::Operator => &[Right::Status, Right::Operate],
-            Self::TeamAdmin(_) => &[Right::Records, Right::Keys],
+            Self::Viewer => &[Right::Status, Right::Spending],
+            Self::Auditor => &[Right::Status, Right::Spending, Right::Records],
+            Self::Operator => &[Right::Status, Right::Spending, Right::Operate],
+            Self::TeamAdmin(_) => &[Right::Spending, Right::Records, Right::Keys],
             Self::Admin => &Right::ALL,
         };
         right == Right::SignedIn || more.contains(&right)
@@ -129,10 +133,10 @@ mod tests {
         };
         use Right::*;
 
-        assert_eq!(rights("viewer", None), [SignedIn, Status]);
-        assert_eq!(rights("auditor", None), [SignedIn, Status, Records]);
-        assert_eq!(rights("operator", None), [SignedIn, Status, Operate]);
-        assert_eq!(rights("team_admin", Some("a")), [SignedIn, Records, Keys]);
+        assert_eq!(rights("viewer", None), [SignedIn, Status, Spending]);
+        assert_eq!(rights("auditor", None), [SignedIn, Status, Spending, Records]);
+        assert_eq!(rights("operator", None), [SignedIn, Status, Spending, Operate]);
+        assert_eq!(rights("team_admin", Some("a")), [SignedIn, Spending, Records, Keys]);
         assert_eq!(rights("admin", None), Right::ALL);
     }
 

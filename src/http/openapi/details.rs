@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::books::desk::{ExportOrder, Subject};
 use crate::http::audit::Backup;
+use crate::http::budgets::Raised;
 use crate::http::directory::{Fields, Rotation};
 use crate::http::session::SignIn;
 use crate::http::users::{Assignment, NewPassword, NewUser};
@@ -62,7 +63,6 @@ pub const IDS: &[&str] = &[
     "list_response_input",
     "status",
     "list_providers",
-    "list_usage",
     "steer_provider",
     "config_diff",
     "reload",
@@ -77,6 +77,9 @@ pub const IDS: &[&str] = &[
     "update_team",
     "delete_team",
     "list_keys",
+    "list_budgets",
+    "override_budget",
+    "list_usage",
     "create_key",
     "show_key",
     "update_key",
@@ -134,12 +137,12 @@ const FILTERS: &[(&str, &str)] = &[
     ("limit", "integer"),
 ];
 
-/// What a question about usage may say: by what it is told apart, of when, and of whom only.
+/// What usage is told apart by, and which.
 const USAGE: &[(&str, &str)] = &[
     ("by", "string"),
+    ("last", "string"),
     ("from", "string"),
     ("to", "string"),
-    ("last", "string"),
     ("org", "string"),
     ("team", "string"),
     ("key", "string"),
@@ -180,8 +183,10 @@ pub fn detail(id: &str) -> Detail {
             ..PLAIN
         },
         "list_providers" | "list_orgs" | "list_teams" | "list_users" => Detail { refusals: &[422], ..LIST },
-        "list_usage" => Detail { query: USAGE, refusals: &[404, 422], ..LIST },
         "list_keys" => Detail { query: &[("team", "string")], refusals: &[422], ..LIST },
+        "list_budgets" => Detail { query: &[("holder", "string")], refusals: &[404, 422, 503], ..LIST },
+        "override_budget" => Detail { body: Some(of::<Raised>), refusals: &[404, 503], ..PLAIN },
+        "list_usage" => Detail { query: USAGE, refusals: &[404, 422, 503], ..LIST },
         "steer_provider" => Detail { query: &[("key", "string"), ("for", "string")], ..PLAIN },
         "config_diff" => Detail { refusals: &[422], ..PLAIN },
         "create_org" | "update_org" | "create_team" | "update_team" | "create_key" | "update_key" => {

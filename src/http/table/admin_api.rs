@@ -8,8 +8,9 @@ use super::{Owned, Row, Serves, Verb};
 use crate::http::admin;
 use crate::http::audit;
 use crate::http::authorize::Handler;
+use crate::http::budgets;
 use crate::http::directory;
-use crate::http::{session, usage, users};
+use crate::http::{session, users};
 
 /// In the order in which the router tries them.
 pub const ROWS: &[Row] = &[
@@ -18,9 +19,6 @@ pub const ROWS: &[Row] = &[
     }),
     get("providers", Right::Status, Owned::Gateway, "list_providers", "Lists every endpoint with its keys.", |asked| {
         Box::pin(admin::providers(asked))
-    }),
-    get("usage", Right::Status, Owned::Gateway, "list_usage", "Tells what was used and spent.", |asked| {
-        Box::pin(usage::list(asked))
     }),
     post(
         "providers/{endpoint}/{action}",
@@ -99,6 +97,20 @@ pub const ROWS: &[Row] = &[
         "Rotates, disables, enables or revokes a client key; a new value is in this answer and nowhere else.",
         |asked| Box::pin(directory::act(asked)),
     ),
+    get("budgets", Right::Spending, Owned::Listed, "list_budgets", "Lists how budgets stand.", |asked| {
+        Box::pin(budgets::list(asked))
+    }),
+    post(
+        "budgets/override",
+        Right::Govern,
+        Owned::Gateway,
+        "override_budget",
+        "Gives a budget more for a while, or takes that back.",
+        |asked| Box::pin(budgets::raise(asked)),
+    ),
+    get("usage", Right::Spending, Owned::Listed, "list_usage", "Lists what was used and spent.", |asked| {
+        Box::pin(budgets::usage(asked))
+    }),
     open(Verb::Post, "session", "sign_in", "Signs in by password.", || web::to(session::sign_in)),
     get("session", Right::SignedIn, Owned::Gateway, "show_session", "Tells who is signed in.", |asked| {
         Box::pin(session::show(asked))
