@@ -15,6 +15,7 @@ mod providers;
 mod reload;
 pub mod serve;
 mod status;
+mod usage;
 mod users;
 mod watch;
 
@@ -137,6 +138,11 @@ enum Command {
     Catalog {
         #[command(subcommand)]
         command: CatalogCommand,
+    },
+    /// What was used and spent
+    Usage {
+        #[command(subcommand)]
+        command: usage::UsageCommand,
     },
     /// The books: who asked what of whom, and what became of it
     Audit {
@@ -313,6 +319,7 @@ pub fn run() -> ExitCode {
         Command::Orgs { command } => directory::orgs(command, &settings.sources(), &mut output),
         Command::Users { command } => users::run(command, &settings.sources(), &mut output),
         Command::Budgets { command } => budgets::run(command, &settings.sources(), &mut output),
+        Command::Usage { command } => usage::run(&command, &settings.sources(), &mut output),
         Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
         Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
         Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),

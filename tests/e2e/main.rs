@@ -38,6 +38,7 @@ mod pricing;
 mod probing;
 mod program;
 mod queueing;
+mod reconciling;
 mod refusals;
 mod rights;
 mod secrecy;
