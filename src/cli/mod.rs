@@ -139,11 +139,8 @@ enum Command {
         #[command(subcommand)]
         command: CatalogCommand,
     },
-    /// What was used and spent
-    Usage {
-        #[command(subcommand)]
-        command: usage::UsageCommand,
-    },
+    /// What was used and spent; a provider's bill held against it
+    Usage(Box<usage::Usage>),
     /// The books: who asked what of whom, and what became of it
     Audit {
         #[command(subcommand)]
@@ -319,7 +316,7 @@ pub fn run() -> ExitCode {
         Command::Orgs { command } => directory::orgs(command, &settings.sources(), &mut output),
         Command::Users { command } => users::run(command, &settings.sources(), &mut output),
         Command::Budgets { command } => budgets::run(command, &settings.sources(), &mut output),
-        Command::Usage { command } => usage::run(&command, &settings.sources(), &mut output),
+        Command::Usage(usage) => usage::run(&usage, &settings.sources(), &mut output),
         Command::Audit { command } => audit::run(*command, &settings.sources(), &mut output),
         Command::Backup { folder } => audit::backup(&settings.sources(), &folder, &mut output),
         Command::Restore { folder } => audit::restore(&settings.sources(), &folder, &mut output),

@@ -60,6 +60,12 @@ fn a_bill_agrees_with_what_was_counted_or_the_exit_code_says_so() {
     let (code, csv, _) = reconcile(&bill(cost * 2), &["--output", "csv", "--tolerance", "50%"]);
     assert_eq!((code, csv.lines().count()), (0, 2), "{csv}");
 
+    let usage = place.run(&["usage", "--by", "provider,model", "--last", "1d", "--provider", "a", "--output", "csv"]);
+    let csv = String::from_utf8(usage.stdout).unwrap();
+    assert!(csv.starts_with("PROVIDER,MODEL,REQUESTS,") && csv.contains("\na,demo-small,3,0,"), "{csv}");
+    let refused = place.run(&["usage", "--by", "colour"]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("known: day, month"), "{:?}", refused.status);
+
     let (code, _, words) = reconcile("what,is,this\n1,2,3\n", &[]);
     assert!(code == 1 && words.contains("bill.csv: its columns are of no export that is known"), "{words}");
     let unnamed = place.run(&["usage", "reconcile", "bill.csv"]);
