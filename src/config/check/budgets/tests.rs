@@ -349,6 +349,10 @@ fn a_webhook_is_reached_by_https_or_on_this_machine() {
     }
     let secret = faults("[[budgets.webhooks]]\nurl = 'https://a/b'\nsecret = 'short'\nevents = []\n");
     assert_eq!(secret.len(), 2, "{secret:?}");
+    let of = |secret: &str| faults(&format!("[[budgets.webhooks]]\nurl = 'https://a/b'\nsecret = '{secret}'\n"));
+    let cut = of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZ");
+    assert!(cut.len() == 1 && cut[0].contains("secret begins with whsec_, but what follows is no Base64"), "{cut:?}");
+    assert_eq!(of("whsec_c2VjcmV0LW9mLXRoZS10ZXN0cw=="), [""; 0]);
 }
 
 #[test]
