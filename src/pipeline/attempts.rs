@@ -447,6 +447,7 @@ impl Attempts<'_> {
     }
 
     fn provenance(&self, leg: &Leg<'_>, lease: &Lease, destination: &Destination, upstream: Duration) -> Provenance {
+        let spending = self.books.spending_so_far();
         Provenance {
             provider: destination.provider.clone(),
             endpoint: destination.endpoint.clone(),
@@ -457,10 +458,10 @@ impl Attempts<'_> {
             attempts: self.made,
             fallback: leg.fallback.cloned(),
             upstream,
-            queued: self.queued + self.books.spending_so_far().waited,
-            downgraded_from: self.books.spending_so_far().downgraded_from.clone(),
-            tightest: self.books.spending_so_far().tightest.clone(),
-            warnings: self.warnings.borrow().clone(),
+            queued: self.queued + spending.waited,
+            downgraded_from: spending.downgraded_from.clone(),
+            tightest: spending.tightest.clone(),
+            warnings: self.warnings.borrow().iter().chain(&spending.bounded).cloned().collect(),
             began: self.call.received.elapsed(),
             price: leg.route.prices[lease.candidate].clone(),
         }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use bursar_actors::budget::{Accounts, InForce, Turn};
+use bursar_actors::budget::{Accounts, Exceeded, InForce, Turn};
 use bursar_actors::limits::{Holder, Limits};
 
+use super::bounding::{bounded, longest_answer};
 use super::fitness::Demand;
 use super::quote::quote;
 use super::route::{Route, Routes};
@@ -107,13 +108,15 @@ impl Spender<'_> {
     }
 
     /// Holds what `call` may cost of everything above it, and waits for room where a budget has requests wait.
+    ///
+    /// Returns the request with a bound on its answer, where there is room for a short one only.
     pub async fn hold(
         &self,
         routes: &Routes,
         route: &Route,
         call: &Call,
         books: &mut Settlement,
-    ) -> Result<(), GatewayError> {
+    ) -> Result<Option<Call>, GatewayError> {
         let left_out = left_out(routes, route, call)?;
         let (holders, quote) = (self.asking(route), quote(&call.head, route, &left_out));
         let began = Instant::now();
@@ -127,10 +130,13 @@ impl Spender<'_> {
                     turn.into_iter().for_each(Turn::served);
                     books.spending().waited = place.map_or(Duration::ZERO, |_| began.elapsed());
                     books.spending().holds(hold, quote, call.head.choices, now_us);
-                    return Ok(());
+                    return Ok(None);
                 }
             };
             let exceeded = denied.exceeded();
+            if let Some(shorter) = self.hold_shorter(route, call, &left_out, exceeded, now_us, books) {
+                return Ok(Some(shorter));
+            }
             let until = exceeded.short.queued.map(|(max_wait, _)| (began + max_wait).min(call.deadline));
             let resets = exceeded.short.resets_s.map_or(u64::MAX, |at| at.saturating_sub(now_s).max(1).unsigned_abs());
             place = place.or_else(|| self.budgets.place(routes.queue_max));
@@ -145,6 +151,32 @@ impl Spender<'_> {
                 () = tokio::time::sleep_until(until.min(window).into()) => {}
             }
         }
+    }
+}
+
+impl Spender<'_> {
+    /// Holds what `call` costs with a short answer, where the budget that was in the way has room for that.
+    fn hold_shorter(
+        &self,
+        route: &Route,
+        call: &Call,
+        left_out: &[usize],
+        exceeded: &Exceeded,
+        now_us: u64,
+        books: &mut Settlement,
+    ) -> Option<Call> {
+        let room = exceeded.short.limit_nano.saturating_sub(exceeded.short.used_nano);
+        let tokens = longest_answer(call, route, left_out, room)?;
+        let shorter = bounded(call, tokens)?;
+        let (now_s, quote) = ((now_us / 1_000_000).cast_signed(), quote(&shorter.head, route, left_out));
+        let hold = self.budgets.accounts.reserve(&self.asking(route), self.number, quote, now_s, None).ok()?;
+        let spending = books.spending();
+        let Exceeded { budget, holder, .. } = exceeded;
+        spending.bounded = Some(format!(
+            "the answer has at most {tokens} tokens, since the budget `{budget}` of {holder} has room for no more"
+        ));
+        spending.holds(hold, quote, shorter.head.choices, now_us);
+        Some(shorter)
     }
 }
 

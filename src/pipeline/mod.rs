@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod attempts;
+mod bounding;
 pub mod budgets;
 pub mod catalog;
 mod counting;
@@ -146,10 +147,13 @@ impl Pipeline {
         let above = throttled(routes.above(&route, call), throttles);
         let standing = |standing| preamble.standing.set(Some(standing));
         books.let_in(admission::let_in(&self.meters, above, call, &route, standing)?);
-        if let Some(spender) = &spender {
-            spender.hold(&routes, &route, call, books).await?;
-        }
+        let bounded = match &spender {
+            Some(spender) => spender.hold(&routes, &route, call, books).await?,
+            None => None,
+        };
+        // What is written down is what the client asked.
         books.admitted(call).await?;
+        let call = bounded.as_ref().unwrap_or(call);
         let (begun, provenance) = attempts::run(self, call, &routes, &route, books, (preamble, keeping)).await?;
         books.answered(provenance.clone());
         Ok((begun, provenance))

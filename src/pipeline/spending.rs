@@ -27,6 +27,8 @@ pub struct Spending {
     pub tightest: Option<Tightest>,
     /// Time spent waiting for room.
     pub waited: Duration,
+    /// That the answer was bounded, in words for the client.
+    pub bounded: Option<String>,
 }
 
 impl Spending {

@@ -237,6 +237,28 @@ fn what_has_no_price_is_refused_guessed_or_flagged_as_the_settings_say() {
 }
 
 #[test]
+fn where_there_is_room_for_a_short_answer_only_the_upstream_is_told_so() {
+    let demo = demo();
+    // At worst 8,000 tokens for 40 cents; there are 10.
+    let more = [
+        team(r#"amount = 0.1, period = "month""#),
+        "[catalog.models.\"a/demo-small\"]\nmax_output = 8_000\nprice = { input = 0, output = 50 }\n".to_owned(),
+    ];
+    let bursar = Setup::over(&[&demo]).more(&more.concat()).start();
+
+    let answer = ask(&bursar, json!({}));
+    let bounded_by_itself = ask(&bursar, json!({"max_tokens": 1_000}));
+    let too_much = ask(&bursar, json!({"max_tokens": 7_000}));
+
+    assert_eq!((answer.status, bounded_by_itself.status, too_much.status), (200, 200, 429), "{}", too_much.text());
+    let warning = answer.header("x-bursar-warning").unwrap();
+    assert!(warning.starts_with("the answer has at most 2000 tokens"), "{warning}");
+    assert_eq!(bounded_by_itself.header("x-bursar-warning"), None);
+    let sent: Vec<Value> = demo.exchanges().iter().map(|one| one.body["max_tokens"].clone()).collect();
+    assert_eq!(sent, [json!(2_000), json!(1_000)]);
+}
+
+#[test]
 fn a_stream_that_outgrows_what_is_left_ends_with_a_clear_word() {
     // 1,024 tokens are expected and 8,000 the most; the upstream writes 400,000.
     let event = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
