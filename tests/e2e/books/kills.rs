@@ -17,6 +17,10 @@ use crate::client::{Client, chat, stream};
 use crate::harness::{Setup, until};
 use crate::process::{Place, Program};
 
+/// What all requests are counted against.
+const BUDGET: &str = "[models.alias.m.budget]\namount = 1_000_000\nperiod = \"year\"\n\
+    [catalog.models.\"a/demo-small\"]\nmax_output = 4_096\nprice = { input = 0.3, output = 7 }\n";
+
 /// Clients at once.
 const CLIENTS: usize = 6;
 
@@ -30,13 +34,14 @@ fn no_kill_loses_a_request_whose_answer_came() {
     let paced =
         DemoOptions { any_model: true, per_token: Duration::from_millis(1), remembered: 0, ..DemoOptions::default() };
     let demo = Demo::start(paced).unwrap();
-    let place = Place::with(&Setup::over(&[&demo]).more("[server]\nworkers = 2\n").file());
+    let place = Place::with(&Setup::over(&[&demo]).more(&format!("[server]\nworkers = 2\n{BUDGET}")).file());
     let mut dice = StdRng::seed_from_u64(seed);
     let (mut answered, mut read) = (0, 0);
 
     for round in 0..kills {
         let commit = ["before_reply", "before_dispatch"][round as usize % 2];
         let program = place.serve(&["--set", &format!("audit.commit={commit}")]);
+        assert_eq!(counted(&place), booked(&place.data()), "spent and booked (seed {seed}, kill {round})");
         let ids = load_until_killed(program, round, dice.random_range(0..80), dice.random_range(0..3_000));
         answered += ids.len();
         let (admitted, end) = admitted_since(&place.data(), read);
@@ -54,6 +59,12 @@ fn no_kill_loses_a_request_whose_answer_came() {
     // Once more from the journal alone.
     std::fs::remove_dir_all(place.data().join("index")).unwrap();
     let program = place.serve(&[]);
+    let (followed, spent) = (counted(&place), booked(&place.data()));
+    assert!(spent > 0 && followed == spent, "{followed} followed, {spent} booked");
+    drop(program);
+    std::fs::remove_dir_all(place.data().join("ledger")).unwrap();
+    let program = place.serve(&[]);
+    assert_eq!((counted(&place), booked(&place.data())), (spent, spent), "made again from the journal");
     assert_eq!(program.client().chat(&chat(json!({}))).status, 200);
     program.signal("TERM");
     let (status, log) = program.wait();
@@ -67,6 +78,32 @@ fn no_kill_loses_a_request_whose_answer_came() {
     assert_eq!((totals.open, totals.refused), (0, 0), "{totals:?}");
     assert!(answered > 0 && totals.served >= answered as u64 / 2, "{totals:?}");
     ledger.is_signed(&place);
+}
+
+/// Returns what the running gateway says that was spent of the budget, in nano-dollars.
+fn counted(place: &Place) -> u64 {
+    let shown = place.run(&["budgets", "show", "model:m", "--output", "json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let (spent, held) = (&rows[0]["spent_usd"], &rows[0]["held_usd"]);
+    assert_eq!(held, "0", "nobody asks, so nothing is held: {rows}");
+    let (whole, part) = spent.as_str().unwrap().split_once('.').unwrap_or((spent.as_str().unwrap(), ""));
+    whole.parse::<u64>().unwrap() * 1_000_000_000 + format!("{part:0<9}").parse::<u64>().unwrap()
+}
+
+/// Returns the sum of what all records say that was spent, in nano-dollars.
+fn booked(data: &Path) -> u64 {
+    let mut reader = JournalReader::open(Arc::new(RealDisk), data).unwrap();
+    let end = reader.end().unwrap();
+    let mut sum = 0;
+    while let Some(leaf) = reader.next(end).unwrap() {
+        let record: serde_json::Value = serde_json::from_slice(leaf.bytes).unwrap();
+        if record["phase"] == "completed" || record["phase"] == "abandoned" {
+            sum += record["cost_nano"].as_u64().unwrap_or_default();
+            let abandoned = record["phase"] == "abandoned";
+            assert!(!abandoned || record["cost_nano"] == record["held_nano"], "booked as it was held: {record}");
+        }
+    }
+    sum
 }
 
 /// Asks from all sides until `answers` have come and some microseconds have passed, then kills. Returns the requests whose
