@@ -15,6 +15,10 @@
 //! |              | `ProbesDue`  | `Vec<ProbeLease>`            | the prober             |
 //! |              | `Exited`     | –                            | a child's `ExitNotice` |
 //! | `Stored`     | see [`stored`]|                              |                        |
+//! | `Budget`     | `Configure`  | –, puts budgets in force     | a reload, the admin API|
+//! |              | `Statements` | how budgets stand            | the admin API          |
+//! |              | `UsageOf`    | `Vec<UsageRow>`              | the admin API          |
+//! |              | `Raise`      | `Result<(), RaiseError>`     | the admin API          |
 //! | `Endpoint`   | `Admit`      | `Result<Lease, Refusal>`     | `Supervisor`           |
 //! |              | `GrantAhead` | –, fills a `LeasePool`       | `Supervisor`           |
 //! |              | `Collect`    | –                            | `Supervisor`           |
