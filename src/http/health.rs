@@ -5,6 +5,8 @@ use actix_web::web::Data;
 use serde_json::json;
 
 use super::Worker;
+use crate::call::unix_s;
+use crate::telemetry::budgets::BudgetFigures;
 
 /// `GET /healthz`: the process answers.
 pub async fn live() -> HttpResponse {
@@ -23,7 +25,10 @@ pub async fn ready(worker: Data<Worker>) -> HttpResponse {
 pub async fn metrics(worker: Data<Worker>) -> HttpResponse {
     let gateway = &worker.gateway;
     let books = gateway.books.as_ref().map(|books| books.figures());
-    let text = gateway.metrics.render(&gateway.actors.board, books.as_ref());
+    let mut text = gateway.metrics.render(&gateway.actors.board, books.as_ref());
+    let statements = gateway.budgets.accounts.statements(unix_s());
+    let ledger = gateway.books.as_ref().map(|books| (&*books.budget_view, books.journal().durable()));
+    BudgetFigures { statements: &statements, waiting: gateway.budgets.waiting(), ledger }.render(&mut text);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
 }
 

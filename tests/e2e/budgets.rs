@@ -99,6 +99,13 @@ fn near_its_limit_a_team_is_served_for_less_then_waits_and_is_refused_at_last() 
     });
     let ledger = Ledger::settled(&bursar);
     assert_eq!(spent(&ledger), 17 * DOLLAR + 21 * DOLLAR / 10);
+    let metrics = bursar.client().get("/metrics").text();
+    let of = "{holder=\"team\",name=\"t\",budget=\"month\"}";
+    for (name, figure) in [("limit", "40"), ("spent", "19.1"), ("held", "0")] {
+        let line = format!("\nbursar_budget_{name}_usd{of} {figure}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    assert!(metrics.contains("\nbursar_budget_waiting_requests 0\n"), "{metrics}");
     let downgraded = ledger.records.iter().filter(|record| record["downgraded_from"] == "smart");
     assert_eq!(downgraded.filter(|record| record["phase"] == "completed" && record["alias"] == "fast").count(), 21);
 }

@@ -77,6 +77,10 @@ pub const COLUMNS: &[Column] = &[
     text!(note),
     text!(session),
     text!(org),
+    ("held_nano_usd", |row| Cell::Number(row.record.held_nano)),
+    ("overrun_nano_usd", |row| Cell::Number(Some(row.record.overrun_nano))),
+    ("unpriced", |row| Cell::Flag(row.record.unpriced)),
+    text!(downgraded_from),
 ];
 
 /// Writes the names of the columns.
