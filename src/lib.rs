@@ -9,6 +9,7 @@ pub mod error;
 pub mod http;
 pub mod oidc;
 pub mod pipeline;
+pub mod privacy;
 pub mod providers;
 pub mod schema;
 pub mod stored;

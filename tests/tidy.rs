@@ -19,7 +19,7 @@ use source::{Source, blank_literals, functions, read_tree};
 const ACTORS: &[&str] = &["actors/src/"];
 const SRC: &[&str] = &["src/"];
 const BOTH: &[&str] = &["src/", "actors/src/"];
-const PURE: &[&str] = &["src/providers", "src/schema", "src/dashboard"];
+const PURE: &[&str] = &["src/privacy", "src/providers", "src/schema", "src/dashboard"];
 
 fn tree() -> Vec<Source> {
     read_tree(Path::new(env!("CARGO_MANIFEST_DIR")))
