@@ -418,6 +418,10 @@ fn the_reference_file_is_valid_with_its_examples_switched_on() {
     assert_eq!(config.models.aliases.len(), 2);
     assert_eq!(config.client_keys.len(), 1);
     assert_eq!((config.budgets.holders.len(), config.budgets.members.len()), (7, 1));
+    let privacy = &config.privacy;
+    assert_eq!((privacy.data_classes.len(), privacy.prompts.len(), privacy.guardrails.rules.len()), (1, 1, 1));
+    let pii = &privacy.guardrails.pii;
+    assert_eq!((pii.policy.enabled, pii.policy.actions.len(), pii.custom.len(), pii.teams.len()), (true, 2, 1, 1));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod dial;
 mod issuers;
 mod limits;
 mod models;
+mod privacy;
 mod providers;
 mod responses;
 
@@ -79,7 +80,12 @@ pub fn check(mut raw: RawConfig, origins: Origins, sources: Vec<String>, faults:
         checker.fault("storage.path", "storage.path is empty".to_owned());
     }
     let path = PathBuf::from(path);
-    let audit = audit::audit(&mut checker, &raw.audit, &path, &raw.storage.retention);
+    let law = raw.compliance.profile;
+    let (prompts, compliance, data_classes) = (raw.prompts, raw.compliance, raw.data_classes);
+    let raw_privacy = privacy::Raw { compliance, data_classes, prompts, guardrails: raw.guardrails };
+    let known = privacy::Known { teams: &teams, aliases: &names.aliases, providers: &providers };
+    let privacy = privacy::privacy(&mut checker, raw_privacy, &known);
+    let audit = audit::audit(&mut checker, &raw.audit, &path, &raw.storage.retention, law);
     budgets::need_books(&mut checker, &budgets, audit.enabled);
     let responses = responses::responses(&mut checker, &raw.responses);
     Some(Config {
@@ -98,6 +104,7 @@ pub fn check(mut raw: RawConfig, origins: Origins, sources: Vec<String>, faults:
         limits,
         budgets,
         budget_policy,
+        privacy,
         audit,
         logs: logs(&raw.telemetry.logs),
         sources,

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod oidc;
 pub mod one_or_many;
 pub mod overrides;
+pub mod privacy;
 pub mod raw;
 pub mod reload;
 pub mod responses;
@@ -68,6 +69,8 @@ pub struct Config {
     /// What holders may spend. Every alias that a step names exists, and its holder may use it.
     pub budgets: Table,
     pub budget_policy: budgets::BudgetPolicy,
+    /// What must not leave, and what is said to models besides. Every alias that it names exists.
+    pub privacy: privacy::Privacy,
     pub audit: audit::Audit,
     pub logs: Logs,
     /// Where the settings came from, for the banner: file paths, `N from environment`, `N from the command line`.

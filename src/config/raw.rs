@@ -6,6 +6,7 @@
 
 mod budgets;
 mod limits;
+mod privacy;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,10 @@ use crate::schema::chat::Effort;
 
 pub use budgets::{RawBudget, RawBudgets, RawStep, RawUnpriced, RawWebhook};
 pub use limits::{RawLimitTables, RawLimits};
+pub use privacy::{
+    RawClassSigns, RawCompliance, RawCustom, RawDataClass, RawGuardrails, RawPii, RawPrompt, RawRule, RawRuleAction,
+    RawStageActions, RawTeamPii,
+};
 
 /// The whole file.
 #[derive(Default, Deserialize)]
@@ -42,6 +47,10 @@ pub struct RawConfig {
     pub responses: RawResponses,
     pub limits: RawLimitTables,
     pub budgets: RawBudgets,
+    pub compliance: RawCompliance,
+    pub data_classes: BTreeMap<String, RawDataClass>,
+    pub prompts: Vec<RawPrompt>,
+    pub guardrails: RawGuardrails,
     pub audit: RawAudit,
     pub telemetry: RawTelemetry,
 }

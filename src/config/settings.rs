@@ -1,12 +1,13 @@
 //! A configuration as a flat list of settings, each with where it came from: for people to read and for comparing two.
 //!
 //! The list is made from the checked configuration, so it has defaults too and `15m` equals `900s`. Elements of lists go
-//! by their id (`providers.openai.keys.team_a.weight`), so that a key that moved in its file is still the same. Secrets
+//! by their id or name (`providers.openai.keys.team_a.weight`), so that a key that moved in its file is still the same. Secrets
 //! are shown as `…`; a hash of each stays beside it, or a rotated key would look unchanged.
 
 mod access;
 mod budgets;
 mod limits;
+mod privacy;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::audit::{Audit, Witness};
+use super::audit::Witness;
 use super::catalog::Tier;
 use super::credential::{Aws, Credential, Entra, Google, WebIdentity};
 use super::layer::{Origins, child, item};
@@ -57,7 +58,8 @@ fn label(value: &Value, raw: &str, shown: &str, origins: &Origins, labels: &mut 
         Value::Table(table) => label_table(table, raw, shown, origins, labels),
         Value::Array(list) => {
             for (index, element) in list.iter().enumerate() {
-                let shown = match element.get("id").and_then(Value::as_str) {
+                let word = |key: &str| element.get(key).and_then(Value::as_str);
+                let shown = match word("id").or_else(|| word("name")) {
                     Some(id) => child(shown, id),
                     None => item(shown, index),
                 };
@@ -86,7 +88,8 @@ pub fn settings(config: &Config) -> Vec<Setting> {
     list.put("responses.storage", size(responses.storage));
     list.limit_tables(&config.limits);
     list.budgets(config);
-    list.audit(&config.audit);
+    list.privacy(&config.privacy);
+    list.audit(config);
     let mut settings = list.settings;
     settings.sort_by(|a, b| a.path.cmp(&b.path));
     settings
@@ -142,6 +145,13 @@ impl List<'_> {
         }
     }
 
+    /// Adds the value of the first of `paths`, which came from the first of them that somebody wrote.
+    fn put_of_first(&mut self, paths: &[&str], value: impl Display) {
+        let Some(path) = paths.first() else { return };
+        let written = paths.iter().find(|path| self.origins.contains_key(**path)).unwrap_or(path);
+        self.put_of(path, written, value);
+    }
+
     /// Adds a secret whose value was `written` elsewhere, as that of a pool.
     fn secret(&mut self, path: &str, written: &str, value: &[u8]) {
         let fingerprint = Some(*blake3::hash(value).as_bytes());
@@ -171,9 +181,10 @@ impl List<'_> {
         self.put("telemetry.logs.access_log", config.logs.access_log);
     }
 
-    fn audit(&mut self, audit: &Audit) {
+    fn audit(&mut self, config: &Config) {
+        let audit = &config.audit;
         self.put("audit.enabled", audit.enabled);
-        self.put("audit.content", audit.content.as_str());
+        self.put_of_first(&["audit.content", "compliance.profile"], audit.content.as_str());
         self.put("audit.content_max", size(audit.content_max));
         self.put("audit.users_max", audit.users_max);
         self.put("audit.commit", audit.commit.as_str());

@@ -9,6 +9,7 @@ use super::Checker;
 use crate::config::audit::{Audit, Kept, Retention, Witness};
 use crate::config::fault::Fault;
 use crate::config::layer::item;
+use crate::config::privacy::Law;
 use crate::config::raw::{RawAudit, RawRetention};
 use crate::config::units;
 
@@ -22,16 +23,16 @@ const CENTURY: Duration = Duration::from_secs(36_525 * 86_400);
 /// Below it the signatures would outweigh the records.
 const CHECKPOINTS_APART: Duration = Duration::from_secs(1);
 
-/// Returns what the books are kept by.
-pub(super) fn audit(checker: &mut Checker<'_>, raw: &RawAudit, storage: &Path, retention: &RawRetention) -> Audit {
-    let content = raw.content.unwrap_or_default();
-    if content == Kept::Redacted {
-        let help = "choose \"hash\" or \"full\"; masking of what is kept comes with the privacy settings";
-        checker.report(
-            "audit.content",
-            Fault::error("audit.content = \"redacted\" is not available in this version").help(help),
-        );
-    }
+/// Returns what the books are kept by. `law` says what is kept where nothing is written.
+pub(super) fn audit(
+    checker: &mut Checker<'_>,
+    raw: &RawAudit,
+    storage: &Path,
+    retention: &RawRetention,
+    law: Option<Law>,
+) -> Audit {
+    // Who follows such a law keeps what proves a text, and not the people in it.
+    let usual = if law.is_some() { Kept::Redacted } else { Kept::default() };
     let keys_path = raw.keys_path.clone().map_or_else(|| beside(storage), PathBuf::from);
     if keys_path.starts_with(storage) {
         let message = format!(
@@ -46,7 +47,7 @@ pub(super) fn audit(checker: &mut Checker<'_>, raw: &RawAudit, storage: &Path, r
     }
     Audit {
         enabled: raw.enabled.unwrap_or(true),
-        content,
+        content: raw.content.unwrap_or(usual),
         content_max: content_max(checker, raw),
         users_max: raw.users_max.unwrap_or(USERS_MAX),
         commit: raw.commit.unwrap_or_default(),

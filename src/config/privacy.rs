@@ -1,0 +1,348 @@
+//! `[compliance]`, `[data_classes]`, `[[prompts]]` and `[guardrails]`: what must not leave, what is done with it, and what
+//! is said to models besides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix_http::header::HeaderName;
+use bursar_actors::TeamId;
+use serde::Deserialize;
+
+use crate::privacy::{Entity, EntitySet};
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Privacy {
+    /// Whose rules the operator follows. What follows from it stands in the other settings already.
+    pub compliance: Option<Law>,
+    /// By the name of the class.
+    pub data_classes: BTreeMap<String, DataClass>,
+    /// In the order in which they were written; each name once.
+    pub prompts: Vec<Prompt>,
+    pub guardrails: Guardrails,
+}
+
+/// The values of `compliance.profile`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Law {
+    Hipaa,
+    Pci,
+    Gdpr,
+}
+
+impl Law {
+    /// Returns the profile of entities that it asks for.
+    pub fn profile(self) -> Profile {
+        match self {
+            Self::Hipaa => Profile::Hipaa,
+            Self::Pci => Profile::Pci,
+            Self::Gdpr => Profile::Gdpr,
+        }
+    }
+}
+
+/// A set of entities that goes by a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    Hipaa,
+    Pci,
+    Gdpr,
+    Secrets,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Hipaa, Self::Pci, Self::Gdpr, Self::Secrets];
+
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hipaa => "hipaa",
+            Self::Pci => "pci",
+            Self::Gdpr => "gdpr",
+            Self::Secrets => "secrets",
+        }
+    }
+
+    /// Returns what it holds.
+    pub fn entities(self) -> EntitySet {
+        EntitySet::of_profile(self.as_str()).unwrap_or(EntitySet::NONE)
+    }
+}
+
+/// `[data_classes.<name>]`: how a request is known to hold such data, and what may serve it then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataClass {
+    /// A request in which one of these is found is of the class.
+    pub findings: EntitySet,
+    /// So is every request of these teams.
+    pub teams: BTreeSet<TeamId>,
+    /// So is a request whose header of this name has the name of the class as its value.
+    pub header: Option<HeaderName>,
+    /// Whether only providers that are self-hosted may serve it.
+    pub self_hosted: bool,
+}
+
+/// `[[prompts]]`: words of the operator for the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// 1 to 64 characters.
+    pub name: String,
+    /// Whose requests get it; empty for everybody's.
+    pub teams: Vec<TeamId>,
+    /// Aliases that have to be asked for; empty for any model.
+    pub routes: Vec<String>,
+    pub place: PromptPlace,
+    /// Not blank.
+    pub text: String,
+}
+
+/// Where a prompt of the operator's stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptPlace {
+    /// Before what the client says as the system.
+    #[default]
+    SystemPrepend,
+    /// Behind it.
+    SystemAppend,
+}
+
+impl PromptPlace {
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SystemPrepend => "system_prepend",
+            Self::SystemAppend => "system_append",
+        }
+    }
+}
+
+/// `[guardrails]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guardrails {
+    /// What becomes of a text that could not be looked at.
+    pub on_error: Passage,
+    /// Characters of a stream that are held back, so that nothing is told in halves: 16 to 1024.
+    pub stream_window: usize,
+    /// What becomes of a request with parts that nobody can look into: images, audio, files.
+    pub unscanned_parts: Passage,
+    /// Whether what is found is counted only, and nothing is changed or refused.
+    pub dry_run: bool,
+    pub pii: Pii,
+    /// In the order in which they were written; each name once.
+    pub rules: Vec<Rule>,
+}
+
+/// Whether something passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Passage {
+    Block,
+    Allow,
+}
+
+impl Passage {
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Allow => "allow",
+        }
+    }
+}
+
+/// `[guardrails.pii]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pii {
+    /// Of everybody who has no other.
+    pub policy: PiiPolicy,
+    /// Patterns of the operator's own; each name once. They are looked for wherever the policy has `custom`.
+    pub custom: Vec<CustomPattern>,
+    /// No team stands in two of them.
+    pub teams: Vec<TeamPolicy>,
+}
+
+impl Pii {
+    /// Returns what holds for the requests of `team`.
+    pub fn of(&self, team: &TeamId) -> &PiiPolicy {
+        self.teams.iter().find(|own| own.teams.contains(team)).map_or(&self.policy, |own| &own.policy)
+    }
+}
+
+/// `[[guardrails.pii.teams]]`: a policy of its own, complete: what it does not name it has from the one for everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeamPolicy {
+    /// At least one.
+    pub teams: Vec<TeamId>,
+    pub policy: PiiPolicy,
+}
+
+/// What is looked for and what is done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PiiPolicy {
+    pub enabled: bool,
+    pub stages: Stages,
+    /// What is done with what has no action of its own.
+    pub action: Action,
+    /// What is done with some entities.
+    pub actions: BTreeMap<Entity, StageActions>,
+    /// What is looked for; has `custom` where there are patterns or terms of the operator's own. Complete also where
+    /// it is not enabled, for `audit.content = "redacted"`.
+    pub entities: EntitySet,
+    /// Languages whose cue words count, such as `en`.
+    pub locales: Vec<String>,
+    /// How sure a finding has to be, in hundredths: 0 to 100.
+    pub min_confidence: u8,
+    /// Values that are left alone; `*` stands for any characters.
+    pub allow: Vec<String>,
+    /// Terms that are found as `custom`, whatever they are.
+    pub deny: Vec<String>,
+}
+
+impl PiiPolicy {
+    /// Returns what is done with an `entity` that is found at `stage`.
+    pub fn action_of(&self, entity: Entity, stage: Stage) -> Action {
+        let own = self.actions.get(&entity);
+        own.and_then(|own| own.of(stage)).unwrap_or(self.action)
+    }
+}
+
+/// Returns what is looked for where nobody says: all but what every other text has.
+pub fn usual_entities() -> EntitySet {
+    Entity::all().filter(|entity| !matches!(entity, Entity::Date | Entity::Url | Entity::Age)).collect()
+}
+
+/// `[[guardrails.pii.custom]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomPattern {
+    /// An identifier that is no entity's name.
+    pub name: String,
+    /// A regular expression that compiles within [`PATTERN_SIZE`] and finds something.
+    pub pattern: String,
+    /// `None` for that of `custom`.
+    pub action: Option<Action>,
+}
+
+/// Most bytes that a compiled pattern may take up.
+pub const PATTERN_SIZE: usize = 1 << 20;
+
+/// What is done with something that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Nothing, and it is not counted.
+    Allow,
+    /// It is counted and recorded.
+    Flag,
+    /// The name of its entity stands for it.
+    Mask,
+    /// A placeholder stands for it, for which an answer gets the value back.
+    #[default]
+    Tokenize,
+    /// A keyed hash stands for it: the same for the same value.
+    Hash,
+    /// The request is refused.
+    Block,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Allow, Self::Flag, Self::Mask, Self::Tokenize, Self::Hash, Self::Block];
+
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Flag => "flag",
+            Self::Mask => "mask",
+            Self::Tokenize => "tokenize",
+            Self::Hash => "hash",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// What is looked at: what clients send, or what models answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Input,
+    Output,
+}
+
+impl Stage {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Input, Self::Output];
+
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+        }
+    }
+}
+
+/// One stage or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stages {
+    pub input: bool,
+    pub output: bool,
+}
+
+impl Stages {
+    /// What clients send and what models answer.
+    pub const BOTH: Self = Self { input: true, output: true };
+    /// What clients send.
+    pub const INPUT: Self = Self { input: true, output: false };
+
+    /// Returns whether `stage` is among them.
+    pub fn contains(self, stage: Stage) -> bool {
+        match stage {
+            Stage::Input => self.input,
+            Stage::Output => self.output,
+        }
+    }
+}
+
+/// What is done with one entity at each stage; `None` for what is done with all others there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StageActions {
+    pub input: Option<Action>,
+    pub output: Option<Action>,
+}
+
+impl StageActions {
+    /// Returns what is done at `stage`.
+    pub fn of(self, stage: Stage) -> Option<Action> {
+        match stage {
+            Stage::Input => self.input,
+            Stage::Output => self.output,
+        }
+    }
+}
+
+/// `[[guardrails.rules]]`. It applies where any of what it detects is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// 1 to 64 characters.
+    pub name: String,
+    pub stages: Stages,
+    pub entities: EntitySet,
+    /// How sure an attempt at injection has to be, in hundredths, 1 to 100; `None` where none is looked for.
+    pub injection: Option<u8>,
+    /// Not blank.
+    pub terms: Vec<String>,
+    /// Each compiles within [`PATTERN_SIZE`] and finds something.
+    pub patterns: Vec<String>,
+    /// `flag`, `mask` or `block`; `mask` only without `injection`.
+    pub action: Action,
+    /// What a client is told whose request is refused.
+    pub message: Option<String>,
+    /// Whose requests it is for; empty for everybody's.
+    pub teams: Vec<TeamId>,
+    /// Aliases that have to be asked for; empty for any model.
+    pub routes: Vec<String>,
+}
