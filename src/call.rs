@@ -168,6 +168,10 @@ pub struct Call {
     pub network: Option<String>,
     /// What the client says that the request belongs to, for the books.
     pub session: Option<Session>,
+    /// Classes of data that the client says it is of, by a header that the operator believes.
+    pub classes: Vec<Arc<str>>,
+    /// The class of data for whose sake only self-hosted providers may serve it.
+    pub confined: Option<Arc<str>>,
     /// When the request line came in.
     pub received: Instant,
     /// When the body was complete.

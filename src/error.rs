@@ -73,6 +73,18 @@ pub enum GatewayError {
         /// What was asked for.
         asked: String,
     },
+    /// A guardrail refuses the request or its answer.
+    Guardrail {
+        /// What is wrong and what to do next; never what was found.
+        message: String,
+    },
+    /// The request holds data of a class that nothing which serves the model may see.
+    Confined {
+        /// The class.
+        class: Arc<str>,
+        /// What was asked for.
+        asked: String,
+    },
     /// No endpoint and key can take the call now.
     NoHealthyTarget {
         /// Time until the soonest is expected back.
@@ -245,6 +257,8 @@ impl GatewayError {
             Self::TooDear(_) => "cost_limit",
             Self::BudgetExceeded(_) => "budget_exceeded",
             Self::Unpriced { .. } => "model_unpriced",
+            Self::Guardrail { .. } => "guardrail_blocked",
+            Self::Confined { .. } => "data_class_not_allowed",
             Self::NoHealthyTarget { .. } => "no_healthy_target",
             Self::Upstream { failure, .. } => failure.class.as_str(),
             Self::DeadlineExceeded { .. } => "deadline_exceeded",

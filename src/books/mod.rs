@@ -9,6 +9,8 @@ mod erasing;
 mod event;
 mod opening;
 mod page;
+mod redacting;
+
 pub mod retention;
 pub mod witness;
 

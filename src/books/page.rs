@@ -4,6 +4,7 @@
 //! turned away has one, `refused`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,9 +17,11 @@ use bursar_actors::audit::record::{Attempt, Content, Latency, Phase, Record, Rej
 use bursar_actors::vault::{ContentHasher, Subject};
 use bytes::Bytes;
 
+use super::redacting::{masked_body, masked_reply};
 use super::{Books, month};
 use crate::call::{Call, RequestId, Session, unix_us};
 use crate::config::audit::{Commit, Kept};
+use crate::privacy::Policy;
 
 /// Most attempts and rejected candidates that a page notes; a record lists fewer.
 const NOTED_MAX: usize = 16;
@@ -76,6 +79,9 @@ pub struct Page {
     /// When the request was let in, by the wall clock in microseconds.
     began_us: Option<u64>,
     downgraded_from: Option<String>,
+    redactions: BTreeMap<&'static str, u32>,
+    /// What is masked in what is kept; nothing is kept without it where only what is redacted may be.
+    redacts: Option<Arc<Policy>>,
     closed: bool,
 }
 
@@ -113,8 +119,8 @@ impl Page {
     pub fn open(books: &Arc<Books>, call: &Call, action: &'static str) -> Self {
         let reply = match books.kept {
             Kept::None => Reply::Nothing,
-            Kept::Hash | Kept::Redacted => Reply::Hashed(Hashing::Nothing),
-            Kept::Full => Reply::Kept { hasher: Hashing::Nothing, bytes: Vec::new(), cut: false },
+            Kept::Hash => Reply::Hashed(Hashing::Nothing),
+            Kept::Redacted | Kept::Full => Reply::Kept { hasher: Hashing::Nothing, bytes: Vec::new(), cut: false },
         };
         Self {
             call: books.next_call(),
@@ -137,6 +143,8 @@ impl Page {
             latency: Latency::default(),
             began_us: None,
             downgraded_from: None,
+            redactions: BTreeMap::new(),
+            redacts: None,
             closed: false,
             books: books.clone(),
         }
@@ -181,7 +189,44 @@ impl Page {
             session: self.session.as_ref().map(|session| session.as_str().into()),
             began_us: self.began_us,
             downgraded_from: self.downgraded_from.as_deref().map(Cow::from),
+            redactions: self.redactions.iter().map(|(entity, count)| ((*entity).into(), *count)).collect(),
             ..Record::default()
+        }
+    }
+
+    /// Notes what is masked in what is kept of the request and its answer.
+    pub fn redacted_by(&mut self, policy: Arc<Policy>) {
+        self.redacts = Some(policy);
+    }
+
+    /// Returns how much is kept of an answer before values are put back into it: nothing where it is kept as it goes out.
+    pub fn keeps_unrestored(&self) -> usize {
+        if self.books.kept == Kept::Redacted { self.books.content_max } else { 0 }
+    }
+
+    /// Notes the answer as it was before values were put back into it, which is what is kept of it.
+    pub fn unrestored(&mut self, answer: Vec<u8>) {
+        if let Reply::Kept { bytes, cut, .. } = &mut self.reply {
+            *cut = answer.len() >= self.books.content_max;
+            *bytes = answer;
+        }
+    }
+
+    /// Returns `content` as it may be kept.
+    fn keepable(&self, content: Vec<u8>, masked: impl Fn(&Arc<Policy>, &[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+        match self.books.kept {
+            Kept::None | Kept::Hash => None,
+            Kept::Redacted => masked(self.redacts.as_ref()?, &content),
+            Kept::Full => Some(content),
+        }
+    }
+
+    /// Notes what a guardrail found, in numbers: what was replaced by its kind, what was not by the rule.
+    pub fn guarded(&mut self, rule: &str, entity: &'static str, action: &'static str, count: u32) {
+        if matches!(action, "mask" | "tokenize" | "hash") {
+            *self.redactions.entry(entity).or_default() += count;
+        } else {
+            self.rule(format!("{rule}: {action} {count} {entity}"));
         }
     }
 
@@ -216,9 +261,9 @@ impl Page {
         }
         let request = self.books.content_hash(self.team(), self.user.as_deref(), body).map(Cow::from);
         let kept = &body[..body.len().min(self.books.content_max)];
-        let sealed = (self.books.kept == Kept::Full)
-            .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "request", kept))
-            .flatten();
+        let keepable = self.keepable(kept.to_vec(), |policy, body| masked_body(policy, body));
+        let sealed = keepable
+            .and_then(|kept| self.books.seal(&self.subject(), self.request.as_str(), self.call, "request", &kept));
         (Some(Content { request, reply: None, cut: sealed.is_some() && kept.len() < body.len() }), sealed)
     }
 
@@ -302,9 +347,10 @@ impl Page {
     ///
     /// Returns how many bytes more are kept of it.
     pub fn sent(&mut self, bytes: &[u8]) -> usize {
+        let most = self.kept_max();
         let (books, team, user) = (&self.books, team_of(&self.identity), self.user.as_deref());
         let begin = || Hashing::Begun(books.content_hasher(team, user).map(Box::new));
-        Self::note_reply(&mut self.reply, self.books.content_max, bytes, |hashing| {
+        Self::note_reply(&mut self.reply, most, bytes, |hashing| {
             if matches!(hashing, Hashing::Nothing) {
                 *hashing = begin();
             }
@@ -316,10 +362,16 @@ impl Page {
 
     /// Notes an answer that goes out as a whole. Returns how many bytes are kept of it.
     pub fn sent_whole(&mut self, body: &[u8]) -> usize {
+        let most = self.kept_max();
         let (books, team, user) = (&self.books, team_of(&self.identity), self.user.as_deref());
-        Self::note_reply(&mut self.reply, self.books.content_max, body, |hashing| {
+        Self::note_reply(&mut self.reply, most, body, |hashing| {
             *hashing = Hashing::Whole(books.content_hash(team, user, body));
         })
+    }
+
+    /// Most bytes that are kept of an answer as it goes out.
+    fn kept_max(&self) -> usize {
+        if self.books.kept == Kept::Full { self.books.content_max } else { 0 }
     }
 
     fn note_reply(reply: &mut Reply, content_max: usize, bytes: &[u8], hash: impl FnOnce(&mut Hashing)) -> usize {
@@ -331,6 +383,10 @@ impl Page {
             Reply::Hashed(hasher) => hash(hasher),
             Reply::Kept { hasher, bytes: kept, cut } => {
                 hash(hasher);
+                // Of what goes out with values put back nothing is kept.
+                if content_max == 0 {
+                    return 0;
+                }
                 let room = content_max.saturating_sub(kept.len()).min(bytes.len());
                 kept.extend_from_slice(&bytes[..room]);
                 *cut |= room < bytes.len();
@@ -411,9 +467,9 @@ impl Page {
             Reply::Hashed(hasher) => (hasher, Vec::new(), false),
             Reply::Kept { hasher, bytes, cut } => (hasher, bytes, cut),
         };
-        let sealed = (!bytes.is_empty())
-            .then(|| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &bytes))
-            .flatten();
+        let keepable = if bytes.is_empty() { None } else { self.keepable(bytes, masked_reply) };
+        let sealed = keepable
+            .and_then(|kept| self.books.seal(&self.subject(), self.request.as_str(), self.call, "reply", &kept));
         let hash = match hasher {
             Hashing::Nothing => None,
             Hashing::Begun(hasher) => hasher.map(|hasher| hasher.finish()),

@@ -12,6 +12,7 @@ pub mod init;
 mod list;
 pub mod models;
 mod providers;
+mod redact;
 mod reload;
 pub mod serve;
 mod status;
@@ -129,6 +130,8 @@ enum Command {
         #[command(subcommand)]
         command: budgets::BudgetsCommand,
     },
+    /// Replace personal data and secrets in a text: stdin to stdout; needs no running gateway
+    Redact(Box<redact::RedactOptions>),
     /// What is known of models: prices, limits, abilities; needs no running gateway
     Models {
         #[command(subcommand)]
@@ -295,6 +298,7 @@ pub fn run() -> ExitCode {
         Command::Status { output: form, quiet } => status::run(&settings.sources(), form, quiet, &mut output),
         Command::Reload { output: form } => reload::run(&settings.sources(), form, &mut output),
         Command::Config { command } => configure(command, &settings.sources(), &mut output),
+        Command::Redact(options) => Ok(redact::redact(&options, &mut output)),
         Command::Models { command } => models_command(command, &settings.sources(), &mut output),
         Command::Catalog { command: CatalogCommand::Build { litellm, genai, day, out } } => {
             let files = catalog::Files { litellm: &litellm, genai: &genai, out: out.as_ref() };

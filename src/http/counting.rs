@@ -72,9 +72,12 @@ async fn answer(
     route.admit(&call.caller)?;
     // Held until the number is known, since the question is in flight for as long.
     let _grant = worker.pipeline.let_count_in(&routes, &route, &call, |now| standing.set(Some(now)))?;
+    let page = worker.gateway.books.as_ref().map(|books| Page::open(books, &call, "count_tokens"));
+    // What is counted elsewhere leaves the house like what is answered there.
+    let (_, guarded) = routes.guards.admit(&call, &route.label, 0);
+    let call = guarded?.call.unwrap_or(call);
     let request = clients::read_to_count(operation, &call.body).map_err(GatewayError::Invalid)?;
     let estimate = estimate_tokens(&request);
-    let page = worker.gateway.books.as_ref().map(|books| Page::open(books, &call, "count_tokens"));
     let counted = worker.pipeline.count(&call, &route, request, page).await;
     Ok(counted.map_or((estimate, Exact::No), |tokens| (tokens, Exact::Yes)))
 }

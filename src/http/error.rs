@@ -174,6 +174,7 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::TooDear(refused) => too_dear(refused, code),
         GatewayError::BudgetExceeded(exceeded) => budget_exceeded(exceeded, code),
         GatewayError::Unpriced { asked } => unpriced(asked, code),
+        GatewayError::Guardrail { .. } | GatewayError::Confined { .. } => guarded(error, code),
         GatewayError::NoHealthyTarget { retry_after, why } => {
             let message = format!("no upstream can take this request now: {why}");
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(*retry_after, false)
@@ -204,6 +205,23 @@ fn face(error: &GatewayError) -> Face {
             let message = "this request could not be handled; its id is in the gateway's log";
             Face::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", code, message)
         }
+    }
+}
+
+/// What a request holds is in the way.
+fn guarded(error: &GatewayError, code: &str) -> Face {
+    match error {
+        GatewayError::Confined { class, asked } => {
+            let message = format!(
+                "this request is of the data class `{class}`, which self-hosted providers only may see, and none serves \
+                 `{asked}`; ask a model that runs in house"
+            );
+            Face::new(StatusCode::FORBIDDEN, "permission_error", code, message).about("model")
+        }
+        GatewayError::Guardrail { message } => {
+            Face::new(StatusCode::BAD_REQUEST, INVALID, code, format!("a guardrail refuses this: {message}"))
+        }
+        _ => Face::new(StatusCode::BAD_REQUEST, INVALID, code, "a guardrail refuses this"),
     }
 }
 

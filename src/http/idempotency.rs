@@ -189,7 +189,7 @@ async fn replay(answered: Answered, call: &Call, worker: &Worker) -> Result<Http
     if let Some(page) = books.page() {
         page.rule(format!("idempotent replay of request {}", answered.request));
     }
-    let recorded = match books.admitted(call).await {
+    let recorded = match books.admitted(call, call).await {
         Ok(()) => books.recorded().await,
         refused => refused,
     };

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -19,6 +20,7 @@ use crate::call::{Call, Caller, RequestId, Session, Wishes, unix_s};
 use crate::config::callers::Callers;
 use crate::config::settings::dollars;
 use crate::error::GatewayError;
+use crate::pipeline::guards::Guards;
 use crate::pipeline::preamble::Preamble;
 use crate::pipeline::pricing::Priced;
 use crate::pipeline::settlement::{Provenance, Settlement, Watch};
@@ -38,6 +40,7 @@ const X_BURSAR_COST_ESTIMATED: HeaderName = HeaderName::from_static("x-bursar-co
 const X_BURSAR_COST_USD: HeaderName = HeaderName::from_static("x-bursar-cost-usd");
 const X_BURSAR_DOWNGRADED_FROM: HeaderName = HeaderName::from_static("x-bursar-downgraded-from");
 const X_BURSAR_FALLBACK: HeaderName = HeaderName::from_static("x-bursar-fallback");
+const X_BURSAR_GUARDRAILS: HeaderName = HeaderName::from_static("x-bursar-guardrails");
 const X_BURSAR_MODEL: HeaderName = HeaderName::from_static("x-bursar-model");
 const X_BURSAR_OVERHEAD_MS: HeaderName = HeaderName::from_static("x-bursar-overhead-ms");
 const X_BURSAR_QUEUED_MS: HeaderName = HeaderName::from_static("x-bursar-queued-ms");
@@ -183,11 +186,22 @@ pub(super) async fn read(
         forwarded,
         network,
         session,
+        classes: classes(request.headers(), &gateway.routes.load().guards),
+        confined: None,
         received,
         read,
         received_unix_s,
         deadline,
     })
+}
+
+/// Returns the classes of data that the client says the request is of, by headers that the operator named.
+fn classes(headers: &HeaderMap, guards: &Guards) -> Vec<Arc<str>> {
+    let names = |(header, class): &(&HeaderName, &Arc<str>)| {
+        let mut told = headers.get_all((*header).clone()).filter_map(|value| value.to_str().ok());
+        told.any(|told| told.split(',').any(|told| told.trim().eq_ignore_ascii_case(class)))
+    };
+    guards.class_headers().filter(names).map(|(_, class)| class.clone()).collect()
 }
 
 /// Puts the end user into `head` and returns the session. Who was vouched for goes before what the request says.
@@ -267,6 +281,9 @@ fn provenance_headers(head: &mut HttpResponseBuilder, provenance: &Provenance) {
     }
     if let Some(tightest) = &provenance.tightest {
         head.insert_header((X_BURSAR_BUDGET, &*in_header(&limits::budget_header(tightest))));
+    }
+    if let Some(found) = &provenance.guardrails {
+        head.insert_header((X_BURSAR_GUARDRAILS, &*in_header(found)));
     }
     if !provenance.warnings.is_empty() {
         head.insert_header((X_BURSAR_WARNING, &*in_header(&in_short(&provenance.warnings))));

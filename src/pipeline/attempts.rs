@@ -4,7 +4,6 @@
 mod paying;
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,8 +16,8 @@ use rand::RngExt;
 
 use super::Pipeline;
 use super::admission;
+use super::along::Along;
 use super::fitness::Demand;
-use super::keeping::{KeepFlow, Keeping};
 use super::leg::{Leg, describe, target, unasked};
 use super::memory::Full;
 use super::preamble::Preamble;
@@ -61,7 +60,7 @@ struct Attempts<'a> {
     routes: &'a Routes,
     books: &'a mut Settlement,
     preamble: &'a Preamble,
-    keeping: Option<&'a Rc<Keeping>>,
+    along: &'a Along,
     asked: Asked,
     /// Refuse what would be lost: what was promised of the name that was asked for holds for its fallbacks, too.
     strict: bool,
@@ -87,7 +86,7 @@ pub async fn run(
     routes: &Routes,
     route: &Arc<Route>,
     books: &mut Settlement,
-    (preamble, keeping): (&Preamble, Option<&Rc<Keeping>>),
+    (preamble, along): (&Preamble, &Along),
 ) -> Result<(Begun, Provenance), GatewayError> {
     let mut attempts = Attempts {
         pipeline,
@@ -95,7 +94,7 @@ pub async fn run(
         routes,
         books,
         preamble,
-        keeping,
+        along,
         asked: Asked::default(),
         strict: route.strict || call.wishes.strict,
         warnings: RefCell::default(),
@@ -114,14 +113,14 @@ pub async fn run(
     let fallbacks: &[String] = if call.wishes.no_fallback { &[] } else { &route.fallback };
     let fallbacks = fallbacks.iter().filter(|name| call.caller.may_use(name));
     let fallbacks = fallbacks.filter_map(|name| Some((&**routes.alias(name)?, Some(name))));
-    let fallbacks = fallbacks.filter(|(route, _)| route.serves(&call.caller));
+    let fallbacks = fallbacks.filter(|(route, _)| route.serves(&call.caller) && route.may_see(call));
     // Who may not cost more than that with one model may not with another.
     let cost_max = attempts.books.cost_max();
     let fallbacks =
         fallbacks.filter(|(route, _)| cost_max.is_none_or(|most| admission::affords(&call.head, route, most)));
     let legs = std::iter::once((&**route, None)).chain(fallbacks);
     let demand = Demand::of(&call.head);
-    let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg::new(route, fallback, &demand, &call.caller)).collect();
+    let mut legs: Vec<_> = legs.map(|(route, fallback)| Leg::new(route, fallback, &demand, call)).collect();
     if attempts.books.spending().counts() && routes.unpriced == Unpriced::Block {
         legs.iter_mut().for_each(Leg::leave_out_unpriced);
     }
@@ -346,7 +345,7 @@ impl Attempts<'_> {
     fn prepare(&self, route: &Route, candidate: usize, to: &Destination) -> Result<Prepared, Failure> {
         let (model, facts) = (route.candidates[candidate].model.as_str(), &route.facts[candidate]);
         let signatures = &self.pipeline.signatures;
-        let (strict, kept) = (self.strict || route.strict, self.keeping.is_some());
+        let (strict, kept) = (self.strict || route.strict, self.along.keeping.is_some());
         way::prepare(self.call, &self.asked, &Aim { to, model, facts, strict, kept, signatures })
     }
 
@@ -376,10 +375,7 @@ impl Attempts<'_> {
         if head.stream {
             let provenance = || self.provenance(leg, lease, destination, self.upstream + sent.elapsed());
             let flow = way.flow(head, self.preamble.sent().map(|sent| Announced::read(&sent)));
-            let flow = match self.keeping {
-                Some(keeping) => Box::new(KeepFlow::new(flow, keeping.clone())),
-                None => flow,
-            };
+            let flow = self.along.through(flow);
             let opened = open(reply, flow, idle, begin_by, self.preamble, provenance).await?;
             lease.first_token(sent.elapsed());
             return Ok(Begun::Stream(Box::new(opened)));
@@ -461,6 +457,7 @@ impl Attempts<'_> {
             queued: self.queued + spending.waited,
             downgraded_from: spending.downgraded_from.clone(),
             tightest: spending.tightest.clone(),
+            guardrails: self.books.guardrails(),
             warnings: self.warnings.borrow().iter().chain(&spending.bounded).cloned().collect(),
             began: self.call.received.elapsed(),
             price: leg.route.prices[lease.candidate].clone(),

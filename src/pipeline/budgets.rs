@@ -183,6 +183,7 @@ impl Spender<'_> {
 /// Returns the candidates of `route` that `call` is not sent to: barred, not enough, or without a price where one is needed.
 fn left_out(routes: &Routes, route: &Route, call: &Call) -> Result<Vec<usize>, GatewayError> {
     let mut left_out = route.barred(&call.caller);
+    left_out.extend(route.walled(call));
     left_out.extend(route.fitness.left_out(&Demand::of(&call.head), &left_out).into_iter().map(|(index, _)| index));
     if routes.unpriced == Unpriced::Block {
         left_out.extend(route.unpriced());
@@ -210,6 +211,7 @@ fn cheaper(routes: &Routes, route: &Arc<Route>, call: &Call, to: Option<&str>) -
     let suits = |other: &&Arc<Route>| {
         !Arc::ptr_eq(other, route)
             && other.admit(&call.caller).is_ok()
+            && other.may_see(call)
             && other.unpriced().next().is_none()
             && other.fitness.suffices(&demand, &other.barred(&call.caller))
     };

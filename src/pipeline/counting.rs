@@ -62,7 +62,7 @@ impl Pipeline {
             // Nothing is generated, and what is read is not billed.
             tokens: 0,
             form: ReplyForm::Whole,
-            left_out: route.barred(&call.caller),
+            left_out: [route.barred(&call.caller), route.walled(call)].concat(),
             tried: vec![],
             repeat: Repeat::Never,
         };

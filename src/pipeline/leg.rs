@@ -4,10 +4,13 @@ use bursar_actors::{Tried, Unavailable};
 
 use super::fitness::{Demand, LeftOut};
 use super::route::Route;
-use crate::call::Caller;
+use crate::call::Call;
 
 /// Why a candidate is not asked that the caller may not use.
 const BARRED: &str = "the client key may not use it";
+
+/// Why a candidate is not asked that may not see what the request holds.
+const WALLED: &str = "it is not self-hosted, and the request's data class asks for that";
 
 /// Why a candidate is not asked whose price nobody knows.
 const UNPRICED: &str = "its model has no price, and the request counts against a budget";
@@ -23,10 +26,14 @@ pub struct Leg<'a> {
 }
 
 impl<'a> Leg<'a> {
-    pub fn new(route: &'a Route, fallback: Option<&'a String>, demand: &Demand, caller: &Caller) -> Self {
-        let barred = route.barred(caller);
+    pub fn new(route: &'a Route, fallback: Option<&'a String>, demand: &Demand, call: &Call) -> Self {
+        let mut barred = route.barred(&call.caller);
+        let walled: Vec<usize> = route.walled(call).into_iter().filter(|at| !barred.contains(at)).collect();
+        let named = barred.iter().map(|at| (*at, BARRED)).chain(walled.iter().map(|at| (*at, WALLED)));
+        let named: Vec<LeftOut> = named.collect();
+        barred.extend(walled);
         let mut left_out = route.fitness.left_out(demand, &barred);
-        left_out.extend(barred.into_iter().map(|candidate| (candidate, BARRED)));
+        left_out.extend(named);
         Self { route, fallback, left_out, tried: Vec::new() }
     }
 

@@ -1,6 +1,7 @@
 //! The life of one request.
 
 pub mod admission;
+mod along;
 pub mod attempts;
 mod bounding;
 pub mod budgets;
@@ -9,18 +10,21 @@ mod counting;
 pub mod drain;
 pub mod fitness;
 pub mod flow;
+pub mod guards;
 pub mod keeping;
 mod leg;
 pub mod memory;
 pub mod preamble;
 pub mod pricing;
 pub mod probe;
+mod prompts;
 mod quote;
 pub mod route;
 pub mod settlement;
 mod spending;
 pub mod stream;
 pub mod translation;
+mod walls;
 mod way;
 pub mod webhooks;
 pub mod witness;
@@ -34,9 +38,11 @@ use bursar_actors::limits::Meters;
 use bytes::Bytes;
 
 use crate::call::Call;
+use crate::config::privacy::Stage;
 use crate::error::GatewayError;
 use crate::providers::signatures::Signatures;
 use crate::upstream::Upstream;
+use along::Along;
 use attempts::Begun;
 use budgets::{Budgets, throttled};
 use drain::Drain;
@@ -88,9 +94,10 @@ impl Pipeline {
         preamble: Rc<Preamble>,
         keeping: Option<Rc<Keeping>>,
     ) -> Result<Answer, GatewayError> {
+        let mut along = Along { screening: None, keeping };
         let answered = tokio::select! {
             biased;
-            answered = self.answer(&call, &mut books, &preamble, keeping.as_ref()) => answered,
+            answered = self.answer(&call, &mut books, &preamble, &mut along) => answered,
             () = self.drain.over() => Err(GatewayError::ShuttingDown),
         };
         // Errors wait, too: what a client was told is in the books.
@@ -100,13 +107,19 @@ impl Pipeline {
         };
         match answered {
             Ok((Begun::Whole(Whole { body, usage, finish }), provenance)) => {
-                let body = match &keeping {
-                    Some(keeping) => keeping.whole(body).await,
-                    None => body,
-                };
+                let (routes, size) = (self.routes.load_full(), body.len() as u64);
+                let screened = along.whole(body, |rule, entity| routes.guards.words(rule, entity)).await;
+                along.tell(&mut books);
                 // An embedding is no text that the model wrote.
-                let written = if call.head.operation.embeds() { 0 } else { body.len() as u64 };
+                let written = if call.head.operation.embeds() { 0 } else { size };
                 books.used(usage, finish, written);
+                let body = match screened {
+                    Ok(body) => body,
+                    Err(refused) => {
+                        books.failed(&refused);
+                        return Err(refused);
+                    }
+                };
                 books.sent_whole(&body);
                 let cost = books.served();
                 Ok(Answer { provenance, cost, body: Body::Whole(body) })
@@ -130,7 +143,7 @@ impl Pipeline {
         call: &Call,
         books: &mut Settlement,
         preamble: &Preamble,
-        keeping: Option<&Rc<Keeping>>,
+        along: &mut Along,
     ) -> Result<(Begun, Provenance), GatewayError> {
         let routes = self.routes.load_full();
         let asked = call.head.model.as_deref();
@@ -139,6 +152,24 @@ impl Pipeline {
         };
         books.routed(&route.label);
         route.admit(&call.caller)?;
+        let asked = call;
+        let (report, guarded) = {
+            let keep = books.redacted_by(routes.guards.of_books.as_ref());
+            routes.guards.admit(call, &route.label, keep)
+        };
+        books.guarded(&report, Stage::Input);
+        let guarded = guarded?;
+        along.screening = guarded.screening;
+        if call.head.stream {
+            books.screened_by(along.screening.clone());
+        }
+        let call = guarded.call.as_ref().unwrap_or(call);
+        if let Some(class) = &call.confined {
+            books.note(format!("data class {class}: self-hosted only"));
+            if !routes.may_see(&route, call) {
+                return Err(GatewayError::Confined { class: class.clone(), asked: route.asked.clone() });
+            }
+        }
         let spender = self.budgets.spender(call, books);
         let mut throttles = vec![];
         if let Some(spender) = &spender {
@@ -152,9 +183,9 @@ impl Pipeline {
             None => None,
         };
         // What is written down is what the client asked.
-        books.admitted(call).await?;
+        books.admitted(asked, call).await?;
         let call = bounded.as_ref().unwrap_or(call);
-        let (begun, provenance) = attempts::run(self, call, &routes, &route, books, (preamble, keeping)).await?;
+        let (begun, provenance) = attempts::run(self, call, &routes, &route, books, (preamble, along)).await?;
         books.answered(provenance.clone());
         Ok((begun, provenance))
     }

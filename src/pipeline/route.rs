@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use super::fitness::{Fitness, fitting};
+use super::guards::Guards;
 use super::pricing::{ModelPrice, guess};
 use crate::call::{Call, Caller};
 use crate::config::budgets::Unpriced;
@@ -112,6 +113,8 @@ pub struct Routes {
     pub request_timeout: Duration,
     pub sse_keepalive: Duration,
     pub max_body: usize,
+    /// What requests go through before they leave.
+    pub guards: Guards,
     /// How long an endpoint is quiet before it is probed; zero for never.
     pub probe_every: Duration,
     /// Closes when the last request that uses this snapshot lets go of it.
@@ -195,6 +198,7 @@ impl Routes {
             request_timeout: config.server.request_timeout,
             sse_keepalive: config.server.sse_keepalive,
             max_body: config.server.max_body,
+            guards: Guards::new(config),
             probe_every: config.probes.every,
             in_use: watch::Sender::new(()),
         };
@@ -477,5 +481,6 @@ fn destination(provider: &Provider, endpoint: &ProviderEndpoint) -> Destination 
         Destination::of(endpoint.id.clone(), &provider.id, &endpoint.base_url, format, headers, timeouts, dial)
             .expect("config::check accepts only URLs and headers that parse");
     destination.region = endpoint.region.clone();
+    destination.self_hosted = provider.self_hosted;
     destination
 }

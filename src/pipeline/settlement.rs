@@ -3,7 +3,8 @@
 //! The settlement travels with the request and learns on the way. Its `Drop` writes metrics and the access line; a
 //! request that nobody settled was cancelled.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +19,10 @@ use super::pricing::{Evidence, ModelPrice, Priced, Unpriced};
 use super::spending::Spending;
 use crate::books::{Books, Closing, Page};
 use crate::call::{Call, RequestId};
+use crate::config::privacy::Stage;
 use crate::config::settings::dollars;
 use crate::error::GatewayError;
+use crate::privacy::{Policy, Report, Screening};
 use crate::schema::Operation;
 use crate::telemetry::metrics::{Ending, Finished, Metrics};
 
@@ -50,6 +53,8 @@ pub struct Provenance {
     pub downgraded_from: Option<String>,
     /// The budget that is the nearest to its limit, where a step of it is in force.
     pub tightest: Option<Tightest>,
+    /// What guardrails found before the answer began, and what they did.
+    pub guardrails: Option<String>,
 }
 
 impl Provenance {
@@ -99,6 +104,10 @@ pub struct Settlement {
     /// Bytes counted for what is kept of the answer until then.
     kept: i64,
     watch: Option<Watch>,
+    /// What guardrails found: how much, by rule and action.
+    guarded: BTreeMap<(Arc<str>, &'static str), u32>,
+    /// Where what they find in a stream stands until its end.
+    along: Option<Rc<RefCell<Screening>>>,
 }
 
 /// Tells somebody else on the same thread how the request ended, once it has.
@@ -145,7 +154,14 @@ impl Settlement {
             calling: None,
             kept: 0,
             watch: None,
+            guarded: BTreeMap::new(),
+            along: None,
         }
+    }
+
+    /// What is found in a stream is asked of `screening` once it has ended.
+    pub fn screened_by(&mut self, screening: Option<Rc<RefCell<Screening>>>) {
+        self.along = screening;
     }
 
     /// Notes the alias that was asked for.
@@ -192,12 +208,57 @@ impl Settlement {
         }
     }
 
-    /// Writes down that the request is let in; where the settings say so, nothing leaves before that is durable.
-    pub async fn admitted(&mut self, call: &Call) -> Result<(), GatewayError> {
+    /// Notes what guardrails found in the request or its answer.
+    pub fn guarded(&mut self, report: &Report, stage: Stage) {
+        for ((rule, entity, action), count) in &report.counts {
+            self.metrics.guarded(rule, stage.as_str(), action.as_str(), *count);
+            if let Some(page) = &mut self.page {
+                page.guarded(rule, entity.as_str(), action.as_str(), *count);
+            }
+            *self.guarded.entry((rule.clone(), action.as_str())).or_default() += count;
+        }
+    }
+
+    /// Notes what was found in an answer, and how it was before values were put back into it.
+    pub fn screened(&mut self, screening: &mut Screening) {
+        self.guarded(screening.report(), Stage::Output);
+        if let Some(page) = self.page.as_mut().filter(|page| page.keeps_unrestored() > 0) {
+            page.unrestored(screening.take_came());
+        }
+    }
+
+    /// Returns how much is to be kept of the answer before values are put back, and notes what is masked in it by `policy`.
+    pub fn redacted_by(&mut self, policy: Option<&Arc<Policy>>) -> usize {
+        let (Some(page), Some(policy)) = (&mut self.page, policy) else { return 0 };
+        page.redacted_by(policy.clone());
+        page.keeps_unrestored()
+    }
+
+    /// Returns what guardrails have found so far, as a header says it: `pii:3 mask, secrets:1 flag`; none of nothing.
+    pub fn guardrails(&self) -> Option<String> {
+        let told = self.guarded.iter().map(|((rule, action), count)| format!("{rule}:{count} {action}"));
+        let told = told.collect::<Vec<_>>().join(", ");
+        (!told.is_empty()).then_some(told)
+    }
+
+    /// Notes a rule that narrowed who may serve the request.
+    pub fn note(&mut self, rule: String) {
+        if let Some(page) = &mut self.page {
+            page.rule(rule);
+        }
+    }
+
+    /// Writes down that the request `asked` is let in, of which `call` leaves; where the settings or its data class say so,
+    /// nothing leaves before that is durable.
+    pub async fn admitted(&mut self, asked: &Call, call: &Call) -> Result<(), GatewayError> {
         let Some(page) = &mut self.page else { return Ok(()) };
         page.downgraded(self.spending.downgraded_from.clone());
-        page.admit(&self.alias, &call.body, self.spending.held()).map_err(not_recorded)?;
-        if page.waits_before_dispatch() { page.durable().await.map_err(not_recorded) } else { Ok(()) }
+        page.admit(&self.alias, &asked.body, self.spending.held()).map_err(not_recorded)?;
+        if page.waits_before_dispatch() || call.confined.is_some() {
+            page.durable().await.map_err(not_recorded)
+        } else {
+            Ok(())
+        }
     }
 
     /// Returns once the admission is durable: nothing of an answer goes out before.
@@ -377,6 +438,9 @@ impl Drop for Settlement {
         let cost = self.cost();
         let priced = cost.and_then(Result::ok);
         let unpriced = cost.and_then(|cost| cost.map_or_else(Some, |priced| priced.guessed));
+        if let Some(screening) = self.along.take() {
+            self.screened(&mut screening.borrow_mut());
+        }
         // First, so that nothing in flight means that nothing is left to write.
         self.close_page(priced, unpriced.is_some());
         self.settle_limits();

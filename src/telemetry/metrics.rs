@@ -94,6 +94,7 @@ pub struct Metrics {
     witness_failures: IntCounterVec,
     webhooks: IntCounterVec,
     limited: IntCounterVec,
+    guarded: IntCounterVec,
     tokens: IntCounterVec,
     cost: IntCounterVec,
     unpriced: IntCounterVec,
@@ -128,18 +129,16 @@ impl Metrics {
             registry.register(Box::new(counter.clone())).expect("each name stands once");
             counter
         };
-        let in_flight = IntGauge::new("bursar_requests_in_flight", "Requests admitted and not yet ended")
-            .expect("the name is constant");
-        let bodies_held =
-            IntGauge::new("bursar_bodies_held_bytes", "Memory counted for large request and answer bodies")
-                .expect("the name is constant");
-        registry.register(Box::new(bodies_held.clone())).expect("each name stands once");
-        registry.register(Box::new(in_flight.clone())).expect("each name stands once");
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect("the name is constant");
+            registry.register(Box::new(gauge.clone())).expect("each name stands once");
+            gauge
+        };
         Self {
             started: Instant::now(),
             admitted: single("bursar_requests_admitted_total", "Requests that came in on an API route"),
-            in_flight,
-            bodies_held,
+            in_flight: gauge("bursar_requests_in_flight", "Requests admitted and not yet ended"),
+            bodies_held: gauge("bursar_bodies_held_bytes", "Memory counted for large bodies"),
             shed: single("bursar_requests_shed_total", "Requests refused because the memory limit was reached"),
             requests: counters(
                 "bursar_requests_total",
@@ -161,6 +160,7 @@ impl Metrics {
                 &["webhook", "outcome"],
             ),
             limited: counters("bursar_limits_denied_total", "Requests that a limit refused", &["limit", "holder"]),
+            guarded: counters("bursar_guardrail_hits_total", "What guardrails found", &["rule", "stage", "action"]),
             tokens: counters("bursar_tokens_total", "Tokens by kind, as upstreams tell", &["alias", "team", "kind"]),
             cost: counters("bursar_cost_nano_dollars_total", "Cost of answers in nano-dollars", &["alias", "team"]),
             unpriced: counters("bursar_unpriced_requests_total", "Answers whose cost nobody knows", &["reason"]),
@@ -237,6 +237,11 @@ impl Metrics {
     /// Counts a request that the limit `limit` of such a holder refused.
     pub fn limited(&self, limit: &str, holder: &str) {
         self.limited.with_label_values(&[limit, holder]).inc();
+    }
+
+    /// Counts what a guardrail found at a stage, and what it did.
+    pub fn guarded(&self, rule: &str, stage: &str, action: &str, count: u32) {
+        self.guarded.with_label_values(&[rule, stage, action]).inc_by(count.into());
     }
 
     /// Counts a request out.

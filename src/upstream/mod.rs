@@ -51,6 +51,8 @@ pub struct Destination {
     pub provider: String,
     /// Where it is, by the operator's word.
     pub region: Option<String>,
+    /// Whether it runs on machines of the operator's own.
+    pub self_hosted: bool,
     pub base_url: String,
     pub format: Format,
     /// Ready for the calls that come most often.
@@ -106,6 +108,7 @@ impl Destination {
             home: home(base_url),
             provider: provider.into(),
             region: None,
+            self_hosted: false,
             chat_completions: format.uri(base_url, "/chat/completions", "")?,
             models: format.uri(base_url, format.models_path(), "")?,
             base_url: base_url.into(),

@@ -99,8 +99,11 @@ fn near_its_limit_a_team_is_served_for_less_then_waits_and_is_refused_at_last() 
     });
     let ledger = Ledger::settled(&bursar);
     assert_eq!(spent(&ledger), 17 * DOLLAR + 21 * DOLLAR / 10);
-    let metrics = bursar.client().get("/metrics").text();
     let of = "{holder=\"team\",name=\"t\",budget=\"month\"}";
+    // The ledger reads the books behind the answers.
+    let held = format!("\nbursar_budget_held_usd{of} 0\n");
+    until("the ledger has read them all", || bursar.client().get("/metrics").text().contains(&held));
+    let metrics = bursar.client().get("/metrics").text();
     for (name, figure) in [("limit", "40"), ("spent", "19.1"), ("held", "0")] {
         let line = format!("\nbursar_budget_{name}_usd{of} {figure}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");

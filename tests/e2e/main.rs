@@ -35,6 +35,7 @@ mod official;
 mod oidc;
 mod operations;
 mod pricing;
+mod privacy;
 mod probing;
 mod program;
 mod queueing;

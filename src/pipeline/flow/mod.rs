@@ -3,6 +3,7 @@
 
 mod chat;
 mod pass;
+mod screened;
 mod translate;
 
 use bursar_actors::{ErrorClass, Usage};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 
 pub use chat::ChatFlow;
 pub use pass::PassFlow;
+pub use screened::ScreenedFlow;
 pub use translate::TranslateFlow;
 
 use crate::error::Failure;

@@ -1,0 +1,323 @@
+//! What a request goes through before anything of it leaves: what must not leave is replaced or refused, and what kind of
+//! data it holds decides where it may go.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use bursar_actors::TeamId;
+use bytes::Bytes;
+
+use super::prompts;
+use crate::call::{Call, Caller};
+use crate::config::Config;
+use crate::config::audit::Kept;
+use crate::config::privacy::{self, DataClass, Guardrails, Passage, Pii, PiiPolicy, Prompt, Stage, Stages};
+use crate::error::GatewayError;
+use crate::privacy::scan::Custom;
+use crate::privacy::{Action, Entity, EntitySet, Layer, Placeholders, Policy, Redactor, Report, Scanner, Screening};
+use crate::schema;
+
+/// The rule by which personal data is found, in records and metrics.
+const PII: &str = "pii";
+/// The rule that looks for what only data classes want to know.
+const CLASSES: &str = "data_classes";
+
+/// What stands in answers of every kind: left alone there unless an action names it for the output.
+const COMMON: [Entity; 4] = [Entity::Person, Entity::Address, Entity::Date, Entity::Url];
+
+/// Everything that holds for everybody's requests: a snapshot made from the configuration.
+pub struct Guards {
+    pii: Layers,
+    /// Of teams that have their own.
+    teams: Vec<(Vec<TeamId>, Layers)>,
+    rules: Vec<Rule>,
+    classes: BTreeMap<Arc<str>, DataClass>,
+    /// Finds what classes want to know and no policy looks for.
+    of_classes: Option<Arc<Layer>>,
+    prompts: Vec<Prompt>,
+    /// What is masked in what the books keep, where they keep only that.
+    pub of_books: Option<Arc<Policy>>,
+    on_error: Passage,
+    unscanned: Passage,
+    window: usize,
+}
+
+impl std::fmt::Debug for Guards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guards").finish_non_exhaustive()
+    }
+}
+
+/// What is looked for in each direction.
+#[derive(Default)]
+struct Layers {
+    input: Vec<Arc<Layer>>,
+    output: Vec<Arc<Layer>>,
+}
+
+/// `[[guardrails.rules]]`, ready.
+struct Rule {
+    name: Arc<str>,
+    teams: Vec<TeamId>,
+    routes: Vec<String>,
+    stages: Stages,
+    layer: Arc<Layer>,
+    message: Option<String>,
+}
+
+/// A request that may go on.
+#[derive(Default)]
+pub struct Guarded {
+    /// As it leaves; `None` where nothing of it changed.
+    pub call: Option<Call>,
+    /// What its answer goes through; `None` where it passes as it comes.
+    pub screening: Option<Rc<RefCell<Screening>>>,
+}
+
+impl Guards {
+    /// Builds the snapshot; `config` has been checked.
+    pub fn new(config: &Config) -> Self {
+        let privacy = &config.privacy;
+        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules } = &privacy.guardrails;
+        let of_team = |own: &privacy::TeamPolicy| (own.teams.clone(), layers(pii, &own.policy, *dry_run));
+        let wanted = privacy.data_classes.values().map(|class| class.findings).fold(EntitySet::NONE, EntitySet::union);
+        Self {
+            pii: layers(pii, &pii.policy, *dry_run),
+            teams: pii.teams.iter().map(of_team).collect(),
+            rules: rules.iter().map(|rule| Rule::new(rule, *dry_run)).collect(),
+            classes: privacy.data_classes.iter().map(|(name, class)| (name.as_str().into(), class.clone())).collect(),
+            of_classes: (!wanted.is_empty()).then(|| Arc::new(Layer::new(CLASSES, Scanner::new(wanted), Action::Flag))),
+            prompts: privacy.prompts.clone(),
+            of_books: (config.audit.content == Kept::Redacted).then(|| Arc::new(for_books(pii))),
+            on_error: *on_error,
+            unscanned: *unscanned_parts,
+            window: *stream_window,
+        }
+    }
+
+    /// Replaces in `call` what must not leave, or refuses it, and says what its answer goes through. `alias` is what was
+    /// asked for, and `keep` how many bytes of the answer are kept as it came. Whatever becomes of it, the report says in
+    /// numbers what was found.
+    pub fn admit(&self, call: &Call, alias: &str, keep: usize) -> (Report, Result<Guarded, GatewayError>) {
+        let input = self.policy(&call.caller, alias, Stage::Input);
+        let looked = if input.is_empty() && self.unscanned == Passage::Allow {
+            (Placeholders::new(), Report::default(), Ok(None))
+        } else {
+            let mut redactor = Redactor::new(&input, secret());
+            let read = std::str::from_utf8(&call.body).ok().map(|body| redactor.request(body));
+            let (values, report) = redactor.finish();
+            (values, report, read.and_then(Result::ok).ok_or(()))
+        };
+        let (values, report, body) = looked;
+        let guarded = self.guarded(call, alias, &report, body, |output| {
+            let mut screening = Screening::new(output, values, self.window, secret());
+            screening.keep(keep);
+            screening
+        });
+        (report, guarded)
+    }
+
+    /// The call as it leaves, after `report` and with `body` in the place of its own. An error is a body that could not be
+    /// looked into.
+    fn guarded(
+        &self,
+        call: &Call,
+        alias: &str,
+        report: &Report,
+        body: Result<Option<String>, ()>,
+        screening: impl FnOnce(Option<Arc<Policy>>) -> Screening,
+    ) -> Result<Guarded, GatewayError> {
+        let body = match body {
+            Err(()) if self.on_error == Passage::Block => {
+                return Err(refused(
+                    "the request cannot be looked into (nested too deeply), and nothing is sent unseen",
+                ));
+            }
+            body => body.unwrap_or_default(),
+        };
+        self.judge(call, report)?;
+        let mut own = replaced(call, body)?;
+        if let Some(class) = self.class(call, report) {
+            own.get_or_insert_with(|| call.clone()).confined = Some(class);
+        }
+        let told = self.prompts.iter().filter(|prompt| is_for(&prompt.teams, &prompt.routes, &call.caller, alias));
+        if let Some(told) = prompts::with(own.as_ref().unwrap_or(call), told) {
+            own = replaced(own.as_ref().unwrap_or(call), Some(told))?.or(own);
+        }
+        let output = self.policy(&call.caller, alias, Stage::Output);
+        let output = (!output.is_empty()).then(|| Arc::new(output));
+        let screening = screening(output);
+        let screening = (!screening.is_idle()).then(|| Rc::new(RefCell::new(screening)));
+        Ok(Guarded { call: own, screening })
+    }
+
+    /// What is looked for in that direction of a request of `caller` for `alias`.
+    fn policy(&self, caller: &Caller, alias: &str, stage: Stage) -> Policy {
+        let own = caller.team().and_then(|team| self.teams.iter().find(|(teams, _)| teams.contains(team)));
+        let layers = own.map_or(&self.pii, |(_, layers)| layers);
+        let pii = if stage == Stage::Input { &layers.input } else { &layers.output };
+        let rules = self.rules.iter().filter(|rule| rule.stages.contains(stage));
+        let rules = rules.filter(|rule| is_for(&rule.teams, &rule.routes, caller, alias)).map(|rule| &rule.layer);
+        let classes = self.of_classes.iter().filter(|_| stage == Stage::Input);
+        pii.iter().chain(rules).chain(classes).cloned().fold(Policy::default(), Policy::with)
+    }
+
+    fn judge(&self, call: &Call, report: &Report) -> Result<(), GatewayError> {
+        if let Some((rule, entity)) = &report.blocked {
+            return Err(refused(self.words(rule, *entity)));
+        }
+        if report.unscanned > 0 && self.unscanned == Passage::Block {
+            let parts = report.unscanned;
+            return Err(refused(format!(
+                "it has {parts} parts that nobody can look into (images, audio or files), and {} sends none; send text",
+                call.caller.team().map_or("this gateway".to_owned(), |team| format!("the team `{team}`"))
+            )));
+        }
+        Ok(())
+    }
+
+    /// What somebody is told whose request or answer `rule` refuses.
+    pub fn words(&self, rule: &str, entity: Entity) -> String {
+        let own = self.rules.iter().find(|own| &*own.name == rule).and_then(|own| own.message.clone());
+        own.unwrap_or_else(|| match entity {
+            Entity::Custom => format!("the rule `{rule}` refuses what it says"),
+            _ => format!("it holds {}, which the rule `{rule}` refuses; take it out and try again", said(entity)),
+        })
+    }
+
+    /// The first class of data that the request is of and that only self-hosted providers may see.
+    fn class(&self, call: &Call, report: &Report) -> Option<Arc<str>> {
+        let team = call.caller.team();
+        let of = |(name, class): &(&Arc<str>, &DataClass)| {
+            class.self_hosted
+                && (report.has(class.findings)
+                    || team.is_some_and(|team| class.teams.contains(team))
+                    || call.classes.contains(*name))
+        };
+        self.classes.iter().find(of).map(|(name, _)| name.clone())
+    }
+
+    /// The headers by which clients name classes of data, and the classes.
+    pub fn class_headers(&self) -> impl Iterator<Item = (&actix_http::header::HeaderName, &Arc<str>)> {
+        self.classes.iter().filter_map(|(name, class)| Some((class.header.as_ref()?, name)))
+    }
+}
+
+impl Rule {
+    fn new(rule: &privacy::Rule, dry: bool) -> Self {
+        let custom = rule.patterns.iter().map(|pattern| Custom { name: rule.name.clone(), pattern: pattern.clone() });
+        let scanner = Scanner::with_custom(entities(rule), &custom.collect::<Vec<_>>(), &rule.terms);
+        let scanner = scanner.expect("config::check compiles every pattern");
+        Self {
+            name: rule.name.as_str().into(),
+            teams: rule.teams.clone(),
+            routes: rule.routes.clone(),
+            stages: rule.stages,
+            layer: Arc::new(Layer::new(&rule.name, scanner, action(rule.action, dry))),
+            message: rule.message.clone(),
+        }
+    }
+}
+
+fn entities(rule: &privacy::Rule) -> EntitySet {
+    let own = !rule.terms.is_empty() || !rule.patterns.is_empty();
+    if own { rule.entities.with(Entity::Custom) } else { rule.entities }
+}
+
+/// What `policy` looks for in each direction.
+fn layers(pii: &Pii, policy: &PiiPolicy, dry: bool) -> Layers {
+    if !policy.enabled {
+        return Layers::default();
+    }
+    let custom = |patterns: Vec<&privacy::CustomPattern>| -> Vec<Custom> {
+        let own = |own: &privacy::CustomPattern| Custom { name: own.name.clone(), pattern: own.pattern.clone() };
+        patterns.into_iter().map(own).collect()
+    };
+    let (own, plain): (Vec<_>, Vec<_>) = pii.custom.iter().partition(|custom| custom.action.is_some());
+    let scanner = Scanner::with_custom(policy.entities, &custom(plain), &policy.deny);
+    let scanner = Arc::new(scanner.expect("config::check compiles every pattern"));
+    let of = |stage: Stage| {
+        if !policy.stages.contains(stage) {
+            return vec![];
+        }
+        let allowed = || policy.allow.iter().map(String::as_str);
+        let mut layer = Layer::new(PII, scanner.clone(), action(policy.action, dry))
+            .at_least(policy.min_confidence)
+            .allowing(allowed());
+        for entity in policy.actions.keys() {
+            layer = layer.with(*entity, action(policy.action_of(*entity, stage), dry));
+        }
+        // What a model says of people, places and times is rarely about those whose data was taken out.
+        let spoken = COMMON.iter().filter(|entity| stage == Stage::Output && !names(policy, **entity, stage));
+        layer = spoken.fold(layer, |layer, entity| layer.with(*entity, Action::Allow));
+        let own = own.iter().filter(|_| policy.entities.contains(Entity::Custom)).map(|own| {
+            let scanner = Scanner::with_custom(EntitySet::NONE.with(Entity::Custom), &custom(vec![own]), &[]);
+            let scanner = scanner.expect("config::check compiles every pattern");
+            let does = own.action.unwrap_or(policy.action);
+            Arc::new(Layer::new(&own.name, scanner, action(does, dry)).allowing(allowed()))
+        });
+        std::iter::once(Arc::new(layer)).chain(own).collect()
+    };
+    Layers { input: of(Stage::Input), output: of(Stage::Output) }
+}
+
+fn names(policy: &PiiPolicy, entity: Entity, stage: Stage) -> bool {
+    policy.actions.get(&entity).is_some_and(|own| own.of(stage).is_some())
+}
+
+/// Masks whatever `pii` looks for, whoever asks.
+fn for_books(pii: &Pii) -> Policy {
+    let everybodys = std::iter::once(&pii.policy).chain(pii.teams.iter().map(|own| &own.policy));
+    let entities = everybodys.clone().map(|policy| policy.entities).fold(EntitySet::NONE, EntitySet::union);
+    let deny: Vec<String> = everybodys.flat_map(|policy| policy.deny.iter().cloned()).collect();
+    let own = |own: &privacy::CustomPattern| Custom { name: own.name.clone(), pattern: own.pattern.clone() };
+    let scanner = Scanner::with_custom(entities, &pii.custom.iter().map(own).collect::<Vec<_>>(), &deny);
+    let scanner = scanner.expect("config::check compiles every pattern");
+    Policy::default().with(Layer::new(PII, scanner, Action::Mask))
+}
+
+/// A dry run counts what it would do something about.
+fn action(action: privacy::Action, dry: bool) -> Action {
+    match action {
+        privacy::Action::Allow => Action::Allow,
+        _ if dry => Action::Flag,
+        privacy::Action::Flag => Action::Flag,
+        privacy::Action::Mask => Action::Mask,
+        privacy::Action::Tokenize => Action::Tokenize,
+        privacy::Action::Hash => Action::Hash,
+        privacy::Action::Block => Action::Block,
+    }
+}
+
+fn is_for(teams: &[TeamId], routes: &[String], caller: &Caller, alias: &str) -> bool {
+    (teams.is_empty() || caller.team().is_some_and(|team| teams.contains(team)))
+        && (routes.is_empty() || routes.iter().any(|route| route == alias))
+}
+
+fn said(entity: Entity) -> String {
+    format!("`{}`", entity.as_str())
+}
+
+/// The call with another body, or an error where that cannot be read any more.
+fn replaced(call: &Call, body: Option<String>) -> Result<Option<Call>, GatewayError> {
+    let Some(body) = body else { return Ok(None) };
+    let body = Bytes::from(body);
+    let read = schema::read(call.head.operation, &body).map_err(GatewayError::Invalid)?;
+    // What did not stand in the body, or was told by somebody trusted.
+    let (model, stream, user) = (call.head.model.clone(), call.head.stream, call.head.user.clone());
+    let head = schema::RequestHead { model, stream, user, ..read };
+    Ok(Some(Call { head, body, ..call.clone() }))
+}
+
+/// The refusal of a request or an answer, in words.
+pub fn refused(message: impl Into<String>) -> GatewayError {
+    GatewayError::Guardrail { message: message.into() }
+}
+
+/// Keys the codes of hashed values: the same as long as the process runs, and nobody's afterwards.
+fn secret() -> [u8; 32] {
+    static SECRET: OnceLock<[u8; 32]> = OnceLock::new();
+    *SECRET.get_or_init(rand::random)
+}
