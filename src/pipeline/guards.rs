@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -23,6 +24,9 @@ use crate::schema;
 const PII: &str = "pii";
 /// The rule that looks for what only data classes want to know.
 const CLASSES: &str = "data_classes";
+
+/// Larger bodies are looked through beside the worker, so that nobody else waits for it, in bytes: some milliseconds.
+const BESIDE: usize = 64 * 1024;
 
 /// What stands in answers of every kind: left alone there unless an action names it for the output.
 const COMMON: [Entity; 4] = [Entity::Person, Entity::Address, Entity::Date, Entity::Url];
@@ -67,6 +71,19 @@ struct Rule {
     message: Option<String>,
 }
 
+/// What was found in a request, and its body with everything replaced; an error is one that could not be looked into.
+struct Looked {
+    values: Placeholders,
+    report: Report,
+    body: Result<Option<String>, ()>,
+}
+
+impl Default for Looked {
+    fn default() -> Self {
+        Self { values: Placeholders::new(), report: Report::default(), body: Ok(None) }
+    }
+}
+
 /// A request that may go on.
 #[derive(Default)]
 pub struct Guarded {
@@ -100,17 +117,19 @@ impl Guards {
     /// Replaces in `call` what must not leave, or refuses it, and says what its answer goes through. `alias` is what was
     /// asked for, and `keep` how many bytes of the answer are kept as it came. Whatever becomes of it, the report says in
     /// numbers what was found.
-    pub fn admit(&self, call: &Call, alias: &str, keep: usize) -> (Report, Result<Guarded, GatewayError>) {
+    pub async fn admit(&self, call: &Call, alias: &str, keep: usize) -> (Report, Result<Guarded, GatewayError>) {
         let input = self.policy(&call.caller, alias, Stage::Input);
         let looked = if input.is_empty() && self.unscanned == Passage::Allow {
-            (Placeholders::new(), Report::default(), Ok(None))
+            Ok(Looked::default())
+        } else if call.body.len() > BESIDE {
+            let body = call.body.clone();
+            tokio::task::spawn_blocking(move || look(&input, &body)).await.map_err(|_| ())
         } else {
-            let mut redactor = Redactor::new(&input, secret());
-            let read = std::str::from_utf8(&call.body).ok().map(|body| redactor.request(body));
-            let (values, report) = redactor.finish();
-            (values, report, read.and_then(Result::ok).ok_or(()))
+            unharmed(|| look(&input, &call.body))
         };
-        let (values, report, body) = looked;
+        let failed = looked.is_err();
+        let Looked { values, report, body } = looked.unwrap_or_default();
+        let body = if failed { Err(()) } else { body };
         let guarded = self.guarded(call, alias, &report, body, |output| {
             let mut screening = Screening::new(output, values, self.window, secret());
             screening.keep(keep);
@@ -132,7 +151,7 @@ impl Guards {
         let body = match body {
             Err(()) if self.on_error == Passage::Block => {
                 return Err(refused(
-                    "the request cannot be looked into (nested too deeply), and nothing is sent unseen",
+                    "the request could not be looked into, and nothing is sent unseen; send less, or plainer",
                 ));
             }
             body => body.unwrap_or_default(),
@@ -263,6 +282,18 @@ fn layers(pii: &Pii, policy: &PiiPolicy, dry: bool) -> Layers {
     Layers { input: of(Stage::Input), output: of(Stage::Output) }
 }
 
+fn look(policy: &Policy, body: &[u8]) -> Looked {
+    let mut redactor = Redactor::new(policy, secret());
+    let read = std::str::from_utf8(body).ok().map(|body| redactor.request(body));
+    let (values, report) = redactor.finish();
+    Looked { values, report, body: read.and_then(Result::ok).ok_or(()) }
+}
+
+/// Does `work`; an error where it panics, which must cost the one request and let nothing through.
+fn unharmed<T>(work: impl FnOnce() -> T) -> Result<T, ()> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| ())
+}
+
 fn names(policy: &PiiPolicy, entity: Entity, stage: Stage) -> bool {
     policy.actions.get(&entity).is_some_and(|own| own.of(stage).is_some())
 }
@@ -320,4 +351,20 @@ pub fn refused(message: impl Into<String>) -> GatewayError {
 fn secret() -> [u8; 32] {
     static SECRET: OnceLock<[u8; 32]> = OnceLock::new();
     *SECRET.get_or_init(rand::random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_that_fails_lets_nothing_through() {
+        let failed = unharmed(|| -> Looked { panic!("this guard was meant to fail") });
+        assert!(failed.is_err());
+
+        let deep = format!("{{\"messages\":{}{}}}", "[".repeat(500), "]".repeat(500));
+        assert!(look(&Policy::default(), deep.as_bytes()).body.is_err());
+        assert!(look(&Policy::default(), b"\xff{}").body.is_err());
+        assert!(look(&Policy::default(), b"{}").body.is_ok());
+    }
 }

@@ -155,7 +155,7 @@ impl Pipeline {
         let asked = call;
         let (report, guarded) = {
             let keep = books.redacted_by(routes.guards.of_books.as_ref());
-            routes.guards.admit(call, &route.label, keep)
+            routes.guards.admit(call, &route.label, keep).await
         };
         books.guarded(&report, Stage::Input);
         let guarded = guarded?;
