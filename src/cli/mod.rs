@@ -8,6 +8,7 @@ pub mod config;
 mod control;
 mod data;
 mod directory;
+mod guardrails;
 pub mod init;
 mod list;
 pub mod models;
@@ -132,6 +133,11 @@ enum Command {
     },
     /// Replace personal data and secrets in a text: stdin to stdout; needs no running gateway
     Redact(Box<redact::RedactOptions>),
+    /// Policies of what must not leave
+    Guardrails {
+        #[command(subcommand)]
+        command: GuardrailsCommand,
+    },
     /// What is known of models: prices, limits, abilities; needs no running gateway
     Models {
         #[command(subcommand)]
@@ -237,6 +243,20 @@ enum ProvidersCommand {
 }
 
 #[derive(Subcommand)]
+enum GuardrailsCommand {
+    /// Hold texts against the configuration; needs no running gateway
+    ///
+    /// Each line of the file is a JSON object: {"text": "mail ann@example.com", "expect": ["email"]}, where wanted with
+    /// "blocked": true, "team", "route" and "stage" ("input" or "output"). Exit code: 0 all as expected, 1 not.
+    Test {
+        file: PathBuf,
+        /// Form of the list
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+#[derive(Subcommand)]
 enum ConfigCommand {
     /// List every setting as it would be served, defaults included; secrets show as …
     Show {
@@ -299,6 +319,9 @@ pub fn run() -> ExitCode {
         Command::Reload { output: form } => reload::run(&settings.sources(), form, &mut output),
         Command::Config { command } => configure(command, &settings.sources(), &mut output),
         Command::Redact(options) => Ok(redact::redact(&options, &mut output)),
+        Command::Guardrails { command: GuardrailsCommand::Test { file, output: form } } => {
+            guardrails::test(&settings.sources(), &file, form, &mut output)
+        }
         Command::Models { command } => models_command(command, &settings.sources(), &mut output),
         Command::Catalog { command: CatalogCommand::Build { litellm, genai, day, out } } => {
             let files = catalog::Files { litellm: &litellm, genai: &genai, out: out.as_ref() };

@@ -11,7 +11,7 @@ use bursar_actors::TeamId;
 use bytes::Bytes;
 
 use super::prompts;
-use crate::call::{Call, Caller};
+use crate::call::Call;
 use crate::config::Config;
 use crate::config::audit::Kept;
 use crate::config::privacy::{self, DataClass, Guardrails, Passage, Pii, PiiPolicy, Prompt, Stage, Stages};
@@ -118,7 +118,7 @@ impl Guards {
     /// asked for, and `keep` how many bytes of the answer are kept as it came. Whatever becomes of it, the report says in
     /// numbers what was found.
     pub async fn admit(&self, call: &Call, alias: &str, keep: usize) -> (Report, Result<Guarded, GatewayError>) {
-        let input = self.policy(&call.caller, alias, Stage::Input);
+        let input = self.policy(call.caller.team(), alias, Stage::Input);
         let looked = if input.is_empty() && self.unscanned == Passage::Allow {
             Ok(Looked::default())
         } else if call.body.len() > BESIDE {
@@ -161,26 +161,35 @@ impl Guards {
         if let Some(class) = self.class(call, report) {
             own.get_or_insert_with(|| call.clone()).confined = Some(class);
         }
-        let told = self.prompts.iter().filter(|prompt| is_for(&prompt.teams, &prompt.routes, &call.caller, alias));
+        let told =
+            self.prompts.iter().filter(|prompt| is_for(&prompt.teams, &prompt.routes, call.caller.team(), alias));
         if let Some(told) = prompts::with(own.as_ref().unwrap_or(call), told) {
             own = replaced(own.as_ref().unwrap_or(call), Some(told))?.or(own);
         }
-        let output = self.policy(&call.caller, alias, Stage::Output);
+        let output = self.policy(call.caller.team(), alias, Stage::Output);
         let output = (!output.is_empty()).then(|| Arc::new(output));
         let screening = screening(output);
         let screening = (!screening.is_idle()).then(|| Rc::new(RefCell::new(screening)));
         Ok(Guarded { call: own, screening })
     }
 
-    /// What is looked for in that direction of a request of `caller` for `alias`.
-    fn policy(&self, caller: &Caller, alias: &str, stage: Stage) -> Policy {
-        let own = caller.team().and_then(|team| self.teams.iter().find(|(teams, _)| teams.contains(team)));
+    /// What is looked for in that direction of a request of `team` for `alias`.
+    fn policy(&self, team: Option<&TeamId>, alias: &str, stage: Stage) -> Policy {
+        let own = team.and_then(|team| self.teams.iter().find(|(teams, _)| teams.contains(team)));
         let layers = own.map_or(&self.pii, |(_, layers)| layers);
         let pii = if stage == Stage::Input { &layers.input } else { &layers.output };
         let rules = self.rules.iter().filter(|rule| rule.stages.contains(stage));
-        let rules = rules.filter(|rule| is_for(&rule.teams, &rule.routes, caller, alias)).map(|rule| &rule.layer);
+        let rules = rules.filter(|rule| is_for(&rule.teams, &rule.routes, team, alias)).map(|rule| &rule.layer);
         let classes = self.of_classes.iter().filter(|_| stage == Stage::Input);
         pii.iter().chain(rules).chain(classes).cloned().fold(Policy::default(), Policy::with)
+    }
+
+    /// Returns what becomes of `text` in a request of `team` for `alias`, or in its answer, and what is found in it.
+    pub fn of_text(&self, team: Option<&TeamId>, alias: &str, stage: Stage, text: &str) -> (String, Report) {
+        let policy = self.policy(team, alias, stage);
+        let mut redactor = Redactor::new(&policy, secret());
+        let new = redactor.text(text).unwrap_or_else(|| text.to_owned());
+        (new, redactor.finish().1)
     }
 
     fn judge(&self, call: &Call, report: &Report) -> Result<(), GatewayError> {
@@ -322,8 +331,8 @@ fn action(action: privacy::Action, dry: bool) -> Action {
     }
 }
 
-fn is_for(teams: &[TeamId], routes: &[String], caller: &Caller, alias: &str) -> bool {
-    (teams.is_empty() || caller.team().is_some_and(|team| teams.contains(team)))
+fn is_for(teams: &[TeamId], routes: &[String], team: Option<&TeamId>, alias: &str) -> bool {
+    (teams.is_empty() || team.is_some_and(|team| teams.contains(team)))
         && (routes.is_empty() || routes.iter().any(|route| route == alias))
 }
 

@@ -7,6 +7,7 @@ use crate::client::{Answer, chat};
 use crate::dialects::KINDS;
 use crate::forgetting::of_phase;
 use crate::harness::{Bursar, Setup, demo, until};
+use crate::process::Place;
 
 const MAIL: &str = "grace.hopper@navy.example";
 const CARD: &str = "4111 1111 1111 1111";
@@ -305,4 +306,26 @@ fn what_is_kept_redacted_holds_prompts_and_answers_without_what_was_found() {
         assert!(text.contains("tul"), "{text}");
         assert!(!text.contains(MAIL) && !text.contains(SSN) && !text.contains("hopper"), "{text}");
     }
+}
+
+#[test]
+fn policies_are_held_against_texts_from_the_command_line() {
+    let place = Place::with("[guardrails.pii]\nentities = [\"email\"]\n[guardrails.pii.actions]\nemail = \"mask\"\n");
+    let file = place.path().join("cases.jsonl");
+    let cases = [json!({"text": format!("mail {MAIL}"), "expect": ["email"]}), json!({"text": "nothing"})];
+    let lines = |cases: &[Value]| cases.iter().map(|case| format!("{case}\n")).collect::<String>();
+    std::fs::write(&file, lines(&cases)).unwrap();
+    let path = file.to_str().unwrap();
+
+    let passed = place.run(&["guardrails", "test", path, "--output", "json"]);
+    std::fs::write(&file, lines(&[json!({"text": SSN, "expect": ["ssn"]})])).unwrap();
+    let failed = place.run(&["guardrails", "test", path, "--output", "csv"]);
+    std::fs::write(&file, "{\"text\": 1}\n").unwrap();
+    let unread = place.run(&["guardrails", "test", path]);
+
+    let rows: Value = serde_json::from_slice(&passed.stdout).unwrap();
+    assert_eq!((passed.status.code(), &rows[0]["becomes"]), (Some(0), &json!("mail [EMAIL]")));
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stdout).contains("FAILED"), "{failed:?}");
+    assert!(String::from_utf8_lossy(&unread.stderr).contains("cases.jsonl:1"), "{unread:?}");
 }
