@@ -14,7 +14,7 @@ const CARD: &str = "4111 1111 1111 1111";
 const SSN: &str = "078-05-1120";
 const MASKED: &str = "[guardrails.pii]\nentities = [\"email\", \"credit_card\", \"ssn\"]\n";
 /// The routes that carry text, and whether their answers can be streamed.
-const ROUTES: [(&str, bool); 9] = [
+const ROUTES: [(&str, bool); 11] = [
     ("/v1/chat/completions", true),
     ("/v1/responses", true),
     ("/v1/messages", true),
@@ -24,7 +24,21 @@ const ROUTES: [(&str, bool); 9] = [
     ("/v1beta/models/m:embedContent", false),
     ("/v1beta/models/m:batchEmbedContents", false),
     ("/v1/messages/count_tokens", false),
+    ("/v1/responses/input_tokens", false),
+    ("/v1beta/models/m:countTokens", false),
 ];
+
+#[test]
+fn every_route_that_takes_a_text_is_among_those_that_are_tried() {
+    let routes = include_str!("routes.txt").lines().filter_map(|line| line.strip_suffix(" POST"));
+    let mut taking: Vec<String> = routes.filter(|path| path.starts_with("/v1")).map(str::to_owned).collect();
+    // The streams of the same route.
+    taking.retain(|path| !path.ends_with(":streamGenerateContent"));
+    let mut tried: Vec<String> = ROUTES.iter().map(|(path, _)| path.replace("/m:", "/{model}:")).collect();
+    taking.sort();
+    tried.sort();
+    assert_eq!(taking, tried, "a route was added or lost: its texts have to be looked into");
+}
 
 fn over(kind: &str, demo: &Demo, more: &str) -> Bursar {
     let base_url = if kind == "anthropic" { demo.base_url().replace("/v1", "") } else { demo.base_url() };
@@ -49,7 +63,7 @@ fn request(path: &str, text: &str, stream: bool) -> (String, Value) {
                 {"role": "tool", "tool_call_id": "c1", "content": text}, {"role": "user", "content": [{"type": "text", "text": text}]},
             ]})
         }
-        "/v1/responses" => json!({"instructions": text, "input": [
+        "/v1/responses" | "/v1/responses/input_tokens" => json!({"instructions": text, "input": [
             {"role": "user", "content": [{"type": "input_text", "text": text}]},
             {"type": "function_call", "call_id": "c1", "name": "f", "arguments": json!({"to": text}).to_string()},
             {"type": "function_call_output", "call_id": "c1", "output": text}, {"role": "user", "content": text},
