@@ -6,6 +6,7 @@
 pub mod entity;
 pub mod events;
 pub mod finding;
+pub mod injection;
 pub mod json;
 pub mod names;
 pub mod placeholder;
