@@ -10,6 +10,9 @@ use bursar_actors::{ErrorClass, LearnedLimits};
 
 use crate::schema::IntakeError;
 
+/// The code of what a guardrail refuses.
+pub const GUARDRAIL_BLOCKED: &str = "guardrail_blocked";
+
 /// Why a request was not served.
 #[derive(Debug, Clone)]
 pub enum GatewayError {
@@ -77,6 +80,11 @@ pub enum GatewayError {
     Guardrail {
         /// What is wrong and what to do next; never what was found.
         message: String,
+    },
+    /// A guardrail that has to be asked gave no answer.
+    GuardrailUnavailable {
+        /// Its name.
+        name: Arc<str>,
     },
     /// The request holds data of a class that nothing which serves the model may see.
     Confined {
@@ -257,7 +265,8 @@ impl GatewayError {
             Self::TooDear(_) => "cost_limit",
             Self::BudgetExceeded(_) => "budget_exceeded",
             Self::Unpriced { .. } => "model_unpriced",
-            Self::Guardrail { .. } => "guardrail_blocked",
+            Self::Guardrail { .. } => GUARDRAIL_BLOCKED,
+            Self::GuardrailUnavailable { .. } => "guardrail_unavailable",
             Self::Confined { .. } => "data_class_not_allowed",
             Self::NoHealthyTarget { .. } => "no_healthy_target",
             Self::Upstream { failure, .. } => failure.class.as_str(),

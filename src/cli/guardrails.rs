@@ -5,14 +5,15 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use bursar_actors::TeamId;
+use bursar_actors::{OrgId, TeamId};
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::list::{self, Column};
 use super::{Output, complain};
 use crate::config::load::{Sources, load};
-use crate::config::privacy::Stage;
+use crate::config::privacy::{Asker, Stage};
 use crate::pipeline::guards::Guards;
 
 const COLUMNS: [Column; 5] =
@@ -31,6 +32,8 @@ struct Case {
     blocked: bool,
     /// Whose policy counts; everybody's without it.
     team: Option<String>,
+    /// The organisation of the team.
+    org: Option<String>,
     /// The alias that is asked for.
     #[serde(default)]
     route: String,
@@ -43,7 +46,7 @@ fn input() -> Stage {
 }
 
 /// Prints a row for each line of `file`, a JSON object each with `text`, and what is expected of it: `expect` (entities), `blocked`,
-/// and for whom: `team`, `route`, `stage`. Exit code: 0 all as expected, 1 not, or a file that cannot be read.
+/// and for whom: `team`, `org`, `route`, `stage`. Exit code: 0 all as expected, 1 not, or a file that cannot be read.
 pub fn test(sources: &Sources, file: &Path, form: Output, output: &mut dyn Write) -> io::Result<ExitCode> {
     let guards = match load(sources) {
         Ok(config) => Guards::new(&config),
@@ -71,8 +74,9 @@ pub fn test(sources: &Sources, file: &Path, form: Output, output: &mut dyn Write
 }
 
 fn tried(guards: &Guards, case: &Case, line: usize) -> (Value, bool) {
-    let team = case.team.as_deref().map(TeamId::from);
-    let (becomes, report) = guards.of_text(team.as_ref(), &case.route, case.stage, &case.text);
+    let (team, org) = (case.team.as_deref().map(TeamId::from), case.org.as_deref().map(OrgId::from));
+    let asker = Asker { team: team.as_ref(), org: org.as_ref() };
+    let (becomes, report) = guards.of_text(asker, &case.route, case.stage, &case.text);
     let found: BTreeSet<String> = report.counts.keys().map(|(_, entity, _)| entity.as_str().to_owned()).collect();
     let blocked = report.blocked.is_some();
     let passed = found == case.expect && blocked == case.blocked;

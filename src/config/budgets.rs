@@ -1,16 +1,10 @@
 //! `[budgets]`: by what budgets are counted and whom they tell. The budgets themselves are a table of the actors.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bursar_actors::Secret;
 use bursar_actors::budget::Zone;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::catalog::Rates;
-
-/// How the secrets begin that Standard Webhooks describes: the rest is the key in Base64.
-pub const SECRET_PREFIX: &str = "whsec_";
 
 /// `[budgets]`, but for the budgets of models and tags.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,22 +49,6 @@ pub struct Webhook {
     pub secret: Option<Secret>,
     /// Which steps it is told of, at least one.
     pub events: Vec<Deed>,
-}
-
-impl Webhook {
-    /// Returns the bytes that messages are signed with; `None` where they are not.
-    pub fn signing_key(&self) -> Option<Zeroizing<Vec<u8>>> {
-        let secret = self.secret.as_ref()?.expose();
-        let decoded = secret.strip_prefix(SECRET_PREFIX).and_then(|key| STANDARD.decode(key).ok());
-        Some(Zeroizing::new(decoded.unwrap_or_else(|| secret.as_bytes().to_vec())))
-    }
-
-    /// Returns where it is, without the part that may be a secret: `https://hooks.example.com`.
-    pub fn label(&self) -> String {
-        let url = self.url.expose();
-        let host = url.find("://").map_or(0, |at| at + 3);
-        url[host..].find(['/', '?', '#']).map_or(url, |end| &url[..host + end]).to_owned()
-    }
 }
 
 /// What a step does, by its word.

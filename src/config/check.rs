@@ -18,6 +18,7 @@ mod models;
 mod privacy;
 mod providers;
 mod responses;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -83,7 +84,7 @@ pub fn check(mut raw: RawConfig, origins: Origins, sources: Vec<String>, faults:
     let law = raw.compliance.profile;
     let (prompts, compliance, data_classes) = (raw.prompts, raw.compliance, raw.data_classes);
     let raw_privacy = privacy::Raw { compliance, data_classes, prompts, guardrails: raw.guardrails };
-    let known = privacy::Known { teams: &teams, aliases: &names.aliases, providers: &providers };
+    let known = privacy::Known { orgs: &orgs, teams: &teams, aliases: &names.aliases, providers: &providers };
     let privacy = privacy::privacy(&mut checker, raw_privacy, &known);
     let audit = audit::audit(&mut checker, &raw.audit, &path, &raw.storage.retention, law);
     budgets::need_books(&mut checker, &budgets, audit.enabled);

@@ -30,6 +30,7 @@ pub mod responses;
 pub mod schema;
 pub mod settings;
 pub mod units;
+pub mod webhook;
 pub mod word_or;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,10 +1,12 @@
 //! `[compliance]`, `[data_classes]`, `[[prompts]]` and `[guardrails]`: what must not leave, what is done with it, and what
 //! is said to models besides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use actix_http::header::HeaderName;
-use bursar_actors::TeamId;
+
+use bursar_actors::{OrgId, Secret, TeamId};
 use serde::Deserialize;
 
 use crate::privacy::{Entity, EntitySet};
@@ -77,11 +79,47 @@ pub struct DataClass {
     /// A request in which one of these is found is of the class.
     pub findings: EntitySet,
     /// So is every request of these teams.
-    pub teams: BTreeSet<TeamId>,
+    pub teams: Vec<TeamId>,
+    /// And of the teams of these organisations.
+    pub orgs: Vec<OrgId>,
     /// So is a request whose header of this name has the name of the class as its value.
     pub header: Option<HeaderName>,
     /// Whether only providers that are self-hosted may serve it.
     pub self_hosted: bool,
+}
+
+/// Whose requests something is for, and for which models.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audience {
+    /// These teams', and those of `orgs`; everybody's where both are empty.
+    pub teams: Vec<TeamId>,
+    pub orgs: Vec<OrgId>,
+    /// Aliases that have to be asked for; empty for any model.
+    pub routes: Vec<String>,
+}
+
+impl Audience {
+    /// Returns whether it covers a request of `asker` for `alias`.
+    pub fn covers(&self, asker: Asker<'_>, alias: &str) -> bool {
+        let everybody = self.teams.is_empty() && self.orgs.is_empty();
+        (everybody || asker.is_among(&self.teams, &self.orgs))
+            && (self.routes.is_empty() || self.routes.iter().any(|route| route == alias))
+    }
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asker<'a> {
+    pub team: Option<&'a TeamId>,
+    /// The team's organisation.
+    pub org: Option<&'a OrgId>,
+}
+
+impl Asker<'_> {
+    /// Returns whether its team or its organisation is among those.
+    pub fn is_among(self, teams: &[TeamId], orgs: &[OrgId]) -> bool {
+        self.team.is_some_and(|team| teams.contains(team)) || self.org.is_some_and(|org| orgs.contains(org))
+    }
 }
 
 /// `[[prompts]]`: words of the operator for the model.
@@ -89,10 +127,7 @@ pub struct DataClass {
 pub struct Prompt {
     /// 1 to 64 characters.
     pub name: String,
-    /// Whose requests get it; empty for everybody's.
-    pub teams: Vec<TeamId>,
-    /// Aliases that have to be asked for; empty for any model.
-    pub routes: Vec<String>,
+    pub audience: Audience,
     pub place: PromptPlace,
     /// Not blank.
     pub text: String,
@@ -133,6 +168,29 @@ pub struct Guardrails {
     pub pii: Pii,
     /// In the order in which they were written; each name once.
     pub rules: Vec<Rule>,
+    /// Asked one after the other, in the order in which they were written; no name is a rule's.
+    pub webhooks: Vec<Reviewer>,
+}
+
+/// `[[guardrails.webhooks]]`: a service that is asked about texts before they go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reviewer {
+    /// 1 to 64 characters.
+    pub name: String,
+    /// Of https, or of http on this machine. Often it is a secret itself.
+    pub url: Secret,
+    /// What questions are signed with.
+    pub secret: Option<Secret>,
+    /// What it knows the gateway by.
+    pub token: Option<Secret>,
+    pub stages: Stages,
+    /// How long it has for one question: 50 ms to 30 s.
+    pub timeout: Duration,
+    /// What becomes of a text that it says nothing about.
+    pub on_error: Passage,
+    /// About how many characters of a stream it is asked about at once: 32 to 65,536.
+    pub stream_window: usize,
+    pub audience: Audience,
 }
 
 /// Whether something passes.
@@ -160,22 +218,17 @@ pub struct Pii {
     pub policy: PiiPolicy,
     /// Patterns of the operator's own; each name once. They are looked for wherever the policy has `custom`.
     pub custom: Vec<CustomPattern>,
-    /// No team stands in two of them.
+    /// No team and no organisation stands in two of them.
     pub teams: Vec<TeamPolicy>,
 }
 
-impl Pii {
-    /// Returns what holds for the requests of `team`.
-    pub fn of(&self, team: &TeamId) -> &PiiPolicy {
-        self.teams.iter().find(|own| own.teams.contains(team)).map_or(&self.policy, |own| &own.policy)
-    }
-}
-
-/// `[[guardrails.pii.teams]]`: a policy of its own, complete: what it does not name it has from the one for everybody.
+/// `[[guardrails.pii.teams]]`: a policy of its own, complete: what it does not name it has from the one for everybody. That
+/// of a team goes before that of its organisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TeamPolicy {
-    /// At least one.
+    /// At least one team or organisation.
     pub teams: Vec<TeamId>,
+    pub orgs: Vec<OrgId>,
     pub policy: PiiPolicy,
 }
 
@@ -184,6 +237,8 @@ pub struct TeamPolicy {
 pub struct PiiPolicy {
     pub enabled: bool,
     pub stages: Stages,
+    /// How placeholders are numbered.
+    pub numbers: Numbers,
     /// What is done with what has no action of its own.
     pub action: Action,
     /// What is done with some entities.
@@ -206,6 +261,27 @@ impl PiiPolicy {
     pub fn action_of(&self, entity: Entity, stage: Stage) -> Action {
         let own = self.actions.get(&entity);
         own.and_then(|own| own.of(stage)).unwrap_or(self.action)
+    }
+}
+
+/// How placeholders are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Numbers {
+    /// By first appearance in a request.
+    #[default]
+    Counted,
+    /// By a code under a key of the session's, where there is one: the same in every request of the session.
+    Keyed,
+}
+
+impl Numbers {
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counted => "counted",
+            Self::Keyed => "keyed",
+        }
     }
 }
 
@@ -335,14 +411,16 @@ pub struct Rule {
     pub injection: Option<u8>,
     /// Not blank.
     pub terms: Vec<String>,
+    /// How many different terms one text has to have, for any to count: 1 to as many as there are.
+    pub at_least: usize,
     /// Each compiles within [`PATTERN_SIZE`] and finds something.
     pub patterns: Vec<String>,
-    /// `flag`, `mask` or `block`; `mask` only without `injection`.
+    /// The languages that may be spoken, by codes that [`is_language`](crate::privacy::judge::is_language) knows; empty where
+    /// any may.
+    pub languages: Vec<String>,
+    /// `flag`, `mask` or `block`; `mask` only without `injection` and `languages`.
     pub action: Action,
     /// What a client is told whose request is refused.
     pub message: Option<String>,
-    /// Whose requests it is for; empty for everybody's.
-    pub teams: Vec<TeamId>,
-    /// Aliases that have to be asked for; empty for any model.
-    pub routes: Vec<String>,
+    pub audience: Audience,
 }

@@ -24,8 +24,8 @@ use crate::schema::chat::Effort;
 pub use budgets::{RawBudget, RawBudgets, RawStep, RawUnpriced, RawWebhook};
 pub use limits::{RawLimitTables, RawLimits};
 pub use privacy::{
-    RawClassSigns, RawCompliance, RawCustom, RawDataClass, RawGuardrails, RawPii, RawPrompt, RawRule, RawRuleAction,
-    RawStageActions, RawTeamPii,
+    RawClassSigns, RawCompliance, RawCustom, RawDataClass, RawGuardrails, RawPii, RawPrompt, RawReviewer, RawRule,
+    RawRuleAction, RawStageActions, RawTeamPii,
 };
 
 /// The whole file.

@@ -74,7 +74,7 @@ async fn answer(
     let _grant = worker.pipeline.let_count_in(&routes, &route, &call, |now| standing.set(Some(now)))?;
     let page = worker.gateway.books.as_ref().map(|books| Page::open(books, &call, "count_tokens"));
     // What is counted elsewhere leaves the house like what is answered there.
-    let (_, guarded) = routes.guards.admit(&call, &route.label, 0).await;
+    let (_, guarded) = worker.pipeline.guard(&routes.guards, &call, &route.label, 0).await;
     let call = guarded?.call.unwrap_or(call);
     let request = clients::read_to_count(operation, &call.body).map_err(GatewayError::Invalid)?;
     let estimate = estimate_tokens(&request);

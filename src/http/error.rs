@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::limits;
 use crate::call::{RequestId, unix_s};
-use crate::error::{Cause, CostLimit, Failure, GatewayError, KeyTaken, SignInFault};
+use crate::error::{Cause, CostLimit, Failure, GUARDRAIL_BLOCKED, GatewayError, KeyTaken, SignInFault};
 use crate::providers::dialect::StreamFailure;
 use crate::providers::{anthropic, clients, gemini};
 use crate::schema::Operation;
@@ -174,7 +174,9 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::TooDear(refused) => too_dear(refused, code),
         GatewayError::BudgetExceeded(exceeded) => budget_exceeded(exceeded, code),
         GatewayError::Unpriced { asked } => unpriced(asked, code),
-        GatewayError::Guardrail { .. } | GatewayError::Confined { .. } => guarded(error, code),
+        GatewayError::Guardrail { .. } | GatewayError::GuardrailUnavailable { .. } | GatewayError::Confined { .. } => {
+            guarded(error, code)
+        }
         GatewayError::NoHealthyTarget { retry_after, why } => {
             let message = format!("no upstream can take this request now: {why}");
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(*retry_after, false)
@@ -220,6 +222,11 @@ fn guarded(error: &GatewayError, code: &str) -> Face {
         }
         GatewayError::Guardrail { message } => {
             Face::new(StatusCode::BAD_REQUEST, INVALID, code, format!("a guardrail refuses this: {message}"))
+        }
+        GatewayError::GuardrailUnavailable { name } => {
+            let message =
+                format!("the guardrail `{name}` gives no answer, and nothing passes without it; try again later");
+            Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message)
         }
         _ => Face::new(StatusCode::BAD_REQUEST, INVALID, code, "a guardrail refuses this"),
     }
@@ -398,6 +405,10 @@ fn upstream(failure: &Failure, attempts: u32) -> Face {
         Class::ClientInvalid if failure.status == Some(422) => theirs(StatusCode::UNPROCESSABLE_ENTITY, None),
         Class::ClientInvalid | Class::SignatureRefused | Class::Inexpressible => theirs(StatusCode::BAD_REQUEST, None),
         Class::ContextLength => theirs(StatusCode::BAD_REQUEST, Some("context_length_exceeded")),
+        // The answer was refused here, not there.
+        Class::ContentPolicy if failure.code.as_deref() == Some(GUARDRAIL_BLOCKED) => {
+            theirs(StatusCode::BAD_REQUEST, None)
+        }
         Class::ContentPolicy => theirs(StatusCode::BAD_REQUEST, Some("content_filter")),
         Class::RequestTooLarge => theirs(StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large")),
         Class::AuthInvalid => {

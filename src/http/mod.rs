@@ -88,6 +88,7 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
             meters: gateway.meters.clone(),
             budgets: gateway.budgets.clone(),
             signatures: gateway.signatures.clone(),
+            metrics: gateway.metrics.clone(),
             upstream: Upstream::default().with_credentials(gateway.credentials.clone()),
         });
         App::new().app_data(Data::new(Worker { gateway: gateway.clone(), pipeline })).configure(table::register)

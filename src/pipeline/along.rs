@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::flow::{Flow, ScreenedFlow};
+use super::flow::{Flow, ReviewedFlow, ScreenedFlow};
 use super::guards::refused;
 use super::keeping::{KeepFlow, Keeping};
+use super::review::Review;
 use super::settlement::Settlement;
 use crate::error::GatewayError;
 use crate::privacy::{Entity, Screening};
@@ -16,12 +17,18 @@ use crate::privacy::{Entity, Screening};
 #[derive(Default)]
 pub struct Along {
     pub screening: Option<Rc<RefCell<Screening>>>,
+    /// Only where there is a screening, which counts what is found.
+    pub review: Option<Rc<Review>>,
     pub keeping: Option<Rc<Keeping>>,
 }
 
 impl Along {
     /// Returns a stream that goes through all of it. What is kept is what the client gets.
     pub fn through(&self, flow: Box<dyn Flow>) -> Box<dyn Flow> {
+        let flow: Box<dyn Flow> = match (&self.review, &self.screening) {
+            (Some(review), Some(screening)) => Box::new(ReviewedFlow::new(flow, review.clone(), screening.clone())),
+            _ => flow,
+        };
         let flow = match &self.screening {
             Some(screening) => Box::new(ScreenedFlow::new(flow, screening.clone())),
             None => flow,
@@ -39,9 +46,18 @@ impl Along {
         }
     }
 
+    /// Returns a whole answer as those leave it who are asked about it.
+    async fn reviewed(&self, body: Bytes) -> Result<Bytes, GatewayError> {
+        let (Some(review), Some(screening)) = (&self.review, &self.screening) else { return Ok(body) };
+        let Ok(text) = std::str::from_utf8(&body) else { return Ok(body) };
+        let (report, new) = review.of_body(text).await;
+        screening.borrow_mut().found(&report);
+        Ok(new?.map_or(body, Bytes::from))
+    }
+
     /// Returns a whole answer as the client gets it, or why it does not. `words` are for whoever is refused by a rule.
     pub async fn whole(&self, body: Bytes, words: impl Fn(&str, Entity) -> String) -> Result<Bytes, GatewayError> {
-        let mut body = body;
+        let mut body = self.reviewed(body).await?;
         if let Some(screening) = &self.screening {
             let mut screening = screening.borrow_mut();
             screening.came(&body);

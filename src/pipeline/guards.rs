@@ -6,18 +6,24 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bursar_actors::TeamId;
 use bytes::Bytes;
 
 use super::prompts;
+use super::review::{Review, Reviewer};
 use crate::call::Call;
 use crate::config::Config;
 use crate::config::audit::Kept;
-use crate::config::privacy::{self, DataClass, Guardrails, Passage, Pii, PiiPolicy, Prompt, Stage, Stages};
+use crate::config::privacy::{
+    self, Asker, Audience, DataClass, Guardrails, Numbers, Passage, Pii, PiiPolicy, Prompt, Stage, Stages,
+};
 use crate::error::GatewayError;
 use crate::privacy::scan::Custom;
-use crate::privacy::{Action, Entity, EntitySet, Layer, Placeholders, Policy, Redactor, Report, Scanner, Screening};
+use crate::privacy::{
+    Action, Entity, EntitySet, Judge, Layer, Placeholders, Policy, Redactor, Report, Scanner, Screening,
+};
 use crate::schema;
 
 /// The rule by which personal data is found, in records and metrics.
@@ -27,6 +33,10 @@ const CLASSES: &str = "data_classes";
 
 /// Larger bodies are looked through beside the worker, so that nobody else waits for it, in bytes: some milliseconds.
 const BESIDE: usize = 64 * 1024;
+/// How long that may take: many times as long as it does (over 10 MB/s), and what takes longer counts as a failure. What is
+/// looked through on the worker is bounded by its size, because all of it is linear.
+const BESIDE_MIN: Duration = Duration::from_secs(2);
+const BESIDE_PER_MIB: Duration = Duration::from_secs(1);
 
 /// What stands in answers of every kind: left alone there unless an action names it for the output.
 const COMMON: [Entity; 4] = [Entity::Person, Entity::Address, Entity::Date, Entity::Url];
@@ -34,9 +44,10 @@ const COMMON: [Entity; 4] = [Entity::Person, Entity::Address, Entity::Date, Enti
 /// Everything that holds for everybody's requests: a snapshot made from the configuration.
 pub struct Guards {
     pii: Layers,
-    /// Of teams that have their own.
-    teams: Vec<(Vec<TeamId>, Layers)>,
+    /// Of teams and organisations that have their own.
+    own: Vec<(privacy::TeamPolicy, Layers)>,
     rules: Vec<Rule>,
+    reviewers: Vec<Arc<Reviewer>>,
     classes: BTreeMap<Arc<str>, DataClass>,
     /// Finds what classes want to know and no policy looks for.
     of_classes: Option<Arc<Layer>>,
@@ -59,15 +70,15 @@ impl std::fmt::Debug for Guards {
 struct Layers {
     input: Vec<Arc<Layer>>,
     output: Vec<Arc<Layer>>,
+    numbers: Numbers,
 }
 
 /// `[[guardrails.rules]]`, ready.
 struct Rule {
     name: Arc<str>,
-    teams: Vec<TeamId>,
-    routes: Vec<String>,
+    audience: Audience,
     stages: Stages,
-    layer: Arc<Layer>,
+    layers: Vec<Arc<Layer>>,
     message: Option<String>,
 }
 
@@ -91,19 +102,23 @@ pub struct Guarded {
     pub call: Option<Call>,
     /// What its answer goes through; `None` where it passes as it comes.
     pub screening: Option<Rc<RefCell<Screening>>>,
+    /// Who is asked about it besides.
+    pub review: Option<Rc<Review>>,
 }
 
 impl Guards {
     /// Builds the snapshot; `config` has been checked.
     pub fn new(config: &Config) -> Self {
         let privacy = &config.privacy;
-        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules } = &privacy.guardrails;
-        let of_team = |own: &privacy::TeamPolicy| (own.teams.clone(), layers(pii, &own.policy, *dry_run));
+        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules, webhooks } =
+            &privacy.guardrails;
+        let of_team = |own: &privacy::TeamPolicy| (own.clone(), layers(pii, &own.policy, *dry_run));
         let wanted = privacy.data_classes.values().map(|class| class.findings).fold(EntitySet::NONE, EntitySet::union);
         Self {
             pii: layers(pii, &pii.policy, *dry_run),
-            teams: pii.teams.iter().map(of_team).collect(),
+            own: pii.teams.iter().map(of_team).collect(),
             rules: rules.iter().map(|rule| Rule::new(rule, *dry_run)).collect(),
+            reviewers: webhooks.iter().map(|webhook| Arc::new(Reviewer::new(webhook, *dry_run))).collect(),
             classes: privacy.data_classes.iter().map(|(name, class)| (name.as_str().into(), class.clone())).collect(),
             of_classes: (!wanted.is_empty()).then(|| Arc::new(Layer::new(CLASSES, Scanner::new(wanted), Action::Flag))),
             prompts: privacy.prompts.clone(),
@@ -115,27 +130,45 @@ impl Guards {
     }
 
     /// Replaces in `call` what must not leave, or refuses it, and says what its answer goes through. `alias` is what was
-    /// asked for, and `keep` how many bytes of the answer are kept as it came. Whatever becomes of it, the report says in
-    /// numbers what was found.
-    pub async fn admit(&self, call: &Call, alias: &str, keep: usize) -> (Report, Result<Guarded, GatewayError>) {
-        let input = self.policy(call.caller.team(), alias, Stage::Input);
+    /// asked for, `keep` how many bytes of the answer are kept as it came, and `watched` whether others are asked about it.
+    /// Whatever becomes of it, the report says in numbers what was found.
+    pub async fn admit(
+        &self,
+        call: &Call,
+        alias: &str,
+        keep: usize,
+        watched: bool,
+    ) -> (Report, Result<Guarded, GatewayError>) {
+        let input = self.policy(asker(call), alias, Stage::Input);
+        let key = self.key(call);
         let looked = if input.is_empty() && self.unscanned == Passage::Allow {
             Ok(Looked::default())
         } else if call.body.len() > BESIDE {
             let body = call.body.clone();
-            tokio::task::spawn_blocking(move || look(&input, &body)).await.map_err(|_| ())
+            let patience = BESIDE_MIN + BESIDE_PER_MIB * (body.len() >> 20) as u32;
+            let looked = tokio::task::spawn_blocking(move || look(&input, &body, key));
+            tokio::time::timeout(patience, looked).await.map_err(|_| ()).and_then(|looked| looked.map_err(|_| ()))
         } else {
-            unharmed(|| look(&input, &call.body))
+            unharmed(|| look(&input, &call.body, key))
         };
         let failed = looked.is_err();
         let Looked { values, report, body } = looked.unwrap_or_default();
         let body = if failed { Err(()) } else { body };
-        let guarded = self.guarded(call, alias, &report, body, |output| {
+        let guarded = self.guarded(call, alias, &report, (body, watched), |output| {
             let mut screening = Screening::new(output, values, self.window, secret());
             screening.keep(keep);
             screening
         });
         (report, guarded)
+    }
+
+    /// Returns what placeholders are numbered by; nothing where they are counted.
+    fn key(&self, call: &Call) -> Option<[u8; 32]> {
+        let session = call.session.as_ref().filter(|_| self.layers(asker(call)).numbers == Numbers::Keyed)?;
+        let team = call.caller.team().map_or("", TeamId::as_str);
+        let mut hasher = blake3::Hasher::new_keyed(&secret());
+        hasher.update(team.as_bytes()).update(&[0]).update(session.as_str().as_bytes());
+        Some(*hasher.finalize().as_bytes())
     }
 
     /// The call as it leaves, after `report` and with `body` in the place of its own. An error is a body that could not be
@@ -145,7 +178,7 @@ impl Guards {
         call: &Call,
         alias: &str,
         report: &Report,
-        body: Result<Option<String>, ()>,
+        (body, watched): (Result<Option<String>, ()>, bool),
         screening: impl FnOnce(Option<Arc<Policy>>) -> Screening,
     ) -> Result<Guarded, GatewayError> {
         let body = match body {
@@ -161,32 +194,42 @@ impl Guards {
         if let Some(class) = self.class(call, report) {
             own.get_or_insert_with(|| call.clone()).confined = Some(class);
         }
-        let told =
-            self.prompts.iter().filter(|prompt| is_for(&prompt.teams, &prompt.routes, call.caller.team(), alias));
+        let told = self.prompts.iter().filter(|prompt| prompt.audience.covers(asker(call), alias));
         if let Some(told) = prompts::with(own.as_ref().unwrap_or(call), told) {
             own = replaced(own.as_ref().unwrap_or(call), Some(told))?.or(own);
         }
-        let output = self.policy(call.caller.team(), alias, Stage::Output);
+        let output = self.policy(asker(call), alias, Stage::Output);
         let output = (!output.is_empty()).then(|| Arc::new(output));
         let screening = screening(output);
-        let screening = (!screening.is_idle()).then(|| Rc::new(RefCell::new(screening)));
-        Ok(Guarded { call: own, screening })
+        let screening = (watched || !screening.is_idle()).then(|| Rc::new(RefCell::new(screening)));
+        Ok(Guarded { call: own, screening, review: None })
     }
 
-    /// What is looked for in that direction of a request of `team` for `alias`.
-    fn policy(&self, team: Option<&TeamId>, alias: &str, stage: Stage) -> Policy {
-        let own = team.and_then(|team| self.teams.iter().find(|(teams, _)| teams.contains(team)));
-        let layers = own.map_or(&self.pii, |(_, layers)| layers);
+    /// Returns the services that are asked besides.
+    pub fn reviewers(&self) -> &[Arc<Reviewer>] {
+        &self.reviewers
+    }
+
+    /// The policy for `asker`: of the team, else of its organisation, else of everybody.
+    fn layers(&self, asker: Asker<'_>) -> &Layers {
+        let of_team = || self.own.iter().find(|(own, _)| asker.is_among(&own.teams, &[]));
+        let own = of_team().or_else(|| self.own.iter().find(|(own, _)| asker.is_among(&[], &own.orgs)));
+        own.map_or(&self.pii, |(_, layers)| layers)
+    }
+
+    /// What is looked for in that direction of a request of `asker` for `alias`.
+    fn policy(&self, asker: Asker<'_>, alias: &str, stage: Stage) -> Policy {
+        let layers = self.layers(asker);
         let pii = if stage == Stage::Input { &layers.input } else { &layers.output };
         let rules = self.rules.iter().filter(|rule| rule.stages.contains(stage));
-        let rules = rules.filter(|rule| is_for(&rule.teams, &rule.routes, team, alias)).map(|rule| &rule.layer);
+        let rules = rules.filter(|rule| rule.audience.covers(asker, alias)).flat_map(|rule| &rule.layers);
         let classes = self.of_classes.iter().filter(|_| stage == Stage::Input);
         pii.iter().chain(rules).chain(classes).cloned().fold(Policy::default(), Policy::with)
     }
 
-    /// Returns what becomes of `text` in a request of `team` for `alias`, or in its answer, and what is found in it.
-    pub fn of_text(&self, team: Option<&TeamId>, alias: &str, stage: Stage, text: &str) -> (String, Report) {
-        let policy = self.policy(team, alias, stage);
+    /// Returns what becomes of `text` in a request of `asker` for `alias`, or in its answer, and what is found in it.
+    pub fn of_text(&self, asker: Asker<'_>, alias: &str, stage: Stage, text: &str) -> (String, Report) {
+        let policy = self.policy(asker, alias, stage);
         let mut redactor = Redactor::new(&policy, secret());
         let new = redactor.text(text).unwrap_or_else(|| text.to_owned());
         (new, redactor.finish().1)
@@ -211,17 +254,20 @@ impl Guards {
         let own = self.rules.iter().find(|own| &*own.name == rule).and_then(|own| own.message.clone());
         own.unwrap_or_else(|| match entity {
             Entity::Custom => format!("the rule `{rule}` refuses what it says"),
+            Entity::Injection => format!(
+                "to the rule `{rule}` it looks like an attempt to change what the model was told; say it in another way"
+            ),
+            Entity::Language => format!("the rule `{rule}` refuses its language; write in one that is spoken here"),
             _ => format!("it holds {}, which the rule `{rule}` refuses; take it out and try again", said(entity)),
         })
     }
 
     /// The first class of data that the request is of and that only self-hosted providers may see.
     fn class(&self, call: &Call, report: &Report) -> Option<Arc<str>> {
-        let team = call.caller.team();
         let of = |(name, class): &(&Arc<str>, &DataClass)| {
             class.self_hosted
                 && (report.has(class.findings)
-                    || team.is_some_and(|team| class.teams.contains(team))
+                    || asker(call).is_among(&class.teams, &class.orgs)
                     || call.classes.contains(*name))
         };
         self.classes.iter().find(of).map(|(name, _)| name.clone())
@@ -235,23 +281,32 @@ impl Guards {
 
 impl Rule {
     fn new(rule: &privacy::Rule, dry: bool) -> Self {
-        let custom = rule.patterns.iter().map(|pattern| Custom { name: rule.name.clone(), pattern: pattern.clone() });
-        let scanner = Scanner::with_custom(entities(rule), &custom.collect::<Vec<_>>(), &rule.terms);
-        let scanner = scanner.expect("config::check compiles every pattern");
+        let action = action(rule.action, dry);
+        let custom = |pattern: &String| Custom { name: rule.name.clone(), pattern: pattern.clone() };
+        let layer = |entities: EntitySet, patterns: &[String], terms: &[String]| {
+            let patterns: Vec<_> = patterns.iter().map(custom).collect();
+            let own = !terms.is_empty() || !patterns.is_empty();
+            let entities = if own { entities.with(Entity::Custom) } else { entities };
+            let scanner = Scanner::with_custom(entities, &patterns, terms);
+            let scanner = scanner.expect("config::check compiles every pattern");
+            (!entities.is_empty()).then(|| Layer::new(&rule.name, scanner, action))
+        };
+        // Terms of which there have to be several count by themselves.
+        let (alone, along) = if rule.at_least > 1 { (&*rule.terms, &[][..]) } else { (&[][..], &*rule.terms) };
+        let judge = Judge::new(rule.injection, &rule.languages);
+        let layers = [
+            layer(rule.entities, &rule.patterns, along),
+            layer(EntitySet::NONE, &[], alone).map(|layer| layer.different(rule.at_least)),
+            (!judge.is_idle()).then(|| Layer::judging(&rule.name, judge, action)),
+        ];
         Self {
             name: rule.name.as_str().into(),
-            teams: rule.teams.clone(),
-            routes: rule.routes.clone(),
+            audience: rule.audience.clone(),
             stages: rule.stages,
-            layer: Arc::new(Layer::new(&rule.name, scanner, action(rule.action, dry))),
+            layers: layers.into_iter().flatten().map(Arc::new).collect(),
             message: rule.message.clone(),
         }
     }
-}
-
-fn entities(rule: &privacy::Rule) -> EntitySet {
-    let own = !rule.terms.is_empty() || !rule.patterns.is_empty();
-    if own { rule.entities.with(Entity::Custom) } else { rule.entities }
 }
 
 /// What `policy` looks for in each direction.
@@ -288,11 +343,14 @@ fn layers(pii: &Pii, policy: &PiiPolicy, dry: bool) -> Layers {
         });
         std::iter::once(Arc::new(layer)).chain(own).collect()
     };
-    Layers { input: of(Stage::Input), output: of(Stage::Output) }
+    Layers { input: of(Stage::Input), output: of(Stage::Output), numbers: policy.numbers }
 }
 
-fn look(policy: &Policy, body: &[u8]) -> Looked {
+fn look(policy: &Policy, body: &[u8], key: Option<[u8; 32]>) -> Looked {
     let mut redactor = Redactor::new(policy, secret());
+    if let Some(key) = key {
+        redactor = redactor.keyed(key);
+    }
     let read = std::str::from_utf8(body).ok().map(|body| redactor.request(body));
     let (values, report) = redactor.finish();
     Looked { values, report, body: read.and_then(Result::ok).ok_or(()) }
@@ -331,9 +389,9 @@ fn action(action: privacy::Action, dry: bool) -> Action {
     }
 }
 
-fn is_for(teams: &[TeamId], routes: &[String], team: Option<&TeamId>, alias: &str) -> bool {
-    (teams.is_empty() || team.is_some_and(|team| teams.contains(team)))
-        && (routes.is_empty() || routes.iter().any(|route| route == alias))
+/// Whose request it is.
+pub(super) fn asker(call: &Call) -> Asker<'_> {
+    Asker { team: call.caller.team(), org: call.caller.identity().and_then(|identity| identity.org.as_ref()) }
 }
 
 fn said(entity: Entity) -> String {
@@ -341,7 +399,7 @@ fn said(entity: Entity) -> String {
 }
 
 /// The call with another body, or an error where that cannot be read any more.
-fn replaced(call: &Call, body: Option<String>) -> Result<Option<Call>, GatewayError> {
+pub(super) fn replaced(call: &Call, body: Option<String>) -> Result<Option<Call>, GatewayError> {
     let Some(body) = body else { return Ok(None) };
     let body = Bytes::from(body);
     let read = schema::read(call.head.operation, &body).map_err(GatewayError::Invalid)?;
@@ -372,8 +430,8 @@ mod tests {
         assert!(failed.is_err());
 
         let deep = format!("{{\"messages\":{}{}}}", "[".repeat(500), "]".repeat(500));
-        assert!(look(&Policy::default(), deep.as_bytes()).body.is_err());
-        assert!(look(&Policy::default(), b"\xff{}").body.is_err());
-        assert!(look(&Policy::default(), b"{}").body.is_ok());
+        assert!(look(&Policy::default(), deep.as_bytes(), None).body.is_err());
+        assert!(look(&Policy::default(), b"\xff{}", None).body.is_err());
+        assert!(look(&Policy::default(), b"{}", None).body.is_ok());
     }
 }

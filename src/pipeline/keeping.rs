@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bursar_actors::Usage;
 use bytes::Bytes;
@@ -82,6 +83,10 @@ impl Flow for KeepFlow {
 
     fn feed(&mut self, piece: Bytes) -> Batch {
         self.keeping.batch(self.flow.feed(piece))
+    }
+
+    fn poll_held(&mut self, context: &mut Context<'_>) -> Option<Poll<Batch>> {
+        Some(self.flow.poll_held(context)?.map(|batch| self.keeping.batch(batch)))
     }
 
     fn end(&mut self) -> Batch {

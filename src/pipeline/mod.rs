@@ -19,6 +19,7 @@ pub mod pricing;
 pub mod probe;
 mod prompts;
 mod quote;
+pub mod review;
 pub mod route;
 pub mod settlement;
 mod spending;
@@ -41,6 +42,7 @@ use crate::call::Call;
 use crate::config::privacy::Stage;
 use crate::error::GatewayError;
 use crate::providers::signatures::Signatures;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 use along::Along;
 use attempts::Begun;
@@ -68,6 +70,7 @@ pub struct Pipeline {
     /// What the conversations of all workers need to remember.
     pub signatures: Arc<Signatures>,
     pub upstream: Upstream,
+    pub metrics: Arc<Metrics>,
 }
 
 /// What the client gets.
@@ -94,7 +97,7 @@ impl Pipeline {
         preamble: Rc<Preamble>,
         keeping: Option<Rc<Keeping>>,
     ) -> Result<Answer, GatewayError> {
-        let mut along = Along { screening: None, keeping };
+        let mut along = Along { keeping, ..Along::default() };
         let answered = tokio::select! {
             biased;
             answered = self.answer(&call, &mut books, &preamble, &mut along) => answered,
@@ -139,7 +142,7 @@ impl Pipeline {
 
     /// Model → route → access → budgets' steps → limits → budgets → attempts. Each station may end it.
     async fn answer(
-        &self,
+        self: &Rc<Self>,
         call: &Call,
         books: &mut Settlement,
         preamble: &Preamble,
@@ -155,11 +158,11 @@ impl Pipeline {
         let asked = call;
         let (report, guarded) = {
             let keep = books.redacted_by(routes.guards.of_books.as_ref());
-            routes.guards.admit(call, &route.label, keep).await
+            self.guard(&routes.guards, call, &route.label, keep).await
         };
         books.guarded(&report, Stage::Input);
         let guarded = guarded?;
-        along.screening = guarded.screening;
+        (along.screening, along.review) = (guarded.screening, guarded.review);
         if call.head.stream {
             books.screened_by(along.screening.clone());
         }

@@ -92,12 +92,16 @@ fn says(said: &Value, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::privacy::Audience;
 
     fn told(operation: Operation, body: Value, places: &[(&str, PromptPlace)]) -> Value {
         let Value::Object(mut body) = body else { panic!("an object") };
         for (text, place) in places {
-            let (teams, routes) = (vec![], vec![]);
-            put(operation, &mut body, &Prompt { name: "p".into(), teams, routes, place: *place, text: (*text).into() });
+            put(
+                operation,
+                &mut body,
+                &Prompt { name: "p".into(), audience: Audience::default(), place: *place, text: (*text).into() },
+            );
         }
         body.into()
     }

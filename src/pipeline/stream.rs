@@ -21,7 +21,7 @@ use super::flow::{Batch, Flow, broken};
 use super::preamble::Preamble;
 use super::settlement::{Provenance, Settlement};
 use crate::call::Call;
-use crate::error::Failure;
+use crate::error::{Failure, GUARDRAIL_BLOCKED};
 use crate::providers::clients::error_event;
 use crate::providers::dialect::StreamFailure;
 use crate::schema::Operation;
@@ -46,6 +46,9 @@ impl Events {
     /// Returns the next batch; `None` never comes, an end is a batch that is done or failed.
     fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Batch> {
         loop {
+            if let Some(held) = self.flow.poll_held(context) {
+                return held;
+            }
             let piece = match self.reply.poll_piece(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(self.ended()),
@@ -191,8 +194,10 @@ impl ReplyStream {
             failure.class = ErrorClass::StreamBrokenAfterOutput;
         }
         let class = failure.class;
+        let ours = failure.code.as_deref() == Some(GUARDRAIL_BLOCKED);
+        let code = if ours { GUARDRAIL_BLOCKED } else { class.as_str() };
         let outcome = Outcome::Failed { class, retry_after: failure.retry_after };
-        self.end(outcome, class.as_str(), class.as_str(), &failure.message, 502)
+        self.end(outcome, class.as_str(), code, &failure.message, 502)
     }
 
     /// The deadline or the end of the process came while the upstream was still at it, which is not its fault.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bursar_actors::Secret;
 use bursar_actors::budget::{HolderName, Notice};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -24,6 +25,7 @@ use crate::config::budgets::Webhook;
 use crate::config::dial::Dial;
 use crate::config::settings::dollars;
 use crate::config::units::time_text;
+use crate::config::webhook::{label, signing_key};
 use crate::telemetry::metrics::{Delivery, Metrics};
 use crate::upstream::Upstream;
 use crate::upstream::dial::DialSettings;
@@ -205,7 +207,7 @@ impl Hook {
 
 impl Lane {
     fn of(settings: &Webhook) -> Self {
-        let (label, waiting, failing) = (settings.label(), AtomicUsize::new(0), AtomicBool::new(false));
+        let (label, waiting, failing) = (label(&settings.url), AtomicUsize::new(0), AtomicBool::new(false));
         Self { label, waiting, calls: Semaphore::new(CALLS_MAX), failing }
     }
 }
@@ -234,14 +236,19 @@ impl Message {
 
     /// Returns the headers of a try at `now_s`, in seconds since 1970.
     fn headers(&self, settings: &Webhook, now_s: i64) -> Vec<(&'static str, String)> {
-        let mut headers = vec![("webhook-id", self.id.clone()), ("webhook-timestamp", now_s.to_string())];
-        if let Some(key) = settings.signing_key() {
-            let signed = format!("{}.{now_s}.{}", self.id, self.body);
-            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), signed.as_bytes());
-            headers.push(("webhook-signature", format!("v1,{}", STANDARD.encode(tag.as_ref()))));
-        }
-        headers
+        headers(&self.id, now_s, &self.body, settings.secret.as_ref())
     }
+}
+
+/// Returns what Standard Webhooks puts above `body`, which is sent at `now_s`, in seconds since 1970.
+pub(super) fn headers(id: &str, now_s: i64, body: &str, secret: Option<&Secret>) -> Vec<(&'static str, String)> {
+    let mut headers = vec![("webhook-id", id.to_owned()), ("webhook-timestamp", now_s.to_string())];
+    if let Some(key) = signing_key(secret) {
+        let signed = format!("{id}.{now_s}.{body}");
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), signed.as_bytes());
+        headers.push(("webhook-signature", format!("v1,{}", STANDARD.encode(tag.as_ref()))));
+    }
+    headers
 }
 
 /// Full jitter over base × 2ⁿ ("Exponential Backoff and Jitter", AWS Architecture Blog, 2015); `chance` is from 0 to 1.
@@ -261,7 +268,6 @@ fn share(ppm: u32) -> Value {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use bursar_actors::Secret;
     use bursar_actors::budget::Window;
     use bursar_actors::limits::Holder;
 
@@ -317,11 +323,11 @@ mod tests {
 
     #[test]
     fn a_secret_of_the_standards_form_stands_for_its_bytes_and_any_other_for_itself() {
-        let key = |secret: &str| webhook("https://a", Some(secret)).signing_key().unwrap().to_vec();
+        let key = |secret: &str| signing_key(webhook("https://a", Some(secret)).secret.as_ref()).unwrap().to_vec();
 
         assert_eq!(key("whsec_c2VjcmV0LW9mLXRoZS10ZXN0cw=="), b"secret-of-the-tests");
         assert_eq!(key("secret-of-the-tests"), b"secret-of-the-tests");
-        assert!(webhook("https://a", None).signing_key().is_none());
+        assert!(signing_key(None).is_none());
         let message = Message { id: "msg_1".to_owned(), body: "{}".to_owned() };
         assert_eq!(message.headers(&webhook("https://a", None), 7).len(), 2);
     }

@@ -41,9 +41,19 @@ pub enum Entity {
     Jwt,
     /// A pattern or a denied term of the operator's own.
     Custom,
+    /// An attempt to turn a model against its instructions.
+    #[serde(skip_deserializing)]
+    Injection,
+    /// Text in a language that is not spoken here.
+    #[serde(skip_deserializing)]
+    Language,
+    /// Whatever somebody else finds who is asked.
+    #[serde(skip_deserializing)]
+    External,
 }
 
-/// Every entity with the name it has in configuration, records and metrics, and the tag it has in a placeholder.
+/// Every entity with the name it has in configuration, records and metrics, and the tag it has in a placeholder: first what
+/// stands in a text, then what is said of a text as a whole.
 const NAMES: &[(Entity, &str, &str)] = &[
     (Entity::Email, "email", "EMAIL"),
     (Entity::Phone, "phone", "PHONE"),
@@ -78,12 +88,15 @@ const NAMES: &[(Entity, &str, &str)] = &[
     (Entity::PrivateKey, "private_key", "PEM"),
     (Entity::Jwt, "jwt", "JWT"),
     (Entity::Custom, "custom", "CUSTOM"),
+    (Entity::Injection, "injection", "INJECTION"),
+    (Entity::Language, "language", "LANGUAGE"),
+    (Entity::External, "external", "EXTERNAL"),
 ];
 
 impl Entity {
-    /// Every entity, in the order of their numbers.
+    /// Every entity that stands in a text, in the order of their numbers. What a text is as a whole is none of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        NAMES.iter().map(|(entity, ..)| *entity)
+        NAMES.iter().map(|(entity, ..)| *entity).take(Self::Custom as usize + 1)
     }
 
     /// The entity's name in configuration, records and metrics, such as `credit_card`.
@@ -98,7 +111,7 @@ impl Entity {
 
     /// The entity of that name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(_, known, _)| *known == name).map(|(entity, ..)| *entity)
+        Self::all().find(|entity| entity.as_str() == name)
     }
 }
 

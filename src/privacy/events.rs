@@ -166,20 +166,28 @@ impl Ended {
 }
 
 /// What kind of event it is, by its own words: every dialect is told by the members that only it has.
-struct Shape<'d, 'l> {
+pub(super) struct Shape<'d, 'l> {
     data: &'d str,
     leaves: &'l [Leaf<'d>],
     /// `type`, where the dialect names its events.
-    kind: String,
+    pub(super) kind: String,
 }
 
 impl<'d, 'l> Shape<'d, 'l> {
-    fn of(data: &'d str, leaves: &'l [Leaf<'d>]) -> Self {
+    pub(super) fn of(data: &'d str, leaves: &'l [Leaf<'d>]) -> Self {
         let kind = leaves
             .iter()
             .find(|leaf| leaf.kind == Kind::Text && matches!(&*leaf.path, [Step::Key(key)] if key == "type"));
         let kind = kind.map(|leaf| json::decoded(&data[leaf.start..leaf.end]).into_owned()).unwrap_or_default();
         Self { data, leaves, kind }
+    }
+
+    /// Returns the name of the text that the leaf is the next piece of; `None` where it is a text of its own.
+    pub(super) fn piece(&self, leaf: &Leaf<'_>) -> Option<String> {
+        match self.role(leaf) {
+            Role::Piece(name) => Some(name),
+            Role::Whole => None,
+        }
     }
 
     fn role(&self, leaf: &Leaf<'_>) -> Role {

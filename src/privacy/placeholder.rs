@@ -5,7 +5,7 @@
 //! from nothing: a code made from the value could be guessed and would link people across conversations (45 CFR
 //! 164.514(c)).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Entity;
 
@@ -15,20 +15,31 @@ pub const LONGEST: usize = 64;
 /// The tag of text that looked like a placeholder before anything was replaced; it is put back as it was.
 const LOOKALIKE: &str = "TEXT";
 
+/// Keyed numbers have eight digits, so that none is taken for a counted one.
+const KEYED: std::ops::Range<u32> = 10_000_000..100_000_000;
+
 /// The values of one request and the placeholders that stand for them.
 ///
 /// It holds what must not leave, so it has no `Debug` and is dropped with its request.
 #[derive(Default)]
 pub struct Placeholders {
+    /// Derives the numbers; they are counted without it.
+    key: Option<[u8; 32]>,
     by_value: HashMap<(&'static str, Box<str>), u32>,
-    /// By tag, in the order of their numbers, which begin with 1.
-    values: HashMap<&'static str, Vec<Box<str>>>,
+    /// By tag and number.
+    values: HashMap<&'static str, BTreeMap<u32, Box<str>>>,
 }
 
 impl Placeholders {
     /// No values yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No values yet; their numbers will be codes under `key` and not counted, so that the same value has the same number in
+    /// every request under that key, whatever stands before it.
+    pub fn keyed(key: [u8; 32]) -> Self {
+        Self { key: Some(key), ..Self::default() }
     }
 
     /// Whether nothing was replaced, so that nothing can come back.
@@ -57,8 +68,11 @@ impl Placeholders {
             Some(number) => *number,
             None => {
                 let values = self.values.entry(tag).or_default();
-                values.push(key.1.clone());
-                let number = u32::try_from(values.len()).unwrap_or(u32::MAX);
+                let number = match &self.key {
+                    Some(secret) => free(values, secret, tag, value),
+                    None => u32::try_from(values.len() + 1).unwrap_or(u32::MAX),
+                };
+                values.insert(number, key.1.clone());
                 self.by_value.insert(key, number);
                 number
             }
@@ -73,8 +87,7 @@ impl Placeholders {
         upper.copy_from_slice(tag.as_bytes());
         upper.make_ascii_uppercase();
         let upper = std::str::from_utf8(upper).ok()?;
-        let at = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.values.get(upper)?.get(at).map(|value| &**value)
+        self.values.get(upper)?.get(&number).map(|value| &**value)
     }
 
     /// Puts the values back into `text`.
@@ -85,6 +98,15 @@ impl Placeholders {
         restorer.finish(self, &mut out);
         out
     }
+}
+
+/// The number of a value under a key; the next that is free, where two come to the same.
+fn free(taken: &BTreeMap<u32, Box<str>>, secret: &[u8; 32], tag: &str, value: &str) -> u32 {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(tag.as_bytes()).update(&[0]).update(value.as_bytes());
+    let code = u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("eight bytes"));
+    let first = KEYED.start + (code % u64::from(KEYED.end - KEYED.start)) as u32;
+    (first..KEYED.end).chain(KEYED).find(|number| !taken.contains_key(number)).unwrap_or(first)
 }
 
 /// Puts values back into a text that arrives in pieces; every way to cut the text gives the same result.

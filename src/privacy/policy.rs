@@ -1,10 +1,10 @@
 //! What to look for in one direction, and what to do about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::placeholder::lookalikes;
-use super::{Entity, Finding, Scanner};
+use super::{Entity, Finding, Judge, Scanner};
 
 /// What happens to something that was found; each is stricter than the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,10 +37,27 @@ impl Action {
     }
 }
 
+/// Who says a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// The application: its instructions, and what it says of its tools. They are meant to instruct.
+    System,
+    /// Anybody else: people, tools, models.
+    Other,
+}
+
+/// What looks at a text.
+enum Finder {
+    Scanner(Arc<Scanner>),
+    Judge(Judge),
+}
+
 /// One rule of a policy: what it looks for, and what it does about it.
 pub struct Layer {
     rule: Arc<str>,
-    scanner: Arc<Scanner>,
+    finder: Finder,
+    /// How many different values one text has to have, for any of them to count.
+    different: usize,
     /// Text that is left alone, lower case, with `*` for any number of characters.
     allow: Vec<String>,
     actions: BTreeMap<Entity, Action>,
@@ -52,8 +69,25 @@ pub struct Layer {
 impl Layer {
     /// The rule of that name, which does `default` with whatever `scanner` finds.
     pub fn new(rule: &str, scanner: impl Into<Arc<Scanner>>, default: Action) -> Self {
-        let (rule, scanner) = (rule.into(), scanner.into());
-        Self { rule, scanner, allow: vec![], actions: BTreeMap::new(), default, min_confidence: 0 }
+        Self::of(rule, Finder::Scanner(scanner.into()), default)
+    }
+
+    /// The rule of that name, which does `default` with texts that `judge` finds something in, whoever but the application
+    /// says them.
+    pub fn judging(rule: &str, judge: Judge, default: Action) -> Self {
+        Self::of(rule, Finder::Judge(judge), default)
+    }
+
+    fn of(rule: &str, finder: Finder, default: Action) -> Self {
+        let (rule, actions) = (rule.into(), BTreeMap::new());
+        Self { rule, finder, different: 1, allow: vec![], actions, default, min_confidence: 0 }
+    }
+
+    /// Minds nothing in texts that have fewer than that many different values of what it looks for.
+    #[must_use]
+    pub fn different(mut self, values: usize) -> Self {
+        self.different = values;
+        self
     }
 
     /// Values that are left alone; `*` stands for any number of characters, and case does not count.
@@ -79,6 +113,22 @@ impl Layer {
 
     fn action(&self, entity: Entity) -> Action {
         self.actions.get(&entity).copied().unwrap_or(self.default)
+    }
+
+    /// Leaves in `findings` what stands in `text`, which `voice` says.
+    fn find(&self, text: &str, voice: Voice, findings: &mut Vec<Finding>) {
+        match &self.finder {
+            Finder::Scanner(scanner) => scanner.scan(text, findings),
+            Finder::Judge(judge) if voice == Voice::Other => judge.find(text, findings),
+            Finder::Judge(_) => findings.clear(),
+        }
+        findings.retain(|finding| self.minds(finding, text));
+        if self.different > 1 && !findings.is_empty() {
+            let values = findings.iter().map(|finding| finding.of(text).to_lowercase());
+            if values.collect::<BTreeSet<_>>().len() < self.different {
+                findings.clear();
+            }
+        }
     }
 
     fn minds(&self, finding: &Finding, text: &str) -> bool {
@@ -131,6 +181,11 @@ impl Policy {
         self.layers.iter().any(tokenizes)
     }
 
+    /// Whether it matters who says a text.
+    pub fn judges(&self) -> bool {
+        self.layers.iter().any(|layer| matches!(layer.finder, Finder::Judge(_)))
+    }
+
     /// Whether it has no rule.
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
@@ -141,15 +196,14 @@ impl Policy {
         &self.layers[hit.layer].rule
     }
 
-    /// Leaves in `hits` what the rules say something about, in the order of the text. Of two that overlap the stricter
+    /// Leaves in `hits` what the rules say something about in a text of `voice`, in the order of the text. Of two that overlap the stricter
     /// stays, of two as strict the longer; what is only flagged stands in nobody's way.
-    pub fn find(&self, text: &str, hits: &mut Vec<Hit>) {
+    pub fn find(&self, text: &str, voice: Voice, hits: &mut Vec<Hit>) {
         hits.clear();
         let mut findings = Vec::new();
         for (layer, rule) in self.layers.iter().enumerate() {
-            rule.scanner.scan(text, &mut findings);
-            let minded = findings.iter().filter(|finding| rule.minds(finding, text));
-            hits.extend(minded.map(|finding| {
+            rule.find(text, voice, &mut findings);
+            hits.extend(findings.iter().map(|finding| {
                 let (start, end) = (finding.start as usize, finding.end as usize);
                 Hit { start, end, entity: finding.entity, action: rule.action(finding.entity), layer }
             }));
@@ -225,9 +279,35 @@ mod tests {
         let mut hits = Vec::new();
         let told = |hits: &[Hit]| hits.iter().map(|hit| (policy.rule(hit).to_string(), hit.action)).collect::<Vec<_>>();
 
-        policy.find("c@d.example", &mut hits);
+        policy.find("c@d.example", Voice::Other, &mut hits);
         assert_eq!(told(&hits), [("flags".to_owned(), Action::Flag), ("hard".to_owned(), Action::Mask)]);
-        policy.find("a@b.example", &mut hits);
+        policy.find("a@b.example", Voice::Other, &mut hits);
         assert_eq!(told(&hits), [("flags".to_owned(), Action::Flag)]);
+    }
+
+    #[test]
+    fn a_subject_is_what_several_of_its_words_are_about() {
+        let terms = ["casino".to_owned(), "roulette".to_owned(), "bet".to_owned()];
+        let scanner = || Scanner::with_custom(EntitySet::NONE.with(Entity::Custom), &[], &terms).expect("terms");
+        let policy = Policy::default().with(Layer::new("gambling", scanner(), Action::Mask).different(2));
+        let mut hits = Vec::new();
+        for (text, found) in [("You bet!", 0), ("I bet, you bet.", 0), ("Bet at the casino", 2), ("BET bet casino", 3)]
+        {
+            policy.find(text, Voice::Other, &mut hits);
+            assert_eq!(hits.len(), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_application_itself_says_is_not_judged() {
+        let german =
+            "Bitte antworten Sie immer auf Deutsch, auch wenn die Frage in einer anderen Sprache gestellt ist.";
+        let judge = Judge::new(None, &["en".to_owned()]);
+        let policy = Policy::default().with(Layer::judging("english only", judge, Action::Block));
+        let mut hits = Vec::new();
+        policy.find(german, Voice::System, &mut hits);
+        assert_eq!(hits, []);
+        policy.find(german, Voice::Other, &mut hits);
+        assert!(policy.judges() && hits.len() == 1 && hits[0].entity == Entity::Language);
     }
 }

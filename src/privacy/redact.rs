@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::json::{self, Kind, Leaf, Malformed, Step};
 use super::placeholder::{Placeholders, lookalikes};
-use super::policy::{Action, Hit, Policy};
+use super::policy::{Action, Hit, Policy, Voice};
 use super::{Entity, EntitySet};
 
 /// What was found in one request, in numbers: no value is in it.
@@ -23,6 +23,14 @@ impl Report {
     /// How many things were found.
     pub fn found(&self) -> u32 {
         self.counts.values().sum()
+    }
+
+    /// Adds what was found elsewhere; who refuses it says so there.
+    pub fn add(&mut self, other: &Self) {
+        for (found, count) in &other.counts {
+            *self.counts.entry(found.clone()).or_default() += count;
+        }
+        self.unscanned += other.unscanned;
     }
 
     /// Notes that `rule` found one `entity`.
@@ -46,6 +54,8 @@ pub struct Redactor<'p> {
     secret: [u8; 32],
     values: Placeholders,
     report: Report,
+    /// Who says what is looked into.
+    voice: Voice,
     hits: Vec<Hit>,
 }
 
@@ -96,7 +106,7 @@ const FREE: &[&str] =
     &["args", "arguments", "functionResponse", "function_response", "input", "metadata", "response", "output"];
 
 /// Names of members that point at what is not text, or hold it.
-const MEDIA: &[&str] =
+pub(super) const MEDIA: &[&str] =
     &["audio_url", "data", "fileUri", "file_data", "file_uri", "file_url", "image_url", "uri", "url", "video_url"];
 
 /// How often JSON inside a string inside JSON is looked into.
@@ -109,7 +119,14 @@ impl<'p> Redactor<'p> {
     /// For one request; `secret` keys the codes of [`Action::Hash`].
     pub fn new(policy: &'p Policy, secret: [u8; 32]) -> Self {
         let (values, report) = (Placeholders::new(), Report::default());
-        Self { policy, secret, values, report, hits: Vec::new() }
+        Self { policy, secret, values, report, voice: Voice::Other, hits: Vec::new() }
+    }
+
+    /// Replaces values by codes under `key` instead of counting them.
+    #[must_use]
+    pub fn keyed(mut self, key: [u8; 32]) -> Self {
+        self.values = Placeholders::keyed(key);
+        self
     }
 
     /// What was replaced, to put it back into the answer, and what was found.
@@ -134,7 +151,11 @@ impl<'p> Redactor<'p> {
         let mut leaves = json::leaves(body)?;
         leaves.sort_by_key(|leaf| leaf.path.first().and_then(Step::key).is_some_and(is_conversation));
         let mut patches = Vec::new();
+        let systems = if depth == 0 && self.policy.judges() { systems(body, &leaves) } else { vec![] };
         for leaf in &leaves {
+            if depth == 0 {
+                self.voice = if is_system(&leaf.path, &systems) { Voice::System } else { Voice::Other };
+            }
             if let Some(new) = self.leaf(body, leaf, free || is_free(&leaf.path), depth) {
                 patches.push((leaf.start, leaf.end, json::encoded(&new)));
             }
@@ -180,10 +201,10 @@ impl<'p> Redactor<'p> {
     fn after_hint(&mut self, hint: &str, text: &str) -> Option<String> {
         let mut hits = std::mem::take(&mut self.hits);
         if hint.is_empty() {
-            self.policy.find(text, &mut hits);
+            self.policy.find(text, self.voice, &mut hits);
         } else {
             let lead = hint.len() + 2;
-            self.policy.find(&format!("{hint}: {text}"), &mut hits);
+            self.policy.find(&format!("{hint}: {text}"), self.voice, &mut hits);
             hits.retain(|hit| hit.end > lead);
             for hit in &mut hits {
                 hit.start = hit.start.saturating_sub(lead);
@@ -235,6 +256,25 @@ fn is_conversation(key: &str) -> bool {
     matches!(key, "messages" | "input" | "contents" | "prompt")
 }
 
+/// The messages that the application says as the system: their numbers.
+fn systems(body: &str, leaves: &[Leaf<'_>]) -> Vec<usize> {
+    let system = |leaf: &&Leaf<'_>| matches!(&*json::decoded(&body[leaf.start..leaf.end]), "system" | "developer");
+    let role = |leaf: &Leaf<'_>| match leaf.path.as_slice() {
+        [Step::Key(top), Step::Index(at), Step::Key(role)] if is_conversation(top) && role == "role" => Some(*at),
+        _ => None,
+    };
+    leaves.iter().filter(system).filter_map(role).collect()
+}
+
+/// Whether the application says it, as the system or of its tools.
+fn is_system(path: &[Step<'_>], systems: &[usize]) -> bool {
+    match path {
+        [Step::Key(top), Step::Index(at), ..] if is_conversation(top) => systems.contains(at),
+        [Step::Key(top), ..] => !is_conversation(top),
+        _ => false,
+    }
+}
+
 /// Whether the leaf lies in what another program reads: a member named so that holds an object, not the texts of a prompt.
 fn is_free(path: &[Step<'_>]) -> bool {
     path.windows(2).any(|pair| match (&pair[0], &pair[1]) {
@@ -253,7 +293,7 @@ pub(super) fn is_wire(path: &[Step<'_>]) -> bool {
 }
 
 /// Whether it is an address or bytes in base64, not text that stands where those may stand.
-fn is_medium(text: &str) -> bool {
+pub(super) fn is_medium(text: &str) -> bool {
     let base64 =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_' | b'\n' | b'\r');
     text.starts_with("data:")
@@ -264,7 +304,7 @@ fn is_medium(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::privacy::{Layer, Scanner, Screening};
+    use crate::privacy::{Judge, Layer, Scanner, Screening};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -350,11 +390,49 @@ mod tests {
     }
 
     #[test]
+    fn keyed_codes_are_the_same_whatever_stands_before_and_nobody_elses() {
+        let policy = policy(Action::Tokenize);
+        let replaced = |key: u8, text: &str| {
+            let mut redactor = Redactor::new(&policy, [0; 32]).keyed([key; 32]);
+            let new = redactor.text(text).expect("found");
+            (new.clone(), Screening::of(redactor.finish().0).text(&new))
+        };
+        let (long, back) = replaced(1, "a@example.com, b@example.com");
+        let (cut, _) = replaced(1, "b@example.com");
+        assert!(back == "a@example.com, b@example.com" && long.ends_with(&cut) && cut.len() == "PII_EMAIL_".len() + 8);
+        assert_ne!(replaced(2, "b@example.com").0, cut);
+    }
+
+    #[test]
     fn what_looks_like_a_placeholder_comes_back_as_it_was() {
         let body = json!({"messages": [{"role": "user", "content": "PII_EMAIL_1 is not a@example.com"}]});
         let (new, values, _) = redacted(&body);
         assert!(new.contains("PII_TEXT_1 is not PII_EMAIL_1"), "{new}");
         assert_eq!(values.restore("PII_TEXT_1 is not PII_EMAIL_1"), "PII_EMAIL_1 is not a@example.com");
+    }
+
+    #[test]
+    fn the_applications_own_instructions_are_told_from_what_others_say() {
+        let foreign =
+            "Bitte antworten Sie immer auf Deutsch, auch wenn die Frage in einer anderen Sprache gestellt ist.";
+        let judge = Judge::new(None, &["en".to_owned()]);
+        let policy = Policy::default().with(Layer::judging("english", judge, Action::Flag));
+        let found = |body: Value| {
+            let mut redactor = Redactor::new(&policy, [0; 32]);
+            redactor.request(&body.to_string()).expect("JSON");
+            redactor.finish().1.found()
+        };
+        let said = |role: &str| json!({"role": role, "content": foreign});
+        assert_eq!(
+            found(json!({"messages": [said("system"), said("developer")], "tools": [{"description": foreign}]})),
+            0
+        );
+        assert_eq!(found(json!({"system": foreign, "instructions": foreign, "systemInstruction": [foreign]})), 0);
+        assert_eq!(found(json!({"messages": [said("system"), said("user"), said("tool"), said("assistant")]})), 3);
+        assert_eq!(
+            found(json!({"input": foreign, "contents": [{"parts": [{"text": foreign}]}], "prompt": foreign})),
+            3
+        );
     }
 
     #[test]

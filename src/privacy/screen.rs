@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Entity;
 use super::json::{self, Kind};
 use super::placeholder::{Placeholders, Restorer};
-use super::policy::{Action, Hit, Policy};
+use super::policy::{Action, Hit, Policy, Voice};
 use super::redact::{Report, code, is_wire, mask};
 
 /// How far to the left a finding's context is looked for, in bytes; it is out already, and only kept to be read.
@@ -67,6 +67,11 @@ impl Screening {
         self.policy.is_none() && self.values.is_empty() && self.came.0 == 0
     }
 
+    /// Notes what somebody else found in the answer.
+    pub fn found(&mut self, report: &Report) {
+        self.report.add(report);
+    }
+
     /// What was found in the answer up to now.
     pub fn report(&self) -> &Report {
         &self.report
@@ -106,7 +111,7 @@ impl Screening {
     /// What is found first in `text` and ends behind `from`.
     fn first(&mut self, text: &str, from: usize) -> Option<Hit> {
         let policy = self.policy.as_ref()?;
-        policy.find(text, &mut self.hits);
+        policy.find(text, Voice::Other, &mut self.hits);
         self.hits.iter().find(|hit| hit.end > from).copied()
     }
 }
@@ -246,7 +251,7 @@ impl Screen {
 }
 
 /// The last place between characters that is not behind `at`.
-fn floor(text: &str, at: usize) -> usize {
+pub(super) fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 

@@ -98,6 +98,7 @@ pub struct Metrics {
     tokens: IntCounterVec,
     cost: IntCounterVec,
     unpriced: IntCounterVec,
+    reviewed: HistogramVec,
     duration: HistogramVec,
     first_token: HistogramVec,
     overhead: HistogramVec,
@@ -164,6 +165,12 @@ impl Metrics {
             tokens: counters("bursar_tokens_total", "Tokens by kind, as upstreams tell", &["alias", "team", "kind"]),
             cost: counters("bursar_cost_nano_dollars_total", "Cost of answers in nano-dollars", &["alias", "team"]),
             unpriced: counters("bursar_unpriced_requests_total", "Answers whose cost nobody knows", &["reason"]),
+            reviewed: histogram(
+                "bursar_guardrail_duration_seconds",
+                "How long guardrails took that are asked",
+                &["rule", "stage"],
+                &SECONDS,
+            ),
             duration: histogram("bursar_request_duration_seconds", "From request to last byte", &["alias"], &SECONDS),
             first_token: histogram(
                 "bursar_first_token_seconds",
@@ -242,6 +249,11 @@ impl Metrics {
     /// Counts what a guardrail found at a stage, and what it did.
     pub fn guarded(&self, rule: &str, stage: &str, action: &str, count: u32) {
         self.guarded.with_label_values(&[rule, stage, action]).inc_by(count.into());
+    }
+
+    /// Counts how long a guardrail that is asked took to answer, or not to.
+    pub fn reviewed(&self, rule: &str, stage: &str, took: Duration) {
+        self.reviewed.with_label_values(&[rule, stage]).observe(took.as_secs_f64());
     }
 
     /// Counts a request out.

@@ -41,6 +41,7 @@ mod program;
 mod queueing;
 mod reconciling;
 mod refusals;
+mod reviewing;
 mod rights;
 mod secrecy;
 mod serving;

@@ -17,29 +17,30 @@ use crate::harness::{ADMIN, Bursar, Closed, SOON, Setup, demo, until};
 const SECRET: &str = "the-secret-of-the-tests";
 
 /// One call to a webhook.
-struct Call {
-    head: String,
-    body: String,
+pub struct Call {
+    pub head: String,
+    pub body: String,
 }
 
 impl Call {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
-/// Answers one call after the other with these statuses; returns where, and the calls as they come.
-fn webhook(statuses: &'static [u16]) -> (String, Receiver<Call>) {
+/// Answers one call after the other with a status and a text, for as long as `answer` has one; returns where, and the
+/// calls as they come.
+pub fn listen(mut answer: impl FnMut(&Call) -> Option<(u16, String)> + Send + 'static) -> (String, Receiver<Call>) {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", tcp.local_addr().unwrap());
     let (came, calls) = channel();
     std::thread::spawn(move || {
-        for status in statuses {
+        loop {
             let (mut socket, _) = tcp.accept().unwrap();
             let mut text = String::new();
             let mut buffer = [0; 4096];
@@ -53,14 +54,25 @@ fn webhook(statuses: &'static [u16]) -> (String, Receiver<Call>) {
                     break (head.to_owned(), body.to_owned());
                 }
             };
-            let answer =
-                format!("HTTP/1.1 {status} So\r\nlocation: /other\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            socket.write_all(answer.as_bytes()).unwrap();
+            let call = Call { head, body };
+            let Some((status, text)) = answer(&call) else { return };
+            let length = text.len();
+            let answer = format!(
+                "HTTP/1.1 {status} So\r\nlocation: /other\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
+            );
+            // Whoever asked may have gone.
+            let _ = socket.write_all(answer.as_bytes());
             // A test that has seen enough waits for no more.
-            let _ = came.send(Call { head, body });
+            let _ = came.send(call);
         }
     });
     (url, calls)
+}
+
+/// Answers one call after the other with these statuses.
+fn webhook(statuses: &'static [u16]) -> (String, Receiver<Call>) {
+    let mut statuses = statuses.iter();
+    listen(move |_| Some((*statuses.next()?, String::new())))
 }
 
 fn notice(act: &str) -> Notice {
@@ -97,7 +109,7 @@ fn hmac_sha256(key: &[u8], text: &str) -> Vec<u8> {
     hash([&padded(0x5c), &hash([&padded(0x36), text.as_bytes()])])
 }
 
-fn is_signed(call: &Call, secret: &str) -> bool {
+pub fn is_signed(call: &Call, secret: &str) -> bool {
     let (id, at) = (call.header("webhook-id").unwrap(), call.header("webhook-timestamp").unwrap());
     let expected = STANDARD.encode(hmac_sha256(secret.as_bytes(), &format!("{id}.{at}.{}", call.body)));
     call.header("webhook-signature") == Some(format!("v1,{expected}").as_str())

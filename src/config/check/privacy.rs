@@ -1,13 +1,14 @@
 //! `[compliance]`, `[data_classes]`, `[[prompts]]` and `[guardrails]`.
 
 mod pii;
+mod reviewers;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_http::header::{COOKIE, HeaderName, PROXY_AUTHORIZATION};
-use bursar_actors::TeamId;
-use bursar_actors::access::Team;
+use bursar_actors::access::{Org, Team};
+use bursar_actors::{OrgId, TeamId};
 use regex::RegexBuilder;
 
 use super::{Checker, Taken};
@@ -15,7 +16,7 @@ use crate::config::Provider;
 use crate::config::callers::KEY_HEADERS;
 use crate::config::fault::Fault;
 use crate::config::layer::{child, item};
-use crate::config::privacy::{DataClass, Guardrails, PATTERN_SIZE, Passage, Privacy, Prompt, Stage, Stages};
+use crate::config::privacy::{Audience, DataClass, Guardrails, PATTERN_SIZE, Passage, Privacy, Prompt, Stage, Stages};
 use crate::config::raw::{RawClassSigns, RawCompliance, RawDataClass, RawGuardrails, RawPrompt};
 
 /// Names of prompts and rules stand in records and metrics.
@@ -34,6 +35,7 @@ pub(super) struct Raw {
 
 /// What it may name.
 pub(super) struct Known<'k> {
+    pub orgs: &'k BTreeMap<OrgId, Org>,
     pub teams: &'k BTreeMap<TeamId, Team>,
     /// Those that are left out too.
     pub aliases: &'k BTreeSet<String>,
@@ -71,13 +73,16 @@ fn guardrails_of(
         let path = "guardrails.stream_window";
         checker.fault(path, format!("{path} is {stream_window}; it is a number of characters, from {least} to {most}"));
     }
+    let on_error = raw.on_error.unwrap_or(Passage::Block);
+    let mut names = Taken::default();
     Guardrails {
-        on_error: raw.on_error.unwrap_or(Passage::Block),
+        on_error,
         stream_window: stream_window as usize,
         unscanned_parts: raw.unscanned_parts.unwrap_or(Passage::Allow),
         dry_run: raw.dry_run.unwrap_or(false),
         pii: pii::pii(checker, raw.pii, compliance.profile, known),
-        rules: rules::rules(checker, &raw.rules, known),
+        rules: rules::rules(checker, &raw.rules, &mut names, known),
+        webhooks: reviewers::reviewers(checker, &raw.webhooks, &mut names, on_error, known),
     }
 }
 
@@ -85,11 +90,11 @@ fn data_class(checker: &mut Checker<'_>, name: &str, raw: &RawDataClass, known: 
     let path = child("data_classes", name);
     checker.is_id(&path, name);
     let (from, require) = (child(&path, "from"), child(&path, "require"));
-    let RawClassSigns { findings, teams: named, header } = &raw.from;
+    let RawClassSigns { findings, teams: named, orgs: named_orgs, header } = &raw.from;
     let fine = !checker.origins.is_spoiled(&path) && !checker.origins.is_spoiled(&from);
-    if findings.is_empty() && named.is_empty() && header.is_none() && fine {
+    if findings.is_empty() && named.is_empty() && named_orgs.is_empty() && header.is_none() && fine {
         let fault = Fault::error(format!("{from} names nothing by which a request would be of the class"));
-        checker.report(&from, fault.help("findings, teams or header, for example findings = [\"mrn\"]"));
+        checker.report(&from, fault.help("findings, teams, orgs or header, for example findings = [\"mrn\"]"));
     }
     let self_hosted = raw.require.self_hosted.unwrap_or(false);
     if !self_hosted && !checker.origins.is_spoiled(&path) && !checker.origins.is_spoiled(&require) {
@@ -103,7 +108,8 @@ fn data_class(checker: &mut Checker<'_>, name: &str, raw: &RawDataClass, known: 
     }
     DataClass {
         findings: findings.iter().copied().collect(),
-        teams: teams(checker, &child(&from, "teams"), named, known).into_iter().collect(),
+        teams: teams(checker, &child(&from, "teams"), named, known),
+        orgs: orgs(checker, &child(&from, "orgs"), named_orgs, known),
         header: header.as_ref().and_then(|name| header_name(checker, &child(&from, "header"), name)),
         self_hosted,
     }
@@ -134,8 +140,11 @@ fn prompt(checker: &mut Checker<'_>, path: &str, raw: &RawPrompt, names: &mut Ta
     }
     Prompt {
         name: name(checker, path, raw.name.as_deref(), names),
-        teams: teams(checker, &child(&when, "team"), &raw.when.team, known),
-        routes: routes(checker, &child(&when, "route"), &raw.when.route, known),
+        audience: Audience {
+            teams: teams(checker, &child(&when, "team"), &raw.when.team, known),
+            orgs: orgs(checker, &child(&when, "org"), &raw.when.org, known),
+            routes: routes(checker, &child(&when, "route"), &raw.when.route, known),
+        },
         place: raw.place.unwrap_or_default(),
         text,
     }
@@ -170,6 +179,34 @@ fn teams(checker: &mut Checker<'_>, path: &str, named: &[String], known: &Known<
         }
     }
     named.iter().map(|team| TeamId::from(team.as_str())).collect()
+}
+
+/// Returns the organisations that `named` holds. One that no file defines may be made while the gateway runs.
+fn orgs(checker: &mut Checker<'_>, path: &str, named: &[String], known: &Known<'_>) -> Vec<OrgId> {
+    for (index, org) in named.iter().enumerate() {
+        if !known.orgs.contains_key(&OrgId::from(org.as_str())) {
+            let here = item(path, index);
+            let message =
+                format!("{here} names organisation `{org}`, which no file defines: it counts once that is made");
+            let fault = Fault::warning(message).near(org, known.orgs.keys().map(OrgId::as_str));
+            checker.report(&here, fault);
+        }
+    }
+    named.iter().map(|org| OrgId::from(org.as_str())).collect()
+}
+
+/// Returns whom a rule or a webhook at `path` is for.
+fn audience(
+    checker: &mut Checker<'_>,
+    path: &str,
+    (named_teams, named_orgs, named_routes): (&[String], &[String], &[String]),
+    known: &Known<'_>,
+) -> Audience {
+    Audience {
+        teams: teams(checker, &child(path, "teams"), named_teams, known),
+        orgs: orgs(checker, &child(path, "orgs"), named_orgs, known),
+        routes: routes(checker, &child(path, "routes"), named_routes, known),
+    }
 }
 
 /// Returns the aliases that `named` holds.

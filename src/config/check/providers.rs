@@ -1,6 +1,7 @@
 //! `[providers.<id>]`: endpoints, keys, headers and waits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_http::header::{HeaderName, HeaderValue};
@@ -80,8 +81,16 @@ fn provider(
     endpoint_ids: &mut Taken,
 ) -> Provider {
     let secs = Duration::from_secs;
+    let endpoints = endpoints(checker, path, &id, kind, &raw, endpoint_ids);
+    let public = endpoints.iter().find(|endpoint| is_public(&endpoint.base_url));
+    if let Some(public) = public.filter(|_| raw.self_hosted.is_none() && kind.is_self_hosted()) {
+        let url = &public.base_url;
+        let message = format!("{path} counts as self-hosted for its kind, but {url} looks like a public address");
+        let help = "say self_hosted = true if the machine is yours, else self_hosted = false: data classes go by it";
+        checker.report(path, Fault::warning(message).help(help));
+    }
     Provider {
-        endpoints: endpoints(checker, path, &id, kind, &raw, endpoint_ids),
+        endpoints,
         connect_timeout: checker.duration(path, "connect_timeout", raw.connect_timeout.as_ref(), secs(3)),
         first_token_timeout: checker.duration(path, "first_token_timeout", raw.first_token_timeout.as_ref(), secs(60)),
         reply_timeout: checker.duration(path, "reply_timeout", raw.reply_timeout.as_ref(), secs(300)),
@@ -98,6 +107,18 @@ fn provider(
         api_version: raw.api_version,
         self_hosted: raw.self_hosted.unwrap_or(kind.is_self_hosted()),
         tags: raw.tags,
+    }
+}
+
+/// Returns whether an address is one that everybody can reach, as far as its name tells.
+fn is_public(url: &str) -> bool {
+    const OWN: [&str; 9] = ["localhost", "local", "internal", "lan", "home", "corp", "intranet", "arpa", "svc"];
+    let host =
+        url.parse::<actix_http::Uri>().ok().and_then(|uri| uri.host().map(str::to_lowercase)).unwrap_or_default();
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+        Ok(IpAddr::V6(ip)) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+        Err(_) => host.rsplit_once('.').is_some_and(|(_, last)| !OWN.contains(&last)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::config::privacy::{Action, Law, Passage, Profile, PromptPlace, Stage};
+use crate::config::privacy::{Action, Law, Numbers, Passage, Profile, PromptPlace, Stage};
 use crate::config::word_or::WordOr;
 use crate::privacy::Entity;
 
@@ -26,6 +26,7 @@ pub struct RawDataClass {
 pub struct RawClassSigns {
     pub findings: Vec<Entity>,
     pub teams: Vec<String>,
+    pub orgs: Vec<String>,
     pub header: Option<String>,
 }
 
@@ -48,6 +49,7 @@ pub struct RawPrompt {
 #[serde(deny_unknown_fields, default)]
 pub struct RawWhen {
     pub team: Vec<String>,
+    pub org: Vec<String>,
     pub route: Vec<String>,
 }
 
@@ -61,6 +63,7 @@ pub struct RawGuardrails {
     /// Whether it was written at all says whether it is wanted.
     pub pii: Option<RawPii>,
     pub rules: Vec<RawRule>,
+    pub webhooks: Vec<RawReviewer>,
 }
 
 #[derive(Default, Deserialize)]
@@ -69,6 +72,7 @@ pub struct RawPii {
     pub enabled: Option<bool>,
     pub stage: Option<Vec<Stage>>,
     pub action: Option<Action>,
+    pub numbers: Option<Numbers>,
     pub profile: Option<Profile>,
     pub entities: Option<Vec<Entity>>,
     pub locales: Option<Vec<String>>,
@@ -84,9 +88,11 @@ pub struct RawPii {
 #[serde(deny_unknown_fields, default)]
 pub struct RawTeamPii {
     pub team: Vec<String>,
+    pub org: Vec<String>,
     pub enabled: Option<bool>,
     pub stage: Option<Vec<Stage>>,
     pub action: Option<Action>,
+    pub numbers: Option<Numbers>,
     pub profile: Option<Profile>,
     pub entities: Option<Vec<Entity>>,
     pub locales: Option<Vec<String>>,
@@ -119,10 +125,29 @@ pub struct RawRule {
     pub detect: Vec<String>,
     pub terms: Vec<String>,
     pub patterns: Vec<String>,
+    pub at_least: Option<u32>,
+    pub languages: Vec<String>,
     pub threshold: Option<f64>,
     pub action: Option<RawRuleAction>,
     pub message: Option<String>,
     pub teams: Vec<String>,
+    pub orgs: Vec<String>,
+    pub routes: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawReviewer {
+    pub name: Option<String>,
+    pub url: Option<String>,
+    pub secret: Option<String>,
+    pub token: Option<String>,
+    pub stage: Option<Vec<Stage>>,
+    pub timeout: Option<String>,
+    pub on_error: Option<Passage>,
+    pub stream_window: Option<u32>,
+    pub teams: Vec<String>,
+    pub orgs: Vec<String>,
     pub routes: Vec<String>,
 }
 

@@ -6,6 +6,7 @@ use bursar_actors::limits::Holder;
 use super::{List, dollars};
 use crate::config::budgets::{BudgetPolicy, Deed, Unpriced};
 use crate::config::layer::{child, item};
+use crate::config::webhook::label;
 use crate::config::{Config, units};
 
 impl List<'_> {
@@ -34,7 +35,7 @@ impl List<'_> {
             let url = child(&here, "url");
             self.secret(&url, &url, webhook.url.expose().as_bytes());
             if let Some(setting) = self.settings.last_mut() {
-                setting.value = webhook.label();
+                setting.value = label(&webhook.url);
             }
             if let Some(secret) = &webhook.secret {
                 let path = child(&here, "secret");

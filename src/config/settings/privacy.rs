@@ -4,7 +4,10 @@
 
 use super::List;
 use crate::config::layer::{child, item};
-use crate::config::privacy::{Action, DataClass, Guardrails, Pii, PiiPolicy, Privacy, Prompt, Rule, Stage, Stages};
+use crate::config::privacy::{
+    Action, Audience, DataClass, Guardrails, Pii, PiiPolicy, Privacy, Prompt, Reviewer, Rule, Stage, Stages,
+};
+use crate::config::webhook;
 use crate::privacy::EntitySet;
 
 const LAW: &str = "compliance.profile";
@@ -19,7 +22,7 @@ impl List<'_> {
         for prompt in prompts {
             self.prompt(&child("prompts", &prompt.name), prompt);
         }
-        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules } = guardrails;
+        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules, webhooks } = guardrails;
         self.put("guardrails.on_error", on_error.as_str());
         self.put("guardrails.stream_window", stream_window);
         self.put("guardrails.unscanned_parts", unscanned_parts.as_str());
@@ -28,20 +31,25 @@ impl List<'_> {
         for rule in rules {
             self.rule(&child("guardrails.rules", &rule.name), rule);
         }
+        for webhook in webhooks {
+            self.reviewer(&child("guardrails.webhooks", &webhook.name), webhook);
+        }
     }
 
     fn data_class(&mut self, path: &str, class: &DataClass) {
         let from = child(path, "from");
         self.entities(&[&child(&from, "findings")], class.findings);
-        self.names(&child(&from, "teams"), &class.teams.iter().collect::<Vec<_>>());
+        self.names(&child(&from, "teams"), &class.teams);
+        self.names(&child(&from, "orgs"), &class.orgs);
         self.optional(&child(&from, "header"), class.header.as_ref());
         self.put(&child(&child(path, "require"), "self_hosted"), class.self_hosted);
     }
 
     fn prompt(&mut self, path: &str, prompt: &Prompt) {
         let when = child(path, "when");
-        self.names(&child(&when, "team"), &prompt.teams);
-        self.names(&child(&when, "route"), &prompt.routes);
+        self.names(&child(&when, "team"), &prompt.audience.teams);
+        self.names(&child(&when, "org"), &prompt.audience.orgs);
+        self.names(&child(&when, "route"), &prompt.audience.routes);
         self.put(&child(path, "place"), prompt.place.as_str());
         self.put(&child(path, "text"), format!("{:?}", prompt.text));
     }
@@ -56,17 +64,20 @@ impl List<'_> {
         }
         for (index, own) in pii.teams.iter().enumerate() {
             let here = item(&child(path, "teams"), index);
-            self.words(&child(&here, "team"), &own.teams);
+            self.names(&child(&here, "team"), &own.teams);
+            self.names(&child(&here, "org"), &own.orgs);
             self.policy(&here, &own.policy);
         }
     }
 
     fn policy(&mut self, path: &str, policy: &PiiPolicy) {
         let at = |key: &str| child(path, key);
-        let PiiPolicy { enabled, stages, action, actions, entities, locales, min_confidence, allow, deny } = policy;
+        let PiiPolicy { enabled, stages, numbers, action, actions, entities, locales, min_confidence, allow, deny } =
+            policy;
         self.put_of_first(&[&at("enabled"), LAW], enabled);
         self.stages(&at("stage"), *stages);
         self.put(&at("action"), action.as_str());
+        self.put(&at("numbers"), numbers.as_str());
         for (entity, own) in actions {
             let here = child(&at("actions"), entity.as_str());
             for stage in Stage::ALL {
@@ -90,18 +101,47 @@ impl List<'_> {
         self.stages(&at("stage"), rule.stages);
         let more = [
             ("injection", rule.injection.is_some()),
+            ("languages", !rule.languages.is_empty()),
             ("terms", !rule.terms.is_empty()),
             ("patterns", !rule.patterns.is_empty()),
         ];
         let more = more.into_iter().filter(|(_, is)| *is).map(|(word, _)| word);
         self.words(&at("detect"), &rule.entities.iter().map(|entity| entity.as_str()).chain(more).collect::<Vec<_>>());
         self.hidden(&at("terms"), &rule.terms);
+        if rule.at_least > 1 {
+            self.put(&at("at_least"), rule.at_least);
+        }
         self.names(&at("patterns"), &rule.patterns);
+        self.names(&at("languages"), &rule.languages);
         self.optional(&at("threshold"), rule.injection.map(share));
         self.put(&at("action"), rule.action.as_str());
         self.optional(&at("message"), rule.message.as_ref().map(|text| format!("{text:?}")));
-        self.names(&at("teams"), &rule.teams);
-        self.names(&at("routes"), &rule.routes);
+        self.audience(path, &rule.audience);
+    }
+
+    fn reviewer(&mut self, path: &str, reviewer: &Reviewer) {
+        let at = |key: &str| child(path, key);
+        let Reviewer { name: _, url, secret, token, stages, timeout, on_error, stream_window, audience } = reviewer;
+        self.secret(&at("url"), &at("url"), url.expose().as_bytes());
+        if let Some(setting) = self.settings.last_mut() {
+            setting.value = webhook::label(url);
+        }
+        for (key, secret) in [("secret", secret), ("token", token)] {
+            if let Some(secret) = secret {
+                self.secret(&at(key), &at(key), secret.expose().as_bytes());
+            }
+        }
+        self.stages(&at("stage"), *stages);
+        self.put(&at("timeout"), humantime::format_duration(*timeout));
+        self.put(&at("on_error"), on_error.as_str());
+        self.put(&at("stream_window"), stream_window);
+        self.audience(path, audience);
+    }
+
+    fn audience(&mut self, path: &str, audience: &Audience) {
+        self.names(&child(path, "teams"), &audience.teams);
+        self.names(&child(path, "orgs"), &audience.orgs);
+        self.names(&child(path, "routes"), &audience.routes);
     }
 
     /// Adds a list that says nothing where it is empty.

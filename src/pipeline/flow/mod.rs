@@ -2,15 +2,20 @@
 //! the batches go to the client.
 
 mod chat;
+mod event;
 mod pass;
+mod reviewed;
 mod screened;
 mod translate;
+
+use std::task::{Context, Poll};
 
 use bursar_actors::{ErrorClass, Usage};
 use bytes::Bytes;
 
 pub use chat::ChatFlow;
 pub use pass::PassFlow;
+pub use reviewed::ReviewedFlow;
 pub use screened::ScreenedFlow;
 pub use translate::TranslateFlow;
 
@@ -43,6 +48,12 @@ pub trait Flow {
 
     /// The body is over; returns what was left, done or failed.
     fn end(&mut self) -> Batch;
+
+    /// Returns what came of what it holds back until somebody has looked at it, if it does: nothing more may be fed until
+    /// then.
+    fn poll_held(&mut self, _context: &mut Context<'_>) -> Option<Poll<Batch>> {
+        None
+    }
 
     /// Returns the usage told so far.
     fn usage(&self) -> Option<Usage>;

@@ -3,12 +3,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use bursar_actors::{ErrorClass, Usage};
 use bytes::Bytes;
 
+use super::event::Event;
 use super::{Batch, Flow};
-use crate::error::Failure;
+use crate::error::{Failure, GUARDRAIL_BLOCKED};
 use crate::privacy::Screening;
 use crate::privacy::events::Events;
 use crate::providers::dialect::StreamFailure;
@@ -20,29 +22,6 @@ pub struct ScreenedFlow {
     screening: Rc<RefCell<Screening>>,
     reader: SseReader,
     events: Events<Event>,
-}
-
-/// An event as it came.
-struct Event {
-    name: Option<Vec<u8>>,
-    raw: Bytes,
-}
-
-impl Event {
-    /// Returns it with other data, if it changed.
-    fn with(self, data: Option<String>) -> Bytes {
-        let Some(data) = data else { return self.raw };
-        let mut event = Vec::with_capacity(data.len() + 32);
-        if let Some(name) = self.name {
-            event.extend_from_slice(b"event: ");
-            event.extend_from_slice(&name);
-            event.push(b'\n');
-        }
-        event.extend_from_slice(b"data: ");
-        event.extend_from_slice(data.as_bytes());
-        event.extend_from_slice(b"\n\n");
-        event.into()
-    }
 }
 
 impl ScreenedFlow {
@@ -62,7 +41,7 @@ impl ScreenedFlow {
         while let Some(item) = self.reader.next_event() {
             let Ok(SseItem::Event(event)) = item else { continue };
             let data = String::from_utf8_lossy(event.data());
-            let own = Event { name: event.name().map(<[u8]>::to_vec), raw: event.raw().clone() };
+            let own = Event::of(&event);
             // The word that ends a stream is no JSON; nothing of an answer comes behind it.
             if data == "[DONE]" {
                 self.events.finish(screening, |event, new| batch.bytes.push(event.with(new)));
@@ -77,7 +56,7 @@ impl ScreenedFlow {
             batch.bytes.take();
             batch.done = false;
             let message = format!("the answer was refused by the rule `{rule}`: it holds {}", entity.as_str());
-            let (kind, code) = (Some("invalid_request_error".to_owned()), Some("guardrail_blocked".to_owned()));
+            let (kind, code) = (Some("invalid_request_error".to_owned()), Some(GUARDRAIL_BLOCKED.to_owned()));
             batch.failure = Some(Failure { kind, code, ..Failure::plain(ErrorClass::ContentPolicy, message) });
         }
         batch
@@ -92,6 +71,10 @@ impl Flow for ScreenedFlow {
     fn feed(&mut self, piece: Bytes) -> Batch {
         let batch = self.flow.feed(piece);
         self.screen(batch)
+    }
+
+    fn poll_held(&mut self, context: &mut Context<'_>) -> Option<Poll<Batch>> {
+        Some(self.flow.poll_held(context)?.map(|batch| self.screen(batch)))
     }
 
     fn end(&mut self) -> Batch {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Known, hundredths, not_blank, pattern, stages, teams};
+use super::{Known, hundredths, not_blank, orgs, pattern, stages, teams};
 use crate::config::check::{Checker, Taken};
 use crate::config::fault::Fault;
 use crate::config::layer::{child, item};
 use crate::config::privacy::{
-    Action, CustomPattern, Law, Pii, PiiPolicy, Profile, Stage, StageActions, Stages, TeamPolicy, usual_entities,
+    Action, CustomPattern, Law, Numbers, Pii, PiiPolicy, Profile, Stage, StageActions, Stages, TeamPolicy,
+    usual_entities,
 };
 use crate::config::raw::{RawCustom, RawPii, RawStageActions, RawTeamPii};
 use crate::config::word_or::WordOr;
@@ -23,6 +24,7 @@ struct Written {
     enabled: Option<bool>,
     stage: Option<Vec<Stage>>,
     action: Option<Action>,
+    numbers: Option<Numbers>,
     profile: Option<Profile>,
     entities: Option<Vec<Entity>>,
     locales: Option<Vec<String>>,
@@ -38,6 +40,7 @@ macro_rules! policy_of {
             enabled: $raw.enabled,
             stage: $raw.stage,
             action: $raw.action,
+            numbers: $raw.numbers,
             profile: $raw.profile,
             entities: $raw.entities,
             locales: $raw.locales,
@@ -54,6 +57,7 @@ pub(super) fn pii(checker: &mut Checker<'_>, raw: Option<RawPii>, law: Option<La
     let usual = PiiPolicy {
         enabled: raw.is_some() || law.is_some(),
         stages: Stages::BOTH,
+        numbers: Numbers::Counted,
         action: Action::Tokenize,
         actions: BTreeMap::new(),
         entities: law.map_or_else(usual_entities, |law| law.profile().entities()),
@@ -86,18 +90,21 @@ fn team_policy(
     known: &Known<'_>,
 ) -> TeamPolicy {
     let here = child(path, "team");
-    if raw.team.is_empty() {
+    if raw.team.is_empty() && raw.org.is_empty() {
         checker.missing(path, "team", "whose policy it is, such as team = [\"clinic\"]");
     }
-    for (index, team) in raw.team.iter().enumerate() {
-        let here = item(&here, index);
-        if let Some(first) = taken.take(team, &here) {
+    let places = raw.team.iter().enumerate().map(|(index, team)| (item(&here, index), "team", team));
+    let orgs_here = child(path, "org");
+    let of_orgs = raw.org.iter().enumerate().map(|(index, org)| (item(&orgs_here, index), "organisation", org));
+    for (here, kind, name) in places.chain(of_orgs) {
+        if let Some(first) = taken.take(&format!("{kind} {name}"), &here) {
             let first = checker.placed(&first);
-            checker.fault(&here, format!("team `{team}` has a policy already, by {first}"));
+            checker.fault(&here, format!("{kind} `{name}` has a policy already, by {first}"));
         }
     }
     let teams = teams(checker, &here, &raw.team, known);
-    TeamPolicy { teams, policy: policy(checker, path, policy_of!(raw), above, own) }
+    let orgs = orgs(checker, &orgs_here, &raw.org, known);
+    TeamPolicy { teams, orgs, policy: policy(checker, path, policy_of!(raw), above, own) }
 }
 
 /// Checks the policy at `path`; what it does not say is as in `above`. `own` says whether there are patterns of the
@@ -130,6 +137,7 @@ fn policy(checker: &mut Checker<'_>, path: &str, raw: Written, above: &PiiPolicy
     PiiPolicy {
         enabled,
         stages: stages(checker, path, raw.stage.as_deref(), above.stages),
+        numbers: raw.numbers.unwrap_or(above.numbers),
         action: raw.action.unwrap_or(above.action),
         actions,
         entities,

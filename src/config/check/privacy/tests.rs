@@ -114,14 +114,15 @@ fn profiles_add_to_entities_and_actions_go_by_entity_and_stage() {
 #[test]
 fn teams_inherit_what_they_do_not_say() {
     let text = "[guardrails.pii]\nmin_confidence = 0.85\ndeny = ['Falcon']\nactions = { ssn = 'block', email = 'hash' }\n\
-                [[guardrails.pii.teams]]\nteam = ['clinic']\naction = 'flag'\nallow = ['*@clinic.example']\n\
+                [[guardrails.pii.teams]]\nteam = ['clinic']\norg = ['health']\naction = 'flag'\nallow = ['*@clinic.example']\n\
                 actions = { email = { input = 'allow' } }\n";
 
     let config = config(text);
 
     let pii = &config.privacy.guardrails.pii;
-    let clinic = pii.of(&TeamId::from("clinic"));
-    assert_eq!(pii.of(&TeamId::from("other")), &pii.policy);
+    let [own] = pii.teams.as_slice() else { panic!("{:?}", pii.teams) };
+    assert_eq!((own.teams.as_slice(), own.orgs.len()), ([TeamId::from("clinic")].as_slice(), 1));
+    let clinic = &own.policy;
     assert_eq!((clinic.min_confidence, clinic.entities), (85, pii.policy.entities));
     assert_eq!((clinic.deny.as_slice(), clinic.allow.len()), (["Falcon".to_owned()].as_slice(), 1));
     let of = |entity, stage| clinic.action_of(entity, stage);
@@ -140,22 +141,27 @@ fn classes_prompts_and_rules_are_taken_as_written() {
          [[guardrails.pii.custom]]\nname = 'customer_number'\npattern = 'CUST-\\d{8}'\n\
          [[guardrails.rules]]\nname = 'no secrets'\ndetect = ['api_key', 'injection', 'terms', 'patterns']\nterms = ['x']\npatterns = ['y+']\n\
          threshold = 0.9\nmessage = 'No.'\nroutes = ['fast']\n\
+         [[guardrails.rules]]\nname = 'subject'\ndetect = ['terms', 'languages']\nterms = ['x', 'y']\nat_least = 2\nlanguages = ['en', 'de']\n\
          [[guardrails.rules]]\nname = 'noted'\ndetect = ['jwt']\naction = 'flag'\nstage = ['output']\n",
     );
 
     let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-    assert!(told.len() == 1 && told[0].contains("does not look for yet"), "{told:?}");
+    assert_eq!(told, Vec::<String>::new());
     let class = &config.privacy.data_classes["phi"];
     assert!(class.self_hosted && class.findings.contains(Entity::Mrn) && class.teams.contains(&TeamId::from("clinic")));
     assert_eq!(class.header.as_ref().map(|header| header.as_str()), Some("x-data-class"));
     let prompt = &config.privacy.prompts[0];
-    assert_eq!((prompt.place, prompt.text.as_str(), prompt.routes.len()), (PromptPlace::SystemAppend, "Be kind.", 1));
+    assert_eq!(
+        (prompt.place, prompt.text.as_str(), prompt.audience.routes.len()),
+        (PromptPlace::SystemAppend, "Be kind.", 1)
+    );
     let guardrails = &config.privacy.guardrails;
     assert_eq!((guardrails.on_error, guardrails.unscanned_parts), (Passage::Allow, Passage::Block));
     assert!(guardrails.dry_run && guardrails.stream_window == 16);
     assert!(guardrails.pii.policy.enabled && guardrails.pii.custom[0].action.is_none());
-    let [first, second] = guardrails.rules.as_slice() else { panic!("{:?}", guardrails.rules) };
+    let [first, subject, second] = guardrails.rules.as_slice() else { panic!("{:?}", guardrails.rules) };
     assert_eq!((first.injection, first.action, first.stages), (Some(90), Action::Block, Stages::INPUT));
+    assert_eq!((subject.at_least, subject.languages.len(), first.at_least), (2, 2, 1));
     assert_eq!((second.injection, second.action), (None, Action::Flag));
     assert!(second.stages.output && !second.stages.input && second.entities.contains(Entity::Jwt));
 }
@@ -182,7 +188,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "22:21: guardrails.pii.actions.emial: `emial` is no entity; there are: email, phone",
         "22:35: guardrails.pii.actions.ssn is `maks`, which is not one of: allow, flag, mask, tokenize, hash, block",
         "23:1: guardrails.rules[0] has no `terms`",
-        "25:11: guardrails.rules[0].detect[0] is `injektion`, which is not one of: injection, terms, patterns, email",
+        "25:11: guardrails.rules[0].detect[0] is `injektion`, which is not one of: injection, terms, patterns, languages, email",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, expected) in found.iter().zip(expected) {
@@ -235,15 +241,26 @@ fn what_could_never_work_is_refused() {
         (format!("{rule}action = 'flag'\nmessage = 'x'\n"), "guardrails.rules[0].message belongs to action"),
         (format!("{rule}action = 'hash'\n"), "guardrails.rules[0].action is `hash`"),
         (rule.replace("jwt", "injection") + "action = 'mask'\n", "guardrails.rules[0].action is `mask`, but"),
+        (
+            rule.replace("jwt", "injection") + "stage = ['output']\n",
+            "guardrails.rules[0].stage has `output`, but `injection`",
+        ),
+        (
+            rule.replace("jwt", "languages") + "languages = ['klingon']\n",
+            "guardrails.rules[0].languages[0] is `klingon`, which is not one of: af, am",
+        ),
+        (rule.replace("jwt", "languages"), "guardrails.rules[0] has no `languages`"),
+        (
+            rule.replace("jwt", "terms") + "terms = ['x']\nat_least = 2\n",
+            "guardrails.rules[0].at_least is 2; it is a number",
+        ),
+        (format!("{rule}at_least = 1\n"), "guardrails.rules[0].at_least belongs to `terms`"),
         (rule.replace("jwt", "injection") + "threshold = 0\n", "guardrails.rules[0].threshold is 0"),
         (rule.replace("jwt", "patterns") + "patterns = ['[']\n", "guardrails.rules[0].patterns[0] is not a regular"),
     ] {
         let found = faults(&text);
         assert!(found.iter().filter(|line| line.contains(expected)).count() == 1, "{text}: {found:#?}");
-        let warnings = found
-            .iter()
-            .filter(|line| line.contains("so that it only marks") || line.contains("not look for yet"))
-            .count();
+        let warnings = found.iter().filter(|line| line.contains("so that it only marks")).count();
         assert_eq!(found.len() - warnings, 1, "{text}: {found:#?}");
     }
 }
@@ -321,4 +338,20 @@ fn editors_are_offered_the_entities_that_there_are() {
     let names: Vec<&str> = Entity::all().map(Entity::as_str).collect();
 
     assert!(matches!(&**item, Shape::Choice(words) if *words == names), "{item:?}");
+}
+
+#[test]
+fn a_machine_of_ones_own_at_a_public_address_is_asked_about() {
+    let told = |url: &str, more: &str| {
+        let text = format!("[providers.own]\nkind = 'vllm'\nbase_url = '{url}'\n{more}");
+        config(&text).warnings.iter().filter(|told| told.to_string().contains("looks like a public")).count()
+    };
+    for url in
+        ["http://localhost:1/v1", "http://gpu-3/v1", "http://10.0.0.7/v1", "http://llm.ml.svc/v1", "http://[::1]/v1"]
+    {
+        assert_eq!(told(url, ""), 0, "{url}");
+    }
+    for url in ["https://llm.example.com/v1", "http://203.0.113.7/v1"] {
+        assert_eq!((told(url, ""), told(url, "self_hosted = false\n")), (1, 0), "{url}");
+    }
 }
