@@ -81,6 +81,11 @@ pub enum GatewayError {
         /// What is wrong and what to do next; never what was found.
         message: String,
     },
+    /// The answer does not have the form that was asked for, and may not be given as it is.
+    SchemaMismatch {
+        /// Where, and what was expected there; nothing of the answer.
+        faults: Vec<String>,
+    },
     /// A guardrail that has to be asked gave no answer.
     GuardrailUnavailable {
         /// Its name.
@@ -266,6 +271,7 @@ impl GatewayError {
             Self::BudgetExceeded(_) => "budget_exceeded",
             Self::Unpriced { .. } => "model_unpriced",
             Self::Guardrail { .. } => GUARDRAIL_BLOCKED,
+            Self::SchemaMismatch { .. } => "schema_mismatch",
             Self::GuardrailUnavailable { .. } => "guardrail_unavailable",
             Self::Confined { .. } => "data_class_not_allowed",
             Self::NoHealthyTarget { .. } => "no_healthy_target",

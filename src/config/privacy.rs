@@ -170,6 +170,40 @@ pub struct Guardrails {
     pub rules: Vec<Rule>,
     /// Asked one after the other, in the order in which they were written; no name is a rule's.
     pub webhooks: Vec<Reviewer>,
+    pub structured_output: Structured,
+}
+
+/// `[guardrails.structured_output]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Structured {
+    pub check: StructuredCheck,
+    /// Whether the model is asked once more.
+    pub repair: bool,
+    pub audience: Audience,
+}
+
+/// What becomes of an answer that does not have the form that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StructuredCheck {
+    /// Nobody looks.
+    #[default]
+    Off,
+    /// It passes, and is counted.
+    Flag,
+    /// It does not pass.
+    Block,
+}
+
+impl StructuredCheck {
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Flag => "flag",
+            Self::Block => "block",
+        }
+    }
 }
 
 /// `[[guardrails.webhooks]]`: a service that is asked about texts before they go on.

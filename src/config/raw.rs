@@ -25,7 +25,7 @@ pub use budgets::{RawBudget, RawBudgets, RawStep, RawUnpriced, RawWebhook};
 pub use limits::{RawLimitTables, RawLimits};
 pub use privacy::{
     RawClassSigns, RawCompliance, RawCustom, RawDataClass, RawGuardrails, RawPii, RawPrompt, RawReviewer, RawRule,
-    RawRuleAction, RawStageActions, RawTeamPii,
+    RawRuleAction, RawStageActions, RawStructured, RawTeamPii,
 };
 
 /// The whole file.

@@ -174,9 +174,10 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::TooDear(refused) => too_dear(refused, code),
         GatewayError::BudgetExceeded(exceeded) => budget_exceeded(exceeded, code),
         GatewayError::Unpriced { asked } => unpriced(asked, code),
-        GatewayError::Guardrail { .. } | GatewayError::GuardrailUnavailable { .. } | GatewayError::Confined { .. } => {
-            guarded(error, code)
-        }
+        GatewayError::Guardrail { .. }
+        | GatewayError::GuardrailUnavailable { .. }
+        | GatewayError::SchemaMismatch { .. }
+        | GatewayError::Confined { .. } => guarded(error, code),
         GatewayError::NoHealthyTarget { retry_after, why } => {
             let message = format!("no upstream can take this request now: {why}");
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(*retry_after, false)
@@ -227,6 +228,11 @@ fn guarded(error: &GatewayError, code: &str) -> Face {
             let message =
                 format!("the guardrail `{name}` gives no answer, and nothing passes without it; try again later");
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message)
+        }
+        GatewayError::SchemaMismatch { faults } => {
+            let faults = faults.join("; ");
+            let message = format!("the model's answer does not have the form that was asked for ({faults}); try again");
+            Face::new(StatusCode::BAD_GATEWAY, "server_error", code, message)
         }
         _ => Face::new(StatusCode::BAD_REQUEST, INVALID, code, "a guardrail refuses this"),
     }

@@ -89,6 +89,8 @@ pub fn serve(gateway: Arc<Gateway>, tcp: TcpListener, socket: Option<UnixListene
             budgets: gateway.budgets.clone(),
             signatures: gateway.signatures.clone(),
             metrics: gateway.metrics.clone(),
+            books: gateway.books.clone(),
+            access_log: gateway.access_log,
             upstream: Upstream::default().with_credentials(gateway.credentials.clone()),
         });
         App::new().app_data(Data::new(Worker { gateway: gateway.clone(), pipeline })).configure(table::register)

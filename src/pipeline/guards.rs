@@ -17,7 +17,7 @@ use crate::call::Call;
 use crate::config::Config;
 use crate::config::audit::Kept;
 use crate::config::privacy::{
-    self, Asker, Audience, DataClass, Guardrails, Numbers, Passage, Pii, PiiPolicy, Prompt, Stage, Stages,
+    self, Asker, Audience, DataClass, Guardrails, Numbers, Passage, Pii, PiiPolicy, Prompt, Stage, Stages, Structured,
 };
 use crate::error::GatewayError;
 use crate::privacy::scan::Custom;
@@ -48,6 +48,8 @@ pub struct Guards {
     own: Vec<(privacy::TeamPolicy, Layers)>,
     rules: Vec<Rule>,
     reviewers: Vec<Arc<Reviewer>>,
+    /// Whose answers have to have the form that was asked for.
+    pub structured: Structured,
     classes: BTreeMap<Arc<str>, DataClass>,
     /// Finds what classes want to know and no policy looks for.
     of_classes: Option<Arc<Layer>>,
@@ -110,7 +112,7 @@ impl Guards {
     /// Builds the snapshot; `config` has been checked.
     pub fn new(config: &Config) -> Self {
         let privacy = &config.privacy;
-        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules, webhooks } =
+        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules, webhooks, structured_output } =
             &privacy.guardrails;
         let of_team = |own: &privacy::TeamPolicy| (own.clone(), layers(pii, &own.policy, *dry_run));
         let wanted = privacy.data_classes.values().map(|class| class.findings).fold(EntitySet::NONE, EntitySet::union);
@@ -119,6 +121,7 @@ impl Guards {
             own: pii.teams.iter().map(of_team).collect(),
             rules: rules.iter().map(|rule| Rule::new(rule, *dry_run)).collect(),
             reviewers: webhooks.iter().map(|webhook| Arc::new(Reviewer::new(webhook, *dry_run))).collect(),
+            structured: structured_output.clone(),
             classes: privacy.data_classes.iter().map(|(name, class)| (name.as_str().into(), class.clone())).collect(),
             of_classes: (!wanted.is_empty()).then(|| Arc::new(Layer::new(CLASSES, Scanner::new(wanted), Action::Flag))),
             prompts: privacy.prompts.clone(),

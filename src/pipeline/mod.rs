@@ -24,6 +24,7 @@ pub mod route;
 pub mod settlement;
 mod spending;
 pub mod stream;
+pub mod structured;
 pub mod translation;
 mod walls;
 mod way;
@@ -38,8 +39,9 @@ use bursar_actors::Handles;
 use bursar_actors::limits::Meters;
 use bytes::Bytes;
 
+use crate::books::Books;
 use crate::call::Call;
-use crate::config::privacy::Stage;
+use crate::config::privacy::{Stage, StructuredCheck};
 use crate::error::GatewayError;
 use crate::providers::signatures::Signatures;
 use crate::telemetry::metrics::Metrics;
@@ -55,6 +57,7 @@ use pricing::Priced;
 use route::Routes;
 use settlement::{Provenance, Settlement};
 use stream::ReplyStream;
+use structured::Wanted;
 use way::Whole;
 
 /// One worker's way from a request to its answer.
@@ -71,6 +74,8 @@ pub struct Pipeline {
     pub signatures: Arc<Signatures>,
     pub upstream: Upstream,
     pub metrics: Arc<Metrics>,
+    pub books: Option<Arc<Books>>,
+    pub access_log: bool,
 }
 
 /// What the client gets.
@@ -88,19 +93,58 @@ pub enum Body {
 }
 
 impl Pipeline {
-    /// Serves one request. Whatever happens, its books are closed exactly once. What a stream says ahead of its first
-    /// output is put into `preamble` meanwhile. What is complete is kept by `keeping`.
+    /// Serves one request, and asks once more where the answer has to have a form that it has not. Whatever happens, the
+    /// books of each are closed exactly once. What a stream says ahead of its first output is put into `preamble` meanwhile.
+    /// What is complete is kept by `keeping`.
     pub async fn serve(
         self: Rc<Self>,
         call: Call,
-        mut books: Settlement,
+        books: Settlement,
         preamble: Rc<Preamble>,
         keeping: Option<Rc<Keeping>>,
     ) -> Result<Answer, GatewayError> {
+        let routes = self.routes.load_full();
+        let wanted = routes.wanted(&call);
+        let may_repair = keeping.is_none() && wanted.as_ref().is_some_and(|wanted| wanted.repair);
+        let (first, faults) = self.serve_once(&call, books, &preamble, keeping, (wanted.as_ref(), may_repair)).await?;
+        let (Some(wanted), Body::Whole(body), false) = (wanted, &first.body, faults.is_empty() || !may_repair) else {
+            return Ok(first);
+        };
+        let mut paid = first.cost;
+        if let Some(again) = wanted.again(&call, body, &faults) {
+            let books = Settlement::open(self.metrics.clone(), self.books.as_ref(), &again, self.access_log);
+            let second = self.serve_once(&again, books, &preamble, None, (Some(&wanted), false)).await;
+            if let Ok((mut second, faults)) = second {
+                paid = Priced::sum(paid, second.cost);
+                if faults.is_empty() {
+                    second
+                        .provenance
+                        .warnings
+                        .push("the answer was repaired: it did not have the form asked for".into());
+                    return Ok(Answer { cost: paid, ..second });
+                }
+            }
+        }
+        match wanted.check {
+            StructuredCheck::Block => Err(GatewayError::SchemaMismatch { faults }),
+            _ => Ok(Answer { cost: paid, ..first }),
+        }
+    }
+
+    /// Serves one request. What is not as `wanted` is told besides; where it may not pass and is not asked for again, it is an
+    /// error.
+    async fn serve_once(
+        self: &Rc<Self>,
+        call: &Call,
+        mut books: Settlement,
+        preamble: &Preamble,
+        keeping: Option<Rc<Keeping>>,
+        (wanted, may_repair): (Option<&Wanted>, bool),
+    ) -> Result<(Answer, Vec<String>), GatewayError> {
         let mut along = Along { keeping, ..Along::default() };
         let answered = tokio::select! {
             biased;
-            answered = self.answer(&call, &mut books, &preamble, &mut along) => answered,
+            answered = self.answer(call, &mut books, preamble, &mut along) => answered,
             () = self.drain.over() => Err(GatewayError::ShuttingDown),
         };
         // Errors wait, too: what a client was told is in the books.
@@ -109,29 +153,35 @@ impl Pipeline {
             Err(unrecorded) => Err(unrecorded),
         };
         match answered {
-            Ok((Begun::Whole(Whole { body, usage, finish }), provenance)) => {
+            Ok((Begun::Whole(Whole { body, usage, finish }), mut provenance)) => {
                 let (routes, size) = (self.routes.load_full(), body.len() as u64);
                 let screened = along.whole(body, |rule, entity| routes.guards.words(rule, entity)).await;
                 along.tell(&mut books);
                 // An embedding is no text that the model wrote.
                 let written = if call.head.operation.embeds() { 0 } else { size };
                 books.used(usage, finish, written);
-                let body = match screened {
-                    Ok(body) => body,
+                let judged = screened.and_then(|body| match wanted {
+                    Some(wanted) => judge(wanted, body, finish, may_repair, &mut books),
+                    None => Ok((body, vec![])),
+                });
+                let (body, faults) = match judged {
+                    Ok(judged) => judged,
                     Err(refused) => {
                         books.failed(&refused);
                         return Err(refused);
                     }
                 };
+                let told = faults.iter().map(|fault| format!("the answer does not have the form asked for: {fault}"));
+                provenance.warnings.extend(told);
                 books.sent_whole(&body);
                 let cost = books.served();
-                Ok(Answer { provenance, cost, body: Body::Whole(body) })
+                Ok((Answer { provenance, cost, body: Body::Whole(body) }, faults))
             }
             Ok((Begun::Stream(opened), provenance)) => {
                 books.sent(&preamble.take_ahead());
                 let keepalive = self.routes.load().sse_keepalive;
-                let stream = ReplyStream::new(*opened, books, keepalive, &call, self.drain.clone());
-                Ok(Answer { provenance, cost: None, body: Body::Stream(Box::new(stream)) })
+                let stream = ReplyStream::new(*opened, books, keepalive, call, self.drain.clone());
+                Ok((Answer { provenance, cost: None, body: Body::Stream(Box::new(stream)) }, vec![]))
             }
             Err(error) => {
                 books.failed(&error);
@@ -192,4 +242,21 @@ impl Pipeline {
         books.answered(provenance.clone());
         Ok((begun, provenance))
     }
+}
+
+/// Returns `body` and in what it is not as `wanted`, which the books are told; an error where it may not pass so.
+fn judge(
+    wanted: &Wanted,
+    body: Bytes,
+    finish: Option<&str>,
+    may_repair: bool,
+    books: &mut Settlement,
+) -> Result<(Bytes, Vec<String>), GatewayError> {
+    let faults = wanted.faults(&body, finish);
+    if faults.is_empty() {
+        return Ok((body, faults));
+    }
+    let passes = may_repair || wanted.check == StructuredCheck::Flag;
+    books.guarded(&wanted.report(passes), Stage::Output);
+    if passes { Ok((body, faults)) } else { Err(GatewayError::SchemaMismatch { faults }) }
 }

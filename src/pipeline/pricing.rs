@@ -35,6 +35,15 @@ pub struct Priced {
     pub guessed: Option<Unpriced>,
 }
 
+impl Priced {
+    /// Returns what both cost together; nothing where nothing is known of one.
+    pub fn sum(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (one, other) = (one?, other?);
+        let (nano, estimated) = (one.nano.saturating_add(other.nano), one.estimated || other.estimated);
+        Some(Self { nano, estimated, guessed: one.guessed.or(other.guessed) })
+    }
+}
+
 /// Why nobody knows what a request cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unpriced {

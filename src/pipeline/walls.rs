@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::route::{Route, Routes};
+use super::structured::Wanted;
 use crate::call::Call;
+use crate::config::privacy::StructuredCheck;
 use crate::upstream::Destination;
 
 impl Route {
@@ -23,6 +25,16 @@ impl Route {
 }
 
 impl Routes {
+    /// Returns what the answer to `call` has to be like, where somebody looks.
+    pub fn wanted(&self, call: &Call) -> Option<Wanted> {
+        let settings = &self.guards.structured;
+        if settings.check == StructuredCheck::Off {
+            return None;
+        }
+        let route = self.resolve(call.head.model.as_deref(), call.head.operation)?;
+        Wanted::of(settings, call, &route.label)
+    }
+
     /// Returns whether anything behind `route`, or behind a fallback of it, may see what `call` holds.
     pub fn may_see(&self, route: &Route, call: &Call) -> bool {
         let fallbacks: &[String] = if call.wishes.no_fallback { &[] } else { &route.fallback };

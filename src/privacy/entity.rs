@@ -47,6 +47,9 @@ pub enum Entity {
     /// Text in a language that is not spoken here.
     #[serde(skip_deserializing)]
     Language,
+    /// An answer that does not have the form that was asked for.
+    #[serde(skip_deserializing)]
+    Schema,
     /// Whatever somebody else finds who is asked.
     #[serde(skip_deserializing)]
     External,
@@ -90,6 +93,7 @@ const NAMES: &[(Entity, &str, &str)] = &[
     (Entity::Custom, "custom", "CUSTOM"),
     (Entity::Injection, "injection", "INJECTION"),
     (Entity::Language, "language", "LANGUAGE"),
+    (Entity::Schema, "schema", "SCHEMA"),
     (Entity::External, "external", "EXTERNAL"),
 ];
 

@@ -165,16 +165,11 @@ impl Metrics {
             tokens: counters("bursar_tokens_total", "Tokens by kind, as upstreams tell", &["alias", "team", "kind"]),
             cost: counters("bursar_cost_nano_dollars_total", "Cost of answers in nano-dollars", &["alias", "team"]),
             unpriced: counters("bursar_unpriced_requests_total", "Answers whose cost nobody knows", &["reason"]),
-            reviewed: histogram(
-                "bursar_guardrail_duration_seconds",
-                "How long guardrails took that are asked",
-                &["rule", "stage"],
-                &SECONDS,
-            ),
+            reviewed: histogram("bursar_guardrail_duration_seconds", "Of those asked", &["rule", "stage"], &SECONDS),
             duration: histogram("bursar_request_duration_seconds", "From request to last byte", &["alias"], &SECONDS),
             first_token: histogram(
                 "bursar_first_token_seconds",
-                "From request to the first token of a stream",
+                "To the first token of a stream",
                 &["alias"],
                 &SECONDS,
             ),

@@ -56,6 +56,7 @@ mod spending;
 mod stored;
 mod storm;
 mod streams;
+mod structured_output;
 mod takeover;
 mod waiting;
 mod watching;

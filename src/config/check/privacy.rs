@@ -16,8 +16,10 @@ use crate::config::Provider;
 use crate::config::callers::KEY_HEADERS;
 use crate::config::fault::Fault;
 use crate::config::layer::{child, item};
-use crate::config::privacy::{Audience, DataClass, Guardrails, PATTERN_SIZE, Passage, Privacy, Prompt, Stage, Stages};
-use crate::config::raw::{RawClassSigns, RawCompliance, RawDataClass, RawGuardrails, RawPrompt};
+use crate::config::privacy::{
+    Audience, DataClass, Guardrails, PATTERN_SIZE, Passage, Privacy, Prompt, Stage, Stages, Structured,
+};
+use crate::config::raw::{RawClassSigns, RawCompliance, RawDataClass, RawGuardrails, RawPrompt, RawStructured};
 
 /// Names of prompts and rules stand in records and metrics.
 const NAME_MAX: usize = 64;
@@ -82,7 +84,17 @@ fn guardrails_of(
         dry_run: raw.dry_run.unwrap_or(false),
         pii: pii::pii(checker, raw.pii, compliance.profile, known),
         rules: rules::rules(checker, &raw.rules, &mut names, known),
+        structured_output: structured(checker, &raw.structured_output, known),
         webhooks: reviewers::reviewers(checker, &raw.webhooks, &mut names, on_error, known),
+    }
+}
+
+fn structured(checker: &mut Checker<'_>, raw: &RawStructured, known: &Known<'_>) -> Structured {
+    let path = "guardrails.structured_output";
+    Structured {
+        check: raw.check.unwrap_or_default(),
+        repair: raw.repair.unwrap_or(true),
+        audience: audience(checker, path, (&raw.teams, &raw.orgs, &raw.routes), known),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::config::privacy::{Action, Law, Numbers, Passage, Profile, PromptPlace, Stage};
+use crate::config::privacy::{Action, Law, Numbers, Passage, Profile, PromptPlace, Stage, StructuredCheck};
 use crate::config::word_or::WordOr;
 use crate::privacy::Entity;
 
@@ -64,6 +64,17 @@ pub struct RawGuardrails {
     pub pii: Option<RawPii>,
     pub rules: Vec<RawRule>,
     pub webhooks: Vec<RawReviewer>,
+    pub structured_output: RawStructured,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawStructured {
+    pub check: Option<StructuredCheck>,
+    pub repair: Option<bool>,
+    pub teams: Vec<String>,
+    pub orgs: Vec<String>,
+    pub routes: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

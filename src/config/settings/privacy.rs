@@ -22,7 +22,8 @@ impl List<'_> {
         for prompt in prompts {
             self.prompt(&child("prompts", &prompt.name), prompt);
         }
-        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules, webhooks } = guardrails;
+        let Guardrails { on_error, stream_window, unscanned_parts, dry_run, pii, rules, webhooks, structured_output } =
+            guardrails;
         self.put("guardrails.on_error", on_error.as_str());
         self.put("guardrails.stream_window", stream_window);
         self.put("guardrails.unscanned_parts", unscanned_parts.as_str());
@@ -31,6 +32,10 @@ impl List<'_> {
         for rule in rules {
             self.rule(&child("guardrails.rules", &rule.name), rule);
         }
+        let path = "guardrails.structured_output";
+        self.put(&child(path, "check"), structured_output.check.as_str());
+        self.put(&child(path, "repair"), structured_output.repair);
+        self.audience(path, &structured_output.audience);
         for webhook in webhooks {
             self.reviewer(&child("guardrails.webhooks", &webhook.name), webhook);
         }
