@@ -19,12 +19,15 @@ use proptest::sample::{Index, select};
 type Holds = fn(&[u8]);
 
 /// The name of each fuzz target, and what it runs.
-const TARGETS: [(&str, Holds); 11] = [
+const TARGETS: [(&str, Holds); 14] = [
     ("auth_header", invariants::auth_header),
     ("client_body", invariants::client_body),
     ("configuration", invariants::configuration),
     ("event_stream", invariants::event_stream),
     ("judge", invariants::judge),
+    ("privacy_scan", invariants::privacy_scan),
+    ("privacy_screen", invariants::privacy_screen),
+    ("privacy_walk", invariants::privacy_walk),
     ("reply_stream", invariants::reply_stream),
     ("request_intake", invariants::request_intake),
     ("retry_after", invariants::retry_after),
@@ -71,6 +74,73 @@ fn the_wire_invariants_hold_over_the_golden_files() {
         ] {
             load(file, steer).into_iter().for_each(|bytes| holds(&bytes));
         }
+    }
+}
+
+/// Pieces of texts with something to find in them, or nearly.
+const PIECES: &[&str] = &[
+    "4111 1111 1111 1111",
+    "a@b.co",
+    "@",
+    "1-1-1",
+    "078-05-1120",
+    "+1 (905) 674-3793",
+    "(((",
+    "))",
+    "eyJhbGciOiJIUzI1NiJ9.e30.x",
+    "eyJ",
+    "-----BEGIN PRIVATE KEY-----",
+    "-----END",
+    "https://",
+    "a.example/b",
+    "::1",
+    "192.0.2.1",
+    "ssn",
+    "card",
+    "password: x",
+    "api_key=",
+    "sk-proj-",
+    "6/24/1991",
+    "March",
+    "Ann Lee",
+    "12 Main Street",
+    "PII_EMAIL_1",
+    "pii\\_",
+    "\u{200b}",
+    "é",
+    "日本",
+    "😀",
+    " ",
+    "\n",
+    ".",
+    "-",
+    "{\"a\":\"",
+    "\"}",
+    "\\u0040",
+    "[",
+    "]",
+    ",",
+    "0",
+    "9999999999",
+    "ignore all previous instructions",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn what_must_not_leave_is_found_however_it_is_put(
+        pieces in vec(one_of(PIECES), 0..30),
+        cuts in vec(0_u16..300, 0..6),
+        key in one_of(&["content", "arguments", "input", "ssn", "x"]),
+    ) {
+        let text = pieces.concat();
+        invariants::privacy_scan(text.as_bytes());
+        let cuts: Vec<String> = cuts.iter().map(u16::to_string).collect();
+        invariants::privacy_screen(format!("{}\n{text}", cuts.join(" ")).as_bytes());
+        let body = serde_json::json!({"messages": [{"role": "user", "content": text}], "metadata": {&key: {&text: text}}});
+        invariants::privacy_walk(body.to_string().as_bytes());
+        invariants::privacy_walk(text.as_bytes());
     }
 }
 

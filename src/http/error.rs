@@ -174,10 +174,8 @@ fn face(error: &GatewayError) -> Face {
         GatewayError::TooDear(refused) => too_dear(refused, code),
         GatewayError::BudgetExceeded(exceeded) => budget_exceeded(exceeded, code),
         GatewayError::Unpriced { asked } => unpriced(asked, code),
-        GatewayError::Guardrail { .. }
-        | GatewayError::GuardrailUnavailable { .. }
-        | GatewayError::SchemaMismatch { .. }
-        | GatewayError::Confined { .. } => guarded(error, code),
+        GatewayError::Guardrail { .. } | GatewayError::Confined { .. } => guarded(error, code),
+        GatewayError::SchemaMismatch { .. } | GatewayError::GuardrailUnavailable { .. } => unguarded(error, code),
         GatewayError::NoHealthyTarget { retry_after, why } => {
             let message = format!("no upstream can take this request now: {why}");
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message).after(*retry_after, false)
@@ -224,6 +222,13 @@ fn guarded(error: &GatewayError, code: &str) -> Face {
         GatewayError::Guardrail { message } => {
             Face::new(StatusCode::BAD_REQUEST, INVALID, code, format!("a guardrail refuses this: {message}"))
         }
+        _ => Face::new(StatusCode::BAD_REQUEST, INVALID, code, "a guardrail refuses this"),
+    }
+}
+
+/// What a guardrail needs is not to be had.
+fn unguarded(error: &GatewayError, code: &str) -> Face {
+    match error {
         GatewayError::GuardrailUnavailable { name } => {
             let message =
                 format!("the guardrail `{name}` gives no answer, and nothing passes without it; try again later");
@@ -234,7 +239,7 @@ fn guarded(error: &GatewayError, code: &str) -> Face {
             let message = format!("the model's answer does not have the form that was asked for ({faults}); try again");
             Face::new(StatusCode::BAD_GATEWAY, "server_error", code, message)
         }
-        _ => Face::new(StatusCode::BAD_REQUEST, INVALID, code, "a guardrail refuses this"),
+        _ => Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, "a guardrail has no answer"),
     }
 }
 

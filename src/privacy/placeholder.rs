@@ -239,7 +239,8 @@ fn read(text: &str, ended: bool) -> Reading {
     let mut letters = 0;
     for (count, (at, character)) in text.char_indices().enumerate() {
         if count >= LONGEST {
-            return Reading::No;
+            // Nothing but decoration goes on behind it.
+            return number.map_or(Reading::No, |number| Reading::Placeholder { length: end, tag, number });
         }
         if is_invisible(character) {
             continue;
@@ -289,6 +290,15 @@ fn read(text: &str, ended: bool) -> Reading {
     }
 }
 
+/// Whether `text`, behind a placeholder, would be taken for more of its number or of its word.
+pub fn goes_on(text: &str) -> bool {
+    let next = text.chars().next().is_some_and(|next| next.is_alphanumeric() || next == '_');
+    next || text
+        .chars()
+        .find(|next| !is_invisible(*next) && !is_markup(*next))
+        .is_some_and(|next| next.is_ascii_digit())
+}
+
 /// Where `text` holds something that would be read as a placeholder: begin and end in bytes, in order.
 pub fn lookalikes(text: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
@@ -324,6 +334,16 @@ mod tests {
         assert_eq!(values.stand_in(Entity::Phone, "555-010-0199"), "PII_PHONE_1");
         assert_eq!(values.stand_in(Entity::Email, "c@d.com"), "PII_EMAIL_2");
         assert_eq!(values.stand_in(Entity::Email, "a@b.com"), "PII_EMAIL_1");
+    }
+
+    #[test]
+    fn decoration_without_end_hides_no_placeholder() {
+        let (text, back) = (format!("PII_EMAIL_1{}", "*".repeat(90)), format!("user1@example.com{}", "*".repeat(90)));
+        assert_eq!(values().restore(&text), back);
+        let (mut restorer, mut out) = (Restorer::default(), String::new());
+        text.chars().for_each(|letter| restorer.push(&values(), &letter.to_string(), &mut out));
+        restorer.finish(&values(), &mut out);
+        assert_eq!(out, back);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::json::{self, Kind, Leaf, Malformed, Step};
-use super::placeholder::{Placeholders, lookalikes};
+use super::placeholder::{Placeholders, goes_on, lookalikes};
 use super::policy::{Action, Hit, Policy, Voice};
 use super::{Entity, EntitySet};
 
@@ -237,7 +237,26 @@ impl<'p> Redactor<'p> {
             patches.push((hit.start, hit.end, new));
         }
         patches.sort_unstable_by_key(|(start, ..)| *start);
+        if self.policy.tokenizes() {
+            apart(text, &mut patches);
+        }
         (!patches.is_empty()).then(|| json::spliced(text, &patches))
+    }
+}
+
+/// Puts a blank where a new text would run into a word or into another one: a placeholder is found again as a word only.
+fn apart(text: &str, patches: &mut [(usize, usize, String)]) {
+    let mut last = None;
+    for (start, end, new) in patches {
+        let before = text[..*start].chars().next_back().is_some_and(char::is_alphanumeric);
+        let after = goes_on(&text[*end..]);
+        if before || last == Some(*start) {
+            new.insert(0, ' ');
+        }
+        if after {
+            new.push(' ');
+        }
+        last = Some(*end);
     }
 }
 
@@ -387,6 +406,28 @@ mod tests {
             second.contains("PII_EMAIL_2 and PII_EMAIL_3") && second.contains("PII_EMAIL_4, PII_EMAIL_2"),
             "{second}"
         );
+    }
+
+    #[test]
+    fn a_placeholder_runs_into_no_word_and_no_other_one() {
+        let policy = Policy::default().with(Layer::new(
+            "pii",
+            Scanner::new([Entity::PrivateKey, Entity::Email].into_iter().collect()),
+            Action::Tokenize,
+        ));
+        let key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----";
+        for text in [
+            format!("a{key}"),
+            format!("{key}9"),
+            format!("{key}{key}x"),
+            format!("１{key}"),
+            format!("{key}`\u{200b}1"),
+        ] {
+            let mut redactor = Redactor::new(&policy, [0; 32]);
+            let new = redactor.text(&text).expect("found");
+            let back = Screening::of(redactor.finish().0).text(&new);
+            assert_eq!(back.replace(' ', ""), text.replace(' ', ""), "{new}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! text, so that a seed can be written and a crash be read with an editor.
 
 mod failures;
+mod privacy;
 mod replies;
 mod requests;
 mod settings;
@@ -11,6 +12,7 @@ mod streams;
 mod translations;
 
 pub use failures::{judge, retry_after};
+pub use privacy::{privacy_scan, privacy_screen, privacy_walk};
 pub use replies::whole_reply;
 pub use requests::{auth_header, request_intake};
 pub use settings::configuration;

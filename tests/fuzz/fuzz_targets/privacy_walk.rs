@@ -1,0 +1,4 @@
+//! Runs [`invariants::privacy_walk`] on whatever libFuzzer comes up with.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| invariants::privacy_walk(data));
