@@ -95,6 +95,9 @@ pub fn affords(head: &RequestHead, route: &Route, most: u64) -> bool {
     too_dear(head, route, most).is_none()
 }
 
+/// Tokens that a bound on the answer adds to a request.
+const BOUND: u64 = 8;
+
 /// Returns what the request costs at worst with the dearest candidate, where that is more than `most` nano-dollars. Nobody
 /// knows what a model without a price costs, so it is none of them.
 fn too_dear(head: &RequestHead, route: &Route, most: u64) -> Option<CostLimit> {
@@ -104,6 +107,7 @@ fn too_dear(head: &RequestHead, route: &Route, most: u64) -> Option<CostLimit> {
         Some((extent.cost(price, extent.answer)?, extent, price, candidate))
     });
     let (cost, extent, price, candidate) = quotes.max_by_key(|(cost, ..)| *cost).filter(|(cost, ..)| *cost > most)?;
-    let max_tokens = extent.longest(price, most).map(|answer| answer / head.choices.max(1)).filter(|bound| *bound > 0);
+    let max_tokens =
+        extent.with(BOUND).longest(price, most).map(|answer| answer / head.choices.max(1)).filter(|bound| *bound > 0);
     Some(CostLimit { holder: String::new(), most, cost, model: candidate.model.to_string(), max_tokens })
 }

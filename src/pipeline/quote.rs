@@ -35,6 +35,11 @@ impl Extent {
         Self { prompt, answer: answer.saturating_mul(head.choices) }
     }
 
+    /// Returns it with so many tokens more in the prompt.
+    pub fn with(&self, tokens: u64) -> Self {
+        Self { prompt: self.prompt.saturating_add(tokens), answer: self.answer }
+    }
+
     /// Returns what it costs with an answer of that length, in nano-dollars, at the usual tier.
     pub fn cost(&self, price: &ModelPrice, answer: u64) -> Option<u64> {
         let total = self.prompt.saturating_add(answer);

@@ -120,8 +120,6 @@ pub struct Restorer {
     /// Whether the text begins like JSON; unknown while only blanks have come.
     json: Option<bool>,
     held: String,
-    /// Whether the character before `held` is a letter or digit, so that no placeholder begins there.
-    in_word: bool,
 }
 
 impl Restorer {
@@ -160,43 +158,27 @@ impl Restorer {
         let mut from = 0;
         while let Some(at) = memchr::memchr2(b'P', b'p', &text.as_bytes()[from..]).map(|at| from + at) {
             from = at + 1;
-            let in_word = match text[..at].chars().next_back() {
-                Some(before) => before.is_alphanumeric(),
-                None => self.in_word,
-            };
-            if in_word {
-                continue;
-            }
             match read(&text[at..], ended) {
                 Reading::No => {}
                 Reading::Open => {
-                    self.write(&text[written..at], out);
+                    out.push_str(&text[written..at]);
                     return at;
                 }
                 Reading::Placeholder { length, tag, number } => {
                     if let Some(value) = values.value(&tag, number) {
-                        self.write(&text[written..at], out);
+                        out.push_str(&text[written..at]);
                         match self.json {
                             Some(true) => out.push_str(&inside_json(value)),
                             _ => out.push_str(value),
                         }
                         written = at + length;
-                        // A number stood here, so what follows does not begin a word of its own.
-                        self.in_word = true;
                     }
                     from = at + length;
                 }
             }
         }
-        self.write(&text[written..], out);
+        out.push_str(&text[written..]);
         text.len()
-    }
-
-    fn write(&mut self, text: &str, out: &mut String) {
-        if let Some(last) = text.chars().next_back() {
-            self.in_word = last.is_alphanumeric();
-            out.push_str(text);
-        }
     }
 }
 
@@ -290,13 +272,10 @@ fn read(text: &str, ended: bool) -> Reading {
     }
 }
 
-/// Whether `text`, behind a placeholder, would be taken for more of its number or of its word.
+/// Whether `text`, behind a placeholder, would be taken for more of its number.
 pub fn goes_on(text: &str) -> bool {
-    let next = text.chars().next().is_some_and(|next| next.is_alphanumeric() || next == '_');
-    next || text
-        .chars()
-        .find(|next| !is_invisible(*next) && !is_markup(*next))
-        .is_some_and(|next| next.is_ascii_digit())
+    let next = text.chars().find(|next| !is_invisible(*next) && !is_markup(*next));
+    next.is_some_and(|next| next.is_ascii_digit())
 }
 
 /// Where `text` holds something that would be read as a placeholder: begin and end in bytes, in order.
@@ -351,10 +330,19 @@ mod tests {
         let values = values();
         assert_eq!(values.restore("PII_EMAIL_1, PII_EMAIL_12."), "user1@example.com, user12@example.com.");
         for left in
-            ["PII_EMAIL_13", "PII_EMAIL_123", "PII_EMAIL_", "PII_EMAIL", "XPII_EMAIL_1", "PII_EMAIL_01", "PII_IBAN_1"]
+            ["PII_EMAIL_13", "PII_EMAIL_123", "PII_EMAIL_", "PII_EMAIL", "PI_EMAIL_1", "PII_EMAIL_01", "PII_IBAN_1"]
         {
             assert_eq!(values.restore(left), left);
         }
+    }
+
+    #[test]
+    fn letters_before_it_hide_no_placeholder() {
+        let values = values();
+        // The `n` of a line feed, as arguments of tools have it.
+        let arguments = r#"{"text":"Dear\nPII_EMAIL_1,\tPII_EMAIL_2"}"#;
+        assert_eq!(values.restore(arguments), r#"{"text":"Dear\nuser1@example.com,\tuser2@example.com"}"#);
+        assert_eq!(values.restore("toPII_EMAIL_1PII_EMAIL_2"), "touser1@example.comuser2@example.com");
     }
 
     #[test]

@@ -244,19 +244,12 @@ impl<'p> Redactor<'p> {
     }
 }
 
-/// Puts a blank where a new text would run into a word or into another one: a placeholder is found again as a word only.
+/// Puts a blank where the number of a placeholder would run into another one.
 fn apart(text: &str, patches: &mut [(usize, usize, String)]) {
-    let mut last = None;
-    for (start, end, new) in patches {
-        let before = text[..*start].chars().next_back().is_some_and(char::is_alphanumeric);
-        let after = goes_on(&text[*end..]);
-        if before || last == Some(*start) {
-            new.insert(0, ' ');
-        }
-        if after {
+    for (_, end, new) in patches {
+        if goes_on(&text[*end..]) {
             new.push(' ');
         }
-        last = Some(*end);
     }
 }
 
@@ -409,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_runs_into_no_word_and_no_other_one() {
+    fn the_number_of_a_placeholder_runs_into_no_other_one() {
         let policy = Policy::default().with(Layer::new(
             "pii",
             Scanner::new([Entity::PrivateKey, Entity::Email].into_iter().collect()),

@@ -17,7 +17,7 @@ use bursar_actors::{ChanceFactory, Clock, EndpointId, SystemOptions};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use crate::client::Client;
+use crate::client::{Client, PROMPT};
 
 /// The admin token of every gateway here.
 pub const ADMIN: &str = "bursar-admin-of-the-tests";
@@ -182,6 +182,34 @@ fn exchange_actors(gateway: &mut Arc<Gateway>, chance_for: ChanceFactory) {
     Arc::get_mut(gateway).expect("nobody shares it yet").actors = bursar_actors::start(options);
 }
 
+impl Bursar {
+    /// Whatever a test did, no key of its configuration may stand in what the gateway has written, nor in its metrics.
+    fn leaves_no_secrets(&self) {
+        let file = std::fs::read_to_string(self.folder.path().join("bursar.toml")).unwrap_or_default();
+        let is_secret =
+            |line: &&str| ["value", "secret", "token"].iter().any(|name| line.starts_with(&format!("{name} = \"")));
+        let secrets = file.lines().filter(is_secret).filter_map(|line| line.split('"').nth(1));
+        // What is shorter may stand anywhere.
+        let secrets: Vec<&str> = secrets.filter(|secret| secret.len() >= 6).chain([ADMIN, PROMPT]).collect();
+        let mut written =
+            vec![("metrics".to_owned(), self.gateway.metrics.render(&self.gateway.actors.board, None).into_bytes())];
+        let mut folders = vec![self.folder.path().join("data")];
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    written.push((path.display().to_string(), std::fs::read(&path).unwrap_or_default()));
+                }
+            }
+        }
+        for (place, bytes) in &written {
+            let found = secrets.iter().find(|secret| memchr::memmem::find(bytes, secret.as_bytes()).is_some());
+            assert_eq!(found, None, "a secret stands in {place}");
+        }
+    }
+}
+
 impl Drop for Bursar {
     fn drop(&mut self) {
         // The command is on its way as soon as the future is made.
@@ -195,6 +223,9 @@ impl Drop for Bursar {
         let panics: Vec<_> =
             panics.iter().filter(|panic| panic.starts_with(&own) && !panic.contains(INTENDED)).collect();
         assert!(panics.is_empty() || std::thread::panicking(), "the gateway panicked: {panics:?}");
+        if !std::thread::panicking() {
+            self.leaves_no_secrets();
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use crate::config::Config;
 use crate::config::audit::Kept;
 use crate::config::fault::{Fault, Faults};
 use crate::config::load::{Sources, load};
-use crate::config::privacy::{Action, Law, Passage, PiiPolicy, Profile, PromptPlace, Stage, Stages, usual_entities};
+use crate::config::privacy::{
+    Action, Law, Passage, PiiPolicy, Profile, PromptPlace, Stage, Stages, StructuredCheck, usual_entities,
+};
 use crate::config::reload;
 use crate::config::schema::{Shape, schema};
 use crate::config::settings::{Setting, settings};
@@ -353,5 +355,54 @@ fn a_machine_of_ones_own_at_a_public_address_is_asked_about() {
     }
     for url in ["https://llm.example.com/v1", "http://203.0.113.7/v1"] {
         assert_eq!((told(url, ""), told(url, "self_hosted = false\n")), (1, 0), "{url}");
+    }
+}
+
+#[test]
+fn who_is_asked_and_what_answers_have_to_be_like_is_taken_as_written() {
+    let text = "[guardrails]\non_error = 'allow'\n\
+                [guardrails.structured_output]\ncheck = 'block'\nrepair = false\nroutes = ['fast']\n\
+                [[guardrails.webhooks]]\nname = 'dlp'\nurl = 'https://dlp.example.com/T0/review'\nsecret = '0123456789abcdef'\n\
+                token = 'a-bearer'\ntimeout = '500ms'\nstream_window = 64\nteams = ['clinic']\n\
+                [[guardrails.webhooks]]\nname = 'near'\nurl = 'http://127.0.0.1:9/'\nstage = ['output']\non_error = 'block'\n";
+
+    let config = config(text);
+
+    let guardrails = &config.privacy.guardrails;
+    let structured = &guardrails.structured_output;
+    assert_eq!((structured.check, structured.repair), (StructuredCheck::Block, false));
+    assert_eq!(structured.audience.routes, ["fast"]);
+    let [dlp, near] = guardrails.webhooks.as_slice() else { panic!("{:?}", guardrails.webhooks) };
+    assert_eq!((dlp.on_error, near.on_error), (Passage::Allow, Passage::Block));
+    assert_eq!((dlp.timeout.as_millis(), near.timeout.as_millis()), (500, 2_000));
+    assert_eq!((dlp.stages, dlp.stream_window, near.stream_window), (Stages::BOTH, 64, 400));
+    let shown: Vec<_> = settings(&config).into_iter().filter(|one| one.path.contains("webhooks")).collect();
+    let all = format!("{shown:?}");
+    assert!(
+        all.contains("https://dlp.example.com") && !["T0", "abcdef", "a-bearer"].iter().any(|word| all.contains(word))
+    );
+}
+
+#[test]
+fn a_webhook_that_cannot_be_asked_is_refused() {
+    let hook = "[[guardrails.webhooks]]\nname = 'dlp'\nurl = 'https://a/b'\n";
+    for (text, expected) in [
+        (hook.replace("https", "http"), "guardrails.webhooks[0].url has to start with https"),
+        (hook.replace("url = 'https://a/b'\n", ""), "guardrails.webhooks[0] has no `url`"),
+        (format!("{hook}timeout = '1m'\n"), "guardrails.webhooks[0].timeout is 60s; it is from 50ms to 30s"),
+        (format!("{hook}stream_window = 5\n"), "guardrails.webhooks[0].stream_window is 5; it is a number"),
+        (format!("{hook}token = 'a b'\n"), "guardrails.webhooks[0].token is empty, or holds what no token has"),
+        (format!("{hook}{hook}"), "name `dlp` is taken by guardrails.webhooks[0]"),
+        (
+            format!("[[guardrails.rules]]\nname = 'dlp'\ndetect = ['jwt']\n{hook}"),
+            "name `dlp` is taken by guardrails.rules[0]",
+        ),
+        (
+            "[guardrails.structured_output]\ncheck = 'maybe'\n".to_owned(),
+            "guardrails.structured_output.check is `maybe`",
+        ),
+    ] {
+        let found = faults(&text);
+        assert!(found.iter().filter(|line| line.contains(expected)).count() == 1, "{text}: {found:#?}");
     }
 }
