@@ -10,6 +10,8 @@ use bursar_actors::{ErrorClass, LearnedLimits};
 
 use crate::schema::IntakeError;
 
+/// The code of an answer that has not the form that was asked for.
+pub const SCHEMA_MISMATCH: &str = "schema_mismatch";
 /// The code of what a guardrail refuses.
 pub const GUARDRAIL_BLOCKED: &str = "guardrail_blocked";
 
@@ -271,7 +273,7 @@ impl GatewayError {
             Self::BudgetExceeded(_) => "budget_exceeded",
             Self::Unpriced { .. } => "model_unpriced",
             Self::Guardrail { .. } => GUARDRAIL_BLOCKED,
-            Self::SchemaMismatch { .. } => "schema_mismatch",
+            Self::SchemaMismatch { .. } => SCHEMA_MISMATCH,
             Self::GuardrailUnavailable { .. } => "guardrail_unavailable",
             Self::Confined { .. } => "data_class_not_allowed",
             Self::NoHealthyTarget { .. } => "no_healthy_target",

@@ -20,6 +20,7 @@ use serde_json::json;
 use super::limits;
 use crate::call::{RequestId, unix_s};
 use crate::error::{Cause, CostLimit, Failure, GUARDRAIL_BLOCKED, GatewayError, KeyTaken, SignInFault};
+use crate::pipeline::structured;
 use crate::providers::dialect::StreamFailure;
 use crate::providers::{anthropic, clients, gemini};
 use crate::schema::Operation;
@@ -235,9 +236,7 @@ fn unguarded(error: &GatewayError, code: &str) -> Face {
             Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, message)
         }
         GatewayError::SchemaMismatch { faults } => {
-            let faults = faults.join("; ");
-            let message = format!("the model's answer does not have the form that was asked for ({faults}); try again");
-            Face::new(StatusCode::BAD_GATEWAY, "server_error", code, message)
+            Face::new(StatusCode::BAD_GATEWAY, "server_error", code, structured::mismatch(faults))
         }
         _ => Face::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, code, "a guardrail has no answer"),
     }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::flow::{Flow, ReviewedFlow, ScreenedFlow};
+use super::flow::{Flow, FormedFlow, ReviewedFlow, ScreenedFlow};
 use super::guards::refused;
 use super::keeping::{KeepFlow, Keeping};
 use super::review::Review;
 use super::settlement::Settlement;
+use super::structured::Wanted;
 use crate::error::GatewayError;
 use crate::privacy::{Entity, Screening};
 
@@ -19,6 +20,8 @@ pub struct Along {
     pub screening: Option<Rc<RefCell<Screening>>>,
     /// Only where there is a screening, which counts what is found.
     pub review: Option<Rc<Review>>,
+    /// What a stream has to be like; only where there is a screening, likewise.
+    pub wanted: Option<Rc<Wanted>>,
     pub keeping: Option<Rc<Keeping>>,
 }
 
@@ -32,6 +35,10 @@ impl Along {
         let flow = match &self.screening {
             Some(screening) => Box::new(ScreenedFlow::new(flow, screening.clone())),
             None => flow,
+        };
+        let flow: Box<dyn Flow> = match (&self.wanted, &self.screening) {
+            (Some(wanted), Some(screening)) => Box::new(FormedFlow::new(flow, wanted.clone(), screening.clone())),
+            _ => flow,
         };
         match &self.keeping {
             Some(keeping) => Box::new(KeepFlow::new(flow, keeping.clone())),

@@ -31,6 +31,7 @@ mod way;
 pub mod webhooks;
 pub mod witness;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ use crate::books::Books;
 use crate::call::Call;
 use crate::config::privacy::{Stage, StructuredCheck};
 use crate::error::GatewayError;
+use crate::privacy::{Placeholders, Screening};
 use crate::providers::signatures::Signatures;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -104,7 +106,7 @@ impl Pipeline {
         keeping: Option<Rc<Keeping>>,
     ) -> Result<Answer, GatewayError> {
         let routes = self.routes.load_full();
-        let wanted = routes.wanted(&call);
+        let wanted = routes.wanted(&call).map(Rc::new);
         let may_repair = keeping.is_none() && wanted.as_ref().is_some_and(|wanted| wanted.repair);
         let (first, faults) = self.serve_once(&call, books, &preamble, keeping, (wanted.as_ref(), may_repair)).await?;
         let (Some(wanted), Body::Whole(body), false) = (wanted, &first.body, faults.is_empty() || !may_repair) else {
@@ -139,9 +141,10 @@ impl Pipeline {
         mut books: Settlement,
         preamble: &Preamble,
         keeping: Option<Rc<Keeping>>,
-        (wanted, may_repair): (Option<&Wanted>, bool),
+        (wanted, may_repair): (Option<&Rc<Wanted>>, bool),
     ) -> Result<(Answer, Vec<String>), GatewayError> {
-        let mut along = Along { keeping, ..Along::default() };
+        let streamed = wanted.filter(|_| call.head.stream).cloned();
+        let mut along = Along { keeping, wanted: streamed, ..Along::default() };
         let answered = tokio::select! {
             biased;
             answered = self.answer(call, &mut books, preamble, &mut along) => answered,
@@ -213,6 +216,10 @@ impl Pipeline {
         books.guarded(&report, Stage::Input);
         let guarded = guarded?;
         (along.screening, along.review) = (guarded.screening, guarded.review);
+        if along.wanted.is_some() {
+            let idle = || Rc::new(RefCell::new(Screening::of(Placeholders::new())));
+            along.screening.get_or_insert_with(idle);
+        }
         if call.head.stream {
             books.screened_by(along.screening.clone());
         }

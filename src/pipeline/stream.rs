@@ -21,7 +21,7 @@ use super::flow::{Batch, Flow, broken};
 use super::preamble::Preamble;
 use super::settlement::{Provenance, Settlement};
 use crate::call::Call;
-use crate::error::{Failure, GUARDRAIL_BLOCKED};
+use crate::error::{Failure, GUARDRAIL_BLOCKED, SCHEMA_MISMATCH};
 use crate::providers::clients::error_event;
 use crate::providers::dialect::StreamFailure;
 use crate::schema::Operation;
@@ -194,8 +194,8 @@ impl ReplyStream {
             failure.class = ErrorClass::StreamBrokenAfterOutput;
         }
         let class = failure.class;
-        let ours = failure.code.as_deref() == Some(GUARDRAIL_BLOCKED);
-        let code = if ours { GUARDRAIL_BLOCKED } else { class.as_str() };
+        let ours = [GUARDRAIL_BLOCKED, SCHEMA_MISMATCH].into_iter().find(|ours| failure.code.as_deref() == Some(ours));
+        let code = ours.unwrap_or(class.as_str());
         let outcome = Outcome::Failed { class, retry_after: failure.retry_after };
         self.end(outcome, class.as_str(), code, &failure.message, 502)
     }

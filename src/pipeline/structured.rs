@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::guards::{asker, replaced};
 use crate::call::{Call, RequestId};
 use crate::config::privacy::{Structured, StructuredCheck};
+use crate::privacy::texts::Text;
 use crate::privacy::{Action, Entity, Report};
 use crate::providers::clients;
 use crate::schema::Operation;
@@ -53,8 +54,7 @@ impl Wanted {
     /// its schema cannot be used, which is the client's affair.
     pub fn of(settings: &Structured, call: &Call, alias: &str) -> Option<Self> {
         let looks = settings.check != StructuredCheck::Off && settings.audience.covers(asker(call), alias);
-        // What a stream has said is said.
-        if !looks || call.head.stream || call.head.choices > 1 || call.head.operation.embeds() {
+        if !looks || call.head.choices > 1 || call.head.operation.embeds() {
             return None;
         }
         let operation = call.head.operation;
@@ -65,19 +65,36 @@ impl Wanted {
             Format::JsonObject => None,
             Format::JsonSchema { schema, .. } => Some(compiled(schema)?),
         };
-        Some(Self { operation, schema, check: settings.check, repair: settings.repair })
+        // What a stream has said is said.
+        let repair = settings.repair && !call.head.stream;
+        Some(Self { operation, schema, check: settings.check, repair })
     }
 
     /// Returns in what `body`, a whole answer that ended for `finish`, is not as wanted; nothing where it is, or is no such
     /// answer: a call of a tool, a refusal, or one that was cut.
     pub fn faults(&self, body: &[u8], finish: Option<&str>) -> Vec<String> {
-        if !COMPLETE.contains(&finish) {
+        let text = serde_json::from_slice(body).ok().and_then(|body| said(self.operation, &body));
+        self.faults_of(&text.unwrap_or_default(), finish)
+    }
+
+    /// Returns whether a text of an event, whose data is `data`, is the next piece of what the answer says.
+    pub fn is_said(&self, text: &Text, data: &str) -> bool {
+        text.is_piece
+            && match self.operation {
+                Operation::ChatCompletions => text.at == "0/delta/content/",
+                Operation::Messages => text.at.ends_with("/text"),
+                Operation::Responses => text.at.starts_with("response.output_text/"),
+                Operation::GenerateContent => !data.contains("\"thought\":true") && !data.contains("\"thought\": true"),
+                _ => false,
+            }
+    }
+
+    /// The same of what an answer says.
+    pub fn faults_of(&self, text: &str, finish: Option<&str>) -> Vec<String> {
+        if !COMPLETE.contains(&finish) || text.is_empty() {
             return vec![];
         }
-        let Some(text) = serde_json::from_slice(body).ok().and_then(|body| said(self.operation, &body)) else {
-            return vec![];
-        };
-        let value: Value = match serde_json::from_str(&text) {
+        let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(fault) => {
                 let place = format!("line {}, column {}", fault.line(), fault.column());
@@ -133,6 +150,11 @@ impl Wanted {
         let now = std::time::Instant::now();
         (now < call.deadline).then_some(Call { id, received: now, read: now, ..call })
     }
+}
+
+/// The words for whoever gets no answer for its faults.
+pub fn mismatch(faults: &[String]) -> String {
+    format!("the model's answer does not have the form that was asked for ({}); try again", faults.join("; "))
 }
 
 fn compiled(schema: Value) -> Option<Compiled> {

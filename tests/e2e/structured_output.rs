@@ -118,6 +118,48 @@ fn what_is_wrong_twice_passes_flagged_or_not_at_all() {
 }
 
 #[test]
+fn a_stream_is_judged_at_its_end() {
+    for path in ROUTES {
+        for (text, check, complete) in [(GOOD, "block", true), (BAD, "flag", true), (BAD, "block", false)] {
+            let demo = demo();
+            let chunk = |delta: Value, finish: Value| {
+                json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "demo-small",
+                    "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+                .to_string()
+            };
+            let (one, two) = text.split_at(5);
+            let events = [
+                chunk(json!({"role": "assistant", "content": one}), Value::Null),
+                chunk(json!({"content": two}), Value::Null),
+                chunk(json!({}), "stop".into()),
+            ];
+            let then = Behaviour { events: Some(events.into()), ..Behaviour::default() };
+            demo.script(vec![Rule { when: When::default(), then }]);
+            let more = format!("[guardrails.structured_output]\ncheck = \"{check}\"\n");
+            let bursar = Setup::over(&[&demo]).more(&more).start();
+            let mut asked = request(path);
+            let to = if path.starts_with("/v1beta") {
+                path.replace("generate", "streamGenerate") + "?alt=sse"
+            } else {
+                asked["stream"] = true.into();
+                path.to_owned()
+            };
+
+            let answer = bursar.client().post(&to, &asked);
+
+            let told = answer.text();
+            let what = format!("{path}, {check}: {told}");
+            assert_eq!(told.contains("has to have `city`"), !complete, "{what}");
+            assert_eq!(demo.exchanges().len(), 1, "{what}");
+            let metrics = bursar.client().get("/metrics").text();
+            let counted = metrics.contains("bursar_guardrail_hits_total{action=\"")
+                && metrics.contains("rule=\"structured_output\"");
+            assert_eq!(counted, text == BAD, "{what}");
+        }
+    }
+}
+
+#[test]
 fn nobody_looks_unless_told_to_and_without_repair_there_is_one_call() {
     for (check, status) in [("check = \"off\"", 200), ("check = \"block\"\nrepair = false", 502)] {
         let (demo, bursar) = over(&[BAD], check);

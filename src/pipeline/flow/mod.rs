@@ -3,6 +3,7 @@
 
 mod chat;
 mod event;
+mod formed;
 mod pass;
 mod reviewed;
 mod screened;
@@ -14,6 +15,7 @@ use bursar_actors::{ErrorClass, Usage};
 use bytes::Bytes;
 
 pub use chat::ChatFlow;
+pub use formed::FormedFlow;
 pub use pass::PassFlow;
 pub use reviewed::ReviewedFlow;
 pub use screened::ScreenedFlow;
