@@ -41,7 +41,12 @@ impl FormedFlow {
             let Ok(SseItem::Event(event)) = item else { continue };
             let data = String::from_utf8_lossy(event.data());
             let said = texts::of_event(&data).into_iter().filter(|text| self.wanted.is_said(text, &data));
-            said.for_each(|text| self.text.push_str(&text.text));
+            for text in said {
+                // One piece beyond the bound says that it is too long.
+                if self.text.len() <= TEXT_MAX {
+                    self.text.push_str(&text.text);
+                }
+            }
         }
         batch.bytes.push(bytes);
         if batch.done && self.text.len() <= TEXT_MAX {
