@@ -21,6 +21,7 @@ mod prompts;
 mod quote;
 pub mod review;
 pub mod route;
+mod schema_extent;
 pub mod settlement;
 mod spending;
 pub mod stream;
@@ -59,7 +60,7 @@ use pricing::Priced;
 use route::Routes;
 use settlement::{Provenance, Settlement};
 use stream::ReplyStream;
-use structured::Wanted;
+use structured::{Judged, Wanted};
 use way::Whole;
 
 /// One worker's way from a request to its answer.
@@ -108,23 +109,25 @@ impl Pipeline {
         let routes = self.routes.load_full();
         let wanted = routes.wanted(&call).map(Rc::new);
         let may_repair = keeping.is_none() && wanted.as_ref().is_some_and(|wanted| wanted.repair);
-        let (first, faults) = self.serve_once(&call, books, &preamble, keeping, (wanted.as_ref(), may_repair)).await?;
-        let (Some(wanted), Body::Whole(body), false) = (wanted, &first.body, faults.is_empty() || !may_repair) else {
+        let (first, judged) = self.serve_once(&call, books, &preamble, keeping, (wanted.as_ref(), may_repair)).await?;
+        let (Some(wanted), Body::Whole(body), Judged::Faulty(faults), true) = (wanted, &first.body, judged, may_repair)
+        else {
             return Ok(first);
         };
         let mut paid = first.cost;
         if let Some(again) = wanted.again(&call, body, &faults) {
             let books = Settlement::open(self.metrics.clone(), self.books.as_ref(), &again, self.access_log);
-            let second = self.serve_once(&again, books, &preamble, None, (Some(&wanted), false)).await;
-            if let Ok((mut second, faults)) = second {
-                paid = Priced::sum(paid, second.cost);
-                if faults.is_empty() {
+            match self.serve_once(&again, books, &preamble, None, (Some(&wanted), false)).await {
+                Ok((mut second, Judged::Fits)) => {
                     second
                         .provenance
                         .warnings
                         .push("the answer was repaired: it did not have the form asked for".into());
-                    return Ok(Answer { cost: paid, ..second });
+                    return Ok(Answer { cost: Priced::sum(paid, second.cost), ..second });
                 }
+                Ok((second, _)) => paid = Priced::sum(paid, second.cost),
+                // What it cost is in the books only.
+                Err(_) => paid = None,
             }
         }
         match wanted.check {
@@ -142,7 +145,7 @@ impl Pipeline {
         preamble: &Preamble,
         keeping: Option<Rc<Keeping>>,
         (wanted, may_repair): (Option<&Rc<Wanted>>, bool),
-    ) -> Result<(Answer, Vec<String>), GatewayError> {
+    ) -> Result<(Answer, Judged), GatewayError> {
         let streamed = wanted.filter(|_| call.head.stream).cloned();
         let mut along = Along { keeping, wanted: streamed, ..Along::default() };
         let answered = tokio::select! {
@@ -164,27 +167,30 @@ impl Pipeline {
                 let written = if call.head.operation.embeds() { 0 } else { size };
                 books.used(usage, finish, written);
                 let judged = screened.and_then(|body| match wanted {
-                    Some(wanted) => judge(wanted, body, finish, may_repair, &mut books),
-                    None => Ok((body, vec![])),
+                    Some(wanted) => Ok((judge(wanted, &body, finish, may_repair, &mut books)?, body)),
+                    None => Ok((Judged::No, body)),
                 });
-                let (body, faults) = match judged {
+                let (judged, body) = match judged {
                     Ok(judged) => judged,
                     Err(refused) => {
                         books.failed(&refused);
                         return Err(refused);
                     }
                 };
-                let told = faults.iter().map(|fault| format!("the answer does not have the form asked for: {fault}"));
-                provenance.warnings.extend(told);
+                if let Judged::Faulty(faults) = &judged {
+                    let told = |fault: &String| format!("the answer does not have the form asked for: {fault}");
+                    provenance.warnings.extend(faults.iter().map(told));
+                }
+                provenance.guardrails = books.guardrails();
                 books.sent_whole(&body);
                 let cost = books.served();
-                Ok((Answer { provenance, cost, body: Body::Whole(body) }, faults))
+                Ok((Answer { provenance, cost, body: Body::Whole(body) }, judged))
             }
             Ok((Begun::Stream(opened), provenance)) => {
                 books.sent(&preamble.take_ahead());
                 let keepalive = self.routes.load().sse_keepalive;
                 let stream = ReplyStream::new(*opened, books, keepalive, call, self.drain.clone());
-                Ok((Answer { provenance, cost: None, body: Body::Stream(Box::new(stream)) }, vec![]))
+                Ok((Answer { provenance, cost: None, body: Body::Stream(Box::new(stream)) }, Judged::No))
             }
             Err(error) => {
                 books.failed(&error);
@@ -251,19 +257,29 @@ impl Pipeline {
     }
 }
 
-/// Returns `body` and in what it is not as `wanted`, which the books are told; an error where it may not pass so.
+/// Returns what `body` is, held to what was `wanted`, which the books are told; an error where it may not pass so.
 fn judge(
     wanted: &Wanted,
-    body: Bytes,
+    body: &[u8],
     finish: Option<&str>,
     may_repair: bool,
     books: &mut Settlement,
-) -> Result<(Bytes, Vec<String>), GatewayError> {
-    let faults = wanted.faults(&body, finish);
-    if faults.is_empty() {
-        return Ok((body, faults));
+) -> Result<Judged, GatewayError> {
+    let judged = wanted.judge(body, finish);
+    match judged {
+        Judged::Fits | Judged::No => {}
+        Judged::Cut => books.guarded(&wanted.report(true), Stage::Output),
+        Judged::Faulty(faults) => {
+            let passes = may_repair || wanted.check == StructuredCheck::Flag;
+            books.guarded(&wanted.report(passes), Stage::Output);
+            if !passes {
+                return Err(GatewayError::SchemaMismatch { faults });
+            }
+            if may_repair {
+                books.note("structured output: asked for once more".to_owned());
+            }
+            return Ok(Judged::Faulty(faults));
+        }
     }
-    let passes = may_repair || wanted.check == StructuredCheck::Flag;
-    books.guarded(&wanted.report(passes), Stage::Output);
-    if passes { Ok((body, faults)) } else { Err(GatewayError::SchemaMismatch { faults }) }
+    Ok(judged)
 }

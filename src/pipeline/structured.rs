@@ -2,11 +2,13 @@
 //! model is asked once more where it has not.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use boon::{Compiler, Schemas, UrlLoader, ValidationError};
 use serde_json::{Map, Value, json};
 
 use super::guards::{asker, replaced};
+use super::schema_extent::Extent;
 use crate::call::{Call, RequestId};
 use crate::config::privacy::{Structured, StructuredCheck};
 use crate::privacy::texts::Text;
@@ -18,11 +20,17 @@ use crate::schema::chat::Format;
 /// How many faults a model or a client is told.
 const FAULTS_MAX: usize = 3;
 /// How long each is at most, in characters.
-const FAULT_MAX: usize = 160;
+const FAULT_MAX: usize = 110;
 /// What records and metrics call it.
 const RULE: &str = "structured_output";
 /// Name of the client's schema for those who read it.
 const NAME: &str = "schema:client";
+/// Characters of a request's id that the id of its repair begins with.
+const ID_KEPT: usize = 57;
+/// With less time than that nobody is asked once more.
+const LEAST: Duration = Duration::from_secs(1);
+/// The reason for which an answer ends that is longer than it may be.
+const CUT: &str = "length";
 /// Reasons for which an answer ends and is all that was to come.
 const COMPLETE: [Option<&str>; 2] = [Some("stop"), None];
 
@@ -38,6 +46,19 @@ pub struct Wanted {
 struct Compiled {
     schemas: Schemas,
     index: boon::SchemaIndex,
+    extent: Extent,
+}
+
+/// What an answer is, held to a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    Fits,
+    /// Where, and what was expected there.
+    Faulty(Vec<String>),
+    /// It was cut before its end.
+    Cut,
+    /// A call of a tool, a refusal, or more than can be judged in time.
+    No,
 }
 
 /// Nothing is fetched: a schema that points elsewhere cannot be used.
@@ -70,11 +91,10 @@ impl Wanted {
         Some(Self { operation, schema, check: settings.check, repair })
     }
 
-    /// Returns in what `body`, a whole answer that ended for `finish`, is not as wanted; nothing where it is, or is no such
-    /// answer: a call of a tool, a refusal, or one that was cut.
-    pub fn faults(&self, body: &[u8], finish: Option<&str>) -> Vec<String> {
+    /// Returns what `body` is, a whole answer that ended for `finish`.
+    pub fn judge(&self, body: &[u8], finish: Option<&str>) -> Judged {
         let text = serde_json::from_slice(body).ok().and_then(|body| said(self.operation, &body));
-        self.faults_of(&text.unwrap_or_default(), finish)
+        self.judge_text(&text.unwrap_or_default(), finish)
     }
 
     /// Returns whether a text of an event, whose data is `data`, is the next piece of what the answer says.
@@ -90,23 +110,24 @@ impl Wanted {
     }
 
     /// The same of what an answer says.
-    pub fn faults_of(&self, text: &str, finish: Option<&str>) -> Vec<String> {
-        if !COMPLETE.contains(&finish) || text.is_empty() {
-            return vec![];
+    pub fn judge_text(&self, text: &str, finish: Option<&str>) -> Judged {
+        if text.is_empty() || !COMPLETE.contains(&finish) {
+            return if finish == Some(CUT) { Judged::Cut } else { Judged::No };
         }
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(fault) => {
                 let place = format!("line {}, column {}", fault.line(), fault.column());
-                return vec![format!("it is no JSON: it cannot be read on at {place}")];
+                return Judged::Faulty(vec![format!("it is no JSON: it cannot be read on at {place}")]);
             }
         };
         match &self.schema {
-            None if value.is_object() => vec![],
-            None => vec!["it is no JSON object".to_owned()],
-            Some(Compiled { schemas, index }) => match schemas.validate(&value, *index) {
-                Ok(()) => vec![],
-                Err(fault) => told(&fault),
+            None if value.is_object() => Judged::Fits,
+            None => Judged::Faulty(vec!["it is no JSON object".to_owned()]),
+            Some(Compiled { extent, .. }) if !extent.affords(&value) => Judged::No,
+            Some(Compiled { schemas, index, .. }) => match schemas.validate(&value, *index) {
+                Ok(()) => Judged::Fits,
+                Err(fault) => Judged::Faulty(told(&fault)),
             },
         }
     }
@@ -146,9 +167,10 @@ impl Wanted {
         };
         request.get_mut(list)?.as_array_mut()?.extend(turns);
         let call = replaced(call, Some(Value::Object(request).to_string())).ok()??;
-        let id = RequestId::from_client(&format!("{}.repair", call.id)).unwrap_or_else(RequestId::generate);
-        let now = std::time::Instant::now();
-        (now < call.deadline).then_some(Call { id, received: now, read: now, ..call })
+        let own: String = call.id.as_str().chars().take(ID_KEPT).collect();
+        let id = RequestId::from_client(&format!("{own}.repair")).unwrap_or_else(RequestId::generate);
+        let now = Instant::now();
+        (now + LEAST < call.deadline).then_some(Call { id, received: now, read: now, ..call })
     }
 }
 
@@ -158,11 +180,12 @@ pub fn mismatch(faults: &[String]) -> String {
 }
 
 fn compiled(schema: Value) -> Option<Compiled> {
+    let extent = Extent::of(&schema)?;
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     compiler.use_loader(Box::new(Nowhere));
     compiler.add_resource(NAME, schema).ok()?;
     let index = compiler.compile(NAME, &mut schemas).ok()?;
-    Some(Compiled { schemas, index })
+    Some(Compiled { schemas, index, extent })
 }
 
 /// What the innermost faults are, by their places: what was expected there, never what stands there.
@@ -266,7 +289,13 @@ mod tests {
             "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}, "kind": {"enum": ["a", "b"]}}});
         let faults = |text: &str| {
             let each = answers(text).map(|(operation, body)| {
-                wanted(operation, Some(schema.clone())).faults(body.to_string().as_bytes(), Some("stop"))
+                match wanted(operation, Some(schema.clone())).judge(body.to_string().as_bytes(), Some("stop")) {
+                    Judged::Faulty(faults) => faults,
+                    judged => {
+                        assert_eq!(judged, Judged::Fits);
+                        vec![]
+                    }
+                }
             });
             assert!(each.iter().all(|faults| *faults == each[0]), "{each:?}");
             each[0].clone()
@@ -283,10 +312,11 @@ mod tests {
     fn any_object_will_do_and_what_was_cut_or_calls_a_tool_is_not_judged() {
         let any = wanted(Operation::ChatCompletions, None);
         let body = |content: Value| json!({"choices": [{"message": {"content": content}}]}).to_string();
-        assert!(any.faults(body("{}".into()).as_bytes(), Some("stop")).is_empty());
-        assert_eq!(any.faults(body("[1]".into()).as_bytes(), Some("stop")), ["it is no JSON object"]);
-        assert!(any.faults(body("[1".into()).as_bytes(), Some("length")).is_empty());
-        assert!(any.faults(body(Value::Null).as_bytes(), Some("stop")).is_empty());
+        let judged = |content: Value, finish: &str| any.judge(body(content).as_bytes(), Some(finish));
+        assert_eq!(judged("{}".into(), "stop"), Judged::Fits);
+        assert_eq!(judged("[1]".into(), "stop"), Judged::Faulty(vec!["it is no JSON object".to_owned()]));
+        assert_eq!(judged("[1".into(), "length"), Judged::Cut);
+        assert_eq!((judged(Value::Null, "stop"), judged("{}".into(), "tool_calls")), (Judged::No, Judged::No));
     }
 
     #[test]

@@ -289,7 +289,7 @@ fn prompts_of_the_operator_go_along_and_a_dry_run_only_counts() {
 
     let answer = ask(&bursar, "/v1/chat/completions", &format!("I am {MAIL}"), false);
 
-    assert_eq!(answer.header("x-bursar-guardrails"), Some("pii:5 flag"));
+    assert_eq!(answer.header("x-bursar-guardrails"), Some("pii:6 flag"));
     let sent = &demo.exchanges()[0].body;
     assert_eq!(sent["messages"][0], json!({"role": "system", "content": "Be brief."}));
     assert!(sent.to_string().contains(MAIL));

@@ -118,6 +118,46 @@ fn what_is_wrong_twice_passes_flagged_or_not_at_all() {
 }
 
 #[test]
+fn a_second_answer_that_was_cut_is_no_repair_and_a_first_one_is_flagged() {
+    let cut = |check: &str| {
+        let demo = demo();
+        let say = |text: &str, finish: &str| {
+            let body = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "demo-small",
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}]});
+            let then = Behaviour { body: Some(Raw(body.to_string().into())), ..Behaviour::default() };
+            Rule { when: When { times: Some(1), ..When::default() }, then }
+        };
+        demo.script(vec![say("{\"ci", "length"), say(BAD, "stop"), say("{\"ci", "length")]);
+        let more = format!("[guardrails.structured_output]\ncheck = \"{check}\"\n");
+        let bursar = Setup::over(&[&demo]).more(&more).start();
+        let first = bursar.client().post(ROUTES[0], &request(ROUTES[0]));
+        assert_eq!((first.status, demo.exchanges().len()), (200, 1), "{}", first.text());
+        assert_eq!(first.header("x-bursar-guardrails"), Some("structured_output:1 flag"));
+        let second = bursar.client().post(ROUTES[0], &request(ROUTES[0]));
+        assert_eq!(demo.exchanges().len(), 3);
+        second
+    };
+    assert_eq!(cut("block").status, 502);
+    assert!(cut("flag").text().contains("town"));
+}
+
+#[test]
+fn a_schema_that_asks_for_too_much_work_is_not_looked_at() {
+    let (demo, bursar) = over(&[BAD], "check = \"block\"");
+    let next = |level: usize| json!({"$ref": format!("#/$defs/a{level}")});
+    let defs = (0..40).map(|level| (format!("a{level}"), json!({"anyOf": [next(level + 1), next(level + 1)]})));
+    let mut defs: serde_json::Map<String, Value> = defs.collect();
+    defs.insert("a40".into(), json!({"type": "string"}));
+    let mut asked = request(ROUTES[0]);
+    asked["response_format"]["json_schema"]["schema"] = json!({"$defs": defs, "$ref": "#/$defs/a0"});
+    asked["response_format"]["json_schema"]["strict"] = false.into();
+
+    let answer = bursar.client().post(ROUTES[0], &asked);
+
+    assert_eq!((answer.status, demo.exchanges().len()), (200, 1), "{}", answer.text());
+}
+
+#[test]
 fn a_stream_is_judged_at_its_end() {
     for path in ROUTES {
         for (text, check, complete) in [(GOOD, "block", true), (BAD, "flag", true), (BAD, "block", false)] {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Batch, Flow};
 use crate::config::privacy::StructuredCheck;
 use crate::error::{Failure, SCHEMA_MISMATCH};
-use crate::pipeline::structured::{self, Wanted};
+use crate::pipeline::structured::{self, Judged, Wanted};
 use crate::privacy::Screening;
 use crate::privacy::texts;
 use crate::providers::dialect::StreamFailure;
@@ -50,18 +50,20 @@ impl FormedFlow {
         }
         batch.bytes.push(bytes);
         if batch.done && self.text.len() <= TEXT_MAX {
-            let faults = self.wanted.faults_of(&self.text, self.flow.finish());
-            if !faults.is_empty() {
-                let passes = self.wanted.check == StructuredCheck::Flag;
+            let judged = self.wanted.judge_text(&self.text, self.flow.finish());
+            let passes = self.wanted.check == StructuredCheck::Flag || judged == Judged::Cut;
+            if matches!(judged, Judged::Cut | Judged::Faulty(_)) {
                 self.screening.borrow_mut().found(&self.wanted.report(passes));
-                if !passes {
-                    // What says that the answer is complete is in these bytes.
-                    batch.bytes.take();
-                    batch.done = false;
-                    let message = structured::mismatch(&faults);
-                    let code = Some(SCHEMA_MISMATCH.to_owned());
-                    batch.failure = Some(Failure { code, ..Failure::plain(ErrorClass::ModelMalformed, message) });
-                }
+            }
+            if let Judged::Faulty(faults) = judged
+                && !passes
+            {
+                // What says that the answer is complete is in these bytes.
+                batch.bytes.take();
+                batch.done = false;
+                let code = Some(SCHEMA_MISMATCH.to_owned());
+                let failure = Failure::plain(ErrorClass::ModelMalformed, structured::mismatch(&faults));
+                batch.failure = Some(Failure { code, ..failure });
             }
         }
         batch
