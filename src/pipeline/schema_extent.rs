@@ -3,12 +3,17 @@
 
 use std::collections::HashMap;
 
+use regex::RegexBuilder;
 use serde_json::Value;
 
 /// Most subschemas of a schema once every reference stands for what it refers to.
 const SIZE_MAX: u64 = 10_000;
 /// Most subschemas that are held against the values of one answer: a quarter of a second at worst.
 const WORK_MAX: u64 = 100_000;
+
+/// Most patterns of a schema, and most bytes that each may take up once it is compiled: a short one may ask for megabytes.
+const PATTERNS_MAX: usize = 100;
+const PATTERN_SIZE: usize = 64 * 1024;
 
 /// Keywords whose schemas are held against the same value.
 const SAME: [&str; 7] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
@@ -38,6 +43,7 @@ pub struct Extent {
 #[derive(Default)]
 struct Tally {
     size: u64,
+    patterns: usize,
     /// By the place of the value.
     at: HashMap<String, u64>,
     /// Where the schema begins again, by what begins and the place within it.
@@ -83,13 +89,25 @@ impl Tally {
                         self.inside(root, schema, place, &name.replace(['*', '/'], "_"))?;
                     }
                 }
+                "pattern" => self.pattern(value.as_str()?)?,
                 "dependentSchemas" => self.each(root, value, place, None)?,
                 keyword if SAME.contains(&keyword) => self.each(root, value, place, None)?,
-                keyword if INSIDE.contains(&keyword) => self.each(root, value, place, Some("*"))?,
+                keyword if INSIDE.contains(&keyword) => {
+                    if keyword == "patternProperties" {
+                        value.as_object()?.keys().try_for_each(|pattern| self.pattern(pattern))?;
+                    }
+                    self.each(root, value, place, Some("*"))?;
+                }
                 _ => {}
             }
         }
         Some(())
+    }
+
+    fn pattern(&mut self, pattern: &str) -> Option<()> {
+        self.patterns += 1;
+        let fits = self.patterns <= PATTERNS_MAX;
+        (fits && RegexBuilder::new(pattern).size_limit(PATTERN_SIZE).build().is_ok()).then_some(())
     }
 
     /// Walks over a schema, or all of a list or of a map of names.
@@ -174,6 +192,14 @@ mod tests {
             assert_eq!(Extent::of(&doubling(16, keyword)), None);
             assert_eq!(Extent::of(&doubling(200, keyword)), None);
         }
+    }
+
+    #[test]
+    fn patterns_are_few_and_small() {
+        assert!(Extent::of(&json!({"pattern": "^[A-Z]{2}\\d{6}$", "patternProperties": {"^x-": {}}})).is_some());
+        assert_eq!(Extent::of(&json!({"pattern": "(a{1000}){1000}"})), None);
+        assert_eq!(Extent::of(&json!({"patternProperties": {"(\\pL{500}){500}": {}}})), None);
+        assert_eq!(Extent::of(&json!({"allOf": vec![json!({"pattern": "a"}); 101]})), None);
     }
 
     #[test]
